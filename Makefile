@@ -1,0 +1,51 @@
+# The verbs of this repository; `make help` lists them.
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/goldsmith
+export CARGO_TARGET_DIR ?= $(cache)/target
+binaries := $(CARGO_TARGET_DIR)/debug
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test up down check lint generate generated-check tools build prerequisites
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: tools build ## Build, prove and keep an image on a real API server and a simulated EC2, in a minute
+	@$(binaries)/goldsmith-lab demo
+
+test: tools build ## Run every test
+	cargo test --workspace
+
+up: tools build ## Leave API server, simulator and controller running; prints `export` lines for kubectl and aws
+	@$(binaries)/goldsmith-lab up
+
+down: prerequisites ## End what `make up` has started
+	@if [ -x $(binaries)/goldsmith-lab ]; then $(binaries)/goldsmith-lab down; else echo "nothing is up" >&2; fi
+
+check: prerequisites ## Test the pure part, in seconds, and that it depends on nothing that does I/O
+	cargo test --package goldsmith --no-default-features --lib
+	@if cargo tree --package goldsmith --no-default-features --edges normal --prefix none | grep -E '^(tokio|hyper|kube-client|kube-runtime|aws-[a-z0-9-]+) '; then \
+		echo "the pure part must not depend on the above" >&2; exit 1; fi
+
+lint: prerequisites ## Formatting, clippy, and the rules that neither knows
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- --deny warnings
+	cargo clippy --package goldsmith --no-default-features --all-targets --quiet -- --deny warnings
+	@tools/style
+
+generate: prerequisites ## Write what is generated: crds/
+	@mkdir -p crds
+	cargo run --quiet --bin goldsmith -- crds >crds/goldsmith.dev_imagerecipes.yaml.partial
+	@mv crds/goldsmith.dev_imagerecipes.yaml.partial crds/goldsmith.dev_imagerecipes.yaml
+
+generated-check: prerequisites ## Fail if `make generate` would change anything
+	cargo run --quiet --bin goldsmith -- crds | diff -u crds/goldsmith.dev_imagerecipes.yaml - || { echo "run make generate" >&2; exit 1; }
+
+tools: prerequisites ## Put API server, etcd, kubectl and the Python clients into the cache
+	@tools/install
+
+build: prerequisites
+	@cargo build --workspace --bins
+
+prerequisites:
+	@tools/prerequisites
