@@ -1,0 +1,168 @@
+//! Child processes that never outlive this one.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Error, Result, until};
+
+/// As much of a log as an error shows.
+const TAIL_LINES: usize = 15;
+
+/// A program in a process group of its own, so that Ctrl-C reaches the lab alone and the lab ends its children in order.
+/// The kernel kills it when this process dies, however it dies. Dropping the value kills it too.
+#[derive(Debug)]
+pub struct Child {
+    name: &'static str,
+    log: PathBuf,
+    process: process::Child,
+}
+
+impl Child {
+    /// Starts `program` with exactly this environment; what it prints is appended to `log`.
+    pub fn spawn(
+        name: &'static str,
+        program: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        environment: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+        log: &Path,
+    ) -> Result<Self> {
+        let opened = File::options().create(true).append(true).open(log);
+        let output = opened.map_err(Error::io(format!("open {}", log.display())))?;
+        let errors = output
+            .try_clone()
+            .map_err(Error::io(format!("open {}", log.display())))?;
+        let mut command = tied_to_this_process();
+        command
+            .arg(program)
+            .args(arguments)
+            .env_clear()
+            // setpriv and sh are found by it.
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
+        let process = on_lasting_thread(command).map_err(Error::io(format!(
+            "start {name} with setpriv (Debian package util-linux)"
+        )))?;
+        Ok(Self {
+            name,
+            log: log.into(),
+            process,
+        })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Probes until the child is ready; its end, or a deadline passed, is an error with the last lines of its log.
+    pub fn ready<P: ToString>(&mut self, within: Duration, mut probe: impl FnMut() -> Result<(), P>) -> Result<()> {
+        let outcome = until(within, || match self.process.try_wait() {
+            // Its end is final, so it is an answer and no reason to go on waiting.
+            Ok(Some(status)) => Ok(Some(status)),
+            _ => probe().map(|()| None),
+        });
+        let (name, log) = (self.name, self.log.clone());
+        match outcome {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(Error::Ended {
+                name,
+                status: status.to_string(),
+                log,
+                tail: self.tail(),
+            }),
+            Err(problem) => Err(Error::NotReady {
+                name,
+                within,
+                problem: problem.to_string(),
+                log,
+                tail: self.tail(),
+            }),
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn running(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// SIGTERM, and SIGKILL for one that has not ended `within`. Returns whether it ended by itself.
+    pub fn stop(&mut self, within: Duration) -> bool {
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw)
+            && self.running()
+        {
+            // Not reaped yet, so the id is still this child's; one that ends in between takes no harm.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let ended = until(within, || if self.running() { Err(()) } else { Ok(()) }).is_ok();
+        self.kill();
+        ended
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        // Fails only for a child that has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    fn tail(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A command that the kernel kills with this process. The shell closes the gap before that is arranged: a child of which
+/// the parent has died by then has another one, and gives up.
+fn tied_to_this_process() -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "sh", "-c", r#"test "$PPID" = "$0" && exec "$@""#])
+        .arg(process::id().to_string())
+        .process_group(0);
+    command
+}
+
+/// The kernel means the parent *thread* by its parent-death signal. A test's thread ends with the test, so children are
+/// started by a thread that lasts as long as the process.
+fn on_lasting_thread(command: Command) -> io::Result<process::Child> {
+    type Order = (Command, Sender<io::Result<process::Child>>);
+    static ORDERS: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
+    let orders = ORDERS.get_or_init(|| {
+        let (orders, received) = mpsc::channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, answer) in received {
+                // Nobody waits any more only when the process is on its way out.
+                let _ = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (answer, started) = mpsc::channel();
+    let gone = || io::Error::other("the thread that starts children has ended");
+    orders
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .send((command, answer))
+        .map_err(|_| gone())?;
+    started.recv().map_err(|_| gone())?
+}
