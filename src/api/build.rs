@@ -1,0 +1,112 @@
+//! `spec.build`: everything that shapes the image, and where it is built.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::rule::{distinct, distinct_by, is_duration};
+use super::syntax::Owner;
+use super::{Builder, EnvironmentVariable, Source, Step};
+
+/// What shapes the image, and where it is built.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.source.ids) || (self.source.ids.size() == self.architectures.size() && self.architectures.all(architecture, architecture in self.source.ids))")
+        .message("source.ids must name one image for each of build.architectures, and none for any other")
+        .field_path(".source.ids"),
+    validation = Rule::new(steps_fit_the_builder())
+        .message("steps: the timeout of a step must not be longer than builder.timeout, which ends the whole build: shorten the one or lengthen the other")
+        .field_path(".steps"),
+)]
+pub struct Build {
+    /// Exactly one architecture; default `[x86_64]`.
+    #[serde(default = "default_architectures")]
+    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = ("self.size() == 1", "must name exactly one architecture: write one recipe for each"))]
+    pub architectures: Vec<Architecture>,
+    pub source: Source,
+    /// Whatever image was resolved must belong to one of these: account ids, or the aliases `self`, `amazon`,
+    /// `aws-marketplace`, `aws-backup-vault`. Empty: any owner that `source` allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Owner>", length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = distinct())]
+    pub allowed_owners: Vec<String>,
+    pub builder: Builder,
+    /// Variables that every step sees, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = distinct_by("name"))]
+    pub environment: Vec<EnvironmentVariable>,
+    /// Run in order; a failed step fails the build and names itself in status. All steps together, compressed, must fit
+    /// into EC2's 16 KiB of user data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = distinct_by("name"))]
+    pub steps: Vec<Step>,
+    #[serde(default)]
+    pub cleanup: Cleanup,
+}
+
+/// Every step's timeout, where it has one, is at most the builder's. Durations that are none have been refused on their own.
+fn steps_fit_the_builder() -> String {
+    let (step, builder) = (is_duration("step.timeout"), is_duration("self.builder.timeout"));
+    format!(
+        "!has(self.steps) || !{builder} || self.steps.all(step, !has(step.timeout) || !{step} || duration(step.timeout) <= duration(self.builder.timeout))"
+    )
+}
+
+fn default_architectures() -> Vec<Architecture> {
+    vec![Architecture::X86_64]
+}
+
+/// A processor architecture, by EC2's names.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Architecture {
+    #[serde(rename = "x86_64")]
+    X86_64,
+    #[serde(rename = "arm64")]
+    Arm64,
+}
+
+impl Architecture {
+    /// EC2's name: `x86_64` or `arm64`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
+
+/// What is removed from the builder after the last step. Everything, unless skipped.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Cleanup {
+    /// Left as they are; named in status and in a tag of the image. The proof still looks for them, and lets them pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = distinct())]
+    pub skip: Vec<CleanupItem>,
+}
+
+/// One thing that cleanup removes, and that the proof looks for on the finished snapshot.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CleanupItem {
+    /// `/etc/ssh/ssh_host_*`.
+    SshHostKeys,
+    /// `authorized_keys` of root and of every home directory.
+    AuthorizedKeys,
+    /// `/etc/machine-id` and `/var/lib/dbus/machine-id`.
+    MachineId,
+    /// Histories of shells, editors and database clients.
+    ShellHistory,
+    /// `/var/lib/cloud` and cloud-init's logs.
+    CloudInitState,
+    /// Files under `/var/log`, and the journal.
+    Logs,
+    /// Private keys in small files that changed since the source image was made.
+    PrivateKeys,
+    /// AWS, cloud and package-manager credentials in their usual places.
+    Credentials,
+}

@@ -1,0 +1,219 @@
+//! What the controller says of an `ImageRecipe`. Every list but `conditions` is atomic.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Architecture;
+
+/// What is known of an `ImageRecipe`.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ImageRecipeStatus {
+    /// Generation of the spec that this status is about; -1 before the controller has seen the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled` by kstatus' rules, and `SourceResolved`.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The source image as last resolved, by architecture.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub source: BTreeMap<String, SourceStatus>,
+    /// Hash of everything that shapes the image, of the present inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_hash: Option<String>,
+    /// The build in hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildStatus>,
+    /// The proven image of the present inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest: Option<LatestStatus>,
+    /// Ended builds, newest first.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryEntry>,
+    /// Token of each verb (annotation) that has been carried out, by the verb's name: `build`, `reconcile`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub handled_requests: BTreeMap<String, String>,
+}
+
+/// A resolved source image.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceStatus {
+    pub image_id: String,
+    pub name: String,
+    pub owner_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<Time>,
+}
+
+/// The build in hand: a set of frozen inputs, and how far its attempt is.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BuildStatus {
+    pub number: i64,
+    /// Why it began: `FirstBuild`, `SpecChanged`, `SourceChanged`, `Requested`, `TestChanged`.
+    pub reason: String,
+    /// Which inputs differ from the build before, for example `step packages` or `source`.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+    pub content_hash: String,
+    /// Name of the image, rendered once.
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// 1 for the first.
+    pub attempt: i64,
+    /// How the last attempt ended, if it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<AttemptFailure>,
+    /// One entry an architecture.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub architectures: Vec<ArchitectureStatus>,
+}
+
+/// A failed attempt of a build.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AttemptFailure {
+    pub attempt: i64,
+    /// For example `StepFailed`, `BuildTimedOut`, `SecretFound`, `CheckFailed`.
+    pub reason: String,
+    /// With the failed step and the end of its output, at most 2 KiB.
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
+    /// When the next attempt may begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_time: Option<Time>,
+}
+
+/// How far the image of one architecture is.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchitectureStatus {
+    pub architecture: Architecture,
+    pub phase: Phase,
+    /// The step that runs, or that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// When the image was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_time: Option<Time>,
+    /// The builder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<LaunchStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<LaunchStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inspector: Option<LaunchStatus>,
+    /// The volume made from the image's snapshot, for the inspector to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// The test instance's verdict, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_milliseconds: Option<i64>,
+    /// True once the inspector has found nothing wrong with the snapshot.
+    #[serde(default)]
+    pub inspected: bool,
+    /// What the proof found and let pass: skipped cleanup, boot errors under `Warn`. At most 20.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// An instance as it was asked for, written before the call that launches it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LaunchStatus {
+    /// Known once EC2 has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Counts through instance types and subnets; a full round without capacity is followed by a wait and another round.
+    pub candidate: i64,
+    pub instance_type: String,
+    pub subnet: String,
+    /// When the launch was first asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch_time: Option<Time>,
+}
+
+/// Where one architecture of a build stands.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// The builder is launched.
+    #[default]
+    Launching,
+    /// The builder runs the steps and cleans up.
+    Building,
+    /// The image is created from the stopped builder.
+    Imaging,
+    /// The test instance and the inspector are at work.
+    Proving,
+    /// Proven; protection is put on and everything temporary is removed.
+    Finishing,
+    /// The attempt has failed; what it left is removed.
+    CleaningUp,
+}
+
+/// The proven image of the present inputs.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LatestStatus {
+    pub build: i64,
+    pub name: String,
+    /// Image id by region, then by architecture.
+    pub images: BTreeMap<String, BTreeMap<String, String>>,
+    /// Launch call to the first moment at which every check had passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_milliseconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proven_time: Option<Time>,
+    /// What the proof found and let pass.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A build that has ended.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    pub build: i64,
+    pub result: BuildResult,
+    pub reason: String,
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+    pub content_hash: String,
+    pub name: String,
+    /// Image id by architecture, where there is one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
+    pub attempts: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// How a build ended.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BuildResult {
+    /// Built, and proven where the test is enabled.
+    Succeeded,
+    /// Its attempts are used up.
+    Failed,
+    /// Its inputs changed before it ended, or the recipe was deleted.
+    Superseded,
+}

@@ -1,0 +1,85 @@
+//! `spec.build.steps` and the environment that they see.
+
+use std::time::Duration;
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::duration::{self, InvalidDuration};
+use super::rule::duration_between;
+use super::syntax::{FileMode, FileOwner, FilePath, StepName, VariableName};
+
+/// A variable in the environment of every step.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentVariable {
+    #[schemars(with = "VariableName")]
+    pub name: String,
+    /// Plain text, readable in user data and in the build's ConfigMap: no place for secrets.
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+/// One step of a build: a name, and exactly one of `run` and `file`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.run) != has(self.file)", "must have exactly one of run and file"))]
+pub struct Step {
+    /// Unique among the steps; named in status when the step runs or fails.
+    #[schemars(with = "StepName")]
+    pub name: String,
+    /// A script for `/bin/sh`, run as root; one with a `#!` line is run by that interpreter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub run: Option<String>,
+    /// A file to lay down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileStep>,
+    /// For one try of this step, 1s to 24h; the builder's timeout bounds it in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = duration_between("1s", "24h"))]
+    pub timeout: Option<String>,
+    /// Further tries after a failed one.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10))]
+    pub retries: i32,
+}
+
+impl Step {
+    /// For one try of this step; `None` is bounded by the builder's timeout alone.
+    pub fn timeout(&self) -> Result<Option<Duration>, InvalidDuration> {
+        let field = || format!("spec.build.steps[{}].timeout", self.name);
+        self.timeout
+            .as_deref()
+            .map(|text| duration::parse(field(), text))
+            .transpose()
+    }
+}
+
+/// A file that the build lays down, in place of one that is there; missing directories are made.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FileStep {
+    /// Absolute path.
+    #[schemars(with = "FilePath")]
+    pub path: String,
+    /// Octal, in quotes, for example `"0644"`.
+    #[serde(default = "default_file_mode")]
+    #[schemars(with = "FileMode")]
+    pub mode: String,
+    /// `user:group`.
+    #[serde(default = "default_file_owner")]
+    #[schemars(with = "FileOwner")]
+    pub owner: String,
+    #[schemars(length(max = 65536))]
+    pub content: String,
+}
+
+fn default_file_mode() -> String {
+    "0644".into()
+}
+
+fn default_file_owner() -> String {
+    "root:root".into()
+}
