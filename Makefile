@@ -4,6 +4,8 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/goldsmith
 export CARGO_TARGET_DIR ?= $(cache)/target
 binaries := $(CARGO_TARGET_DIR)/debug
 
+generated := cargo test --package goldsmith --no-default-features --test generated
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test up down check lint generate generated-check tools build prerequisites
 
@@ -33,13 +35,11 @@ lint: prerequisites ## Formatting, clippy, and the rules that neither knows
 	cargo clippy --package goldsmith --no-default-features --all-targets --quiet -- --deny warnings
 	@tools/style
 
-generate: prerequisites ## Write what is generated: crds/
-	@mkdir -p crds
-	cargo run --quiet --bin goldsmith -- crds >crds/goldsmith.dev_imagerecipes.yaml.partial
-	@mv crds/goldsmith.dev_imagerecipes.yaml.partial crds/goldsmith.dev_imagerecipes.yaml
+generate: prerequisites ## Write what is generated from the API's types: crds/, docs/reference/
+	UPDATE=1 $(generated)
 
 generated-check: prerequisites ## Fail if `make generate` would change anything
-	cargo run --quiet --bin goldsmith -- crds | diff -u crds/goldsmith.dev_imagerecipes.yaml - || { echo "run make generate" >&2; exit 1; }
+	$(generated)
 
 tools: prerequisites ## Put API server, etcd, kubectl and the Python clients into the cache
 	@tools/install

@@ -70,13 +70,9 @@ impl Lab {
         let cluster = Cluster::start(&directory)?;
         let kubectl = |arguments: &[&str]| cluster::kubectl(cluster.admin(), arguments);
         kubectl(&["apply", "--filename=deploy/namespace.yaml"])?;
-        kubectl(&["apply", "--kustomize=crds", "--filename=deploy/rbac.yaml"])?;
-        kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "--filename=crds",
-            "--timeout=30s",
-        ])?;
+        kubectl(&["apply", "--kustomize=crds"])?;
+        kubectl(&["apply", "--filename=deploy/rbac.yaml"])?;
+        kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;
         kubectl(&["create", "namespace", NAMESPACE])?;
         Ok(Self {
             controller: Mutex::new(None),
