@@ -1,0 +1,229 @@
+//! The console protocol: how a guest's records look on its serial console, and how they are found there again.
+//!
+//! A record is a kind and its words, separated by spaces; a word is a number, a fixed name, or text in base64 (`-` if empty). It
+//! travels in one or more lines of at most 800 bytes:
+//!
+//! ```text
+//! @goldsmith1 <sum> <nonce> <sequence>.<part>/<parts> <this part of the record>
+//! ```
+//!
+//! The sum is the first eight hexadecimal digits of the SHA-256 of everything after it. Lines are repeated, garbled by other
+//! writers, and pushed out of EC2's window of 64 KiB, so each stands for itself.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
+use sha2::{Digest, Sha256};
+
+use super::{CheckReport, Finding, StepOutcome};
+use crate::api::CleanupItem;
+
+const MARKER: &str = "@goldsmith1 ";
+/// Lines of one record. The longest is a manifest.
+const MAXIMUM_PARTS: u32 = 64;
+const NAME_BYTES: usize = 256;
+const MESSAGE_BYTES: usize = 1024;
+const OUTPUT_BYTES: usize = 4096;
+const MANIFEST_BYTES: usize = 16_384;
+
+/// One thing that a guest has said. All text comes from the guest and is untrusted: it is bounded, and control characters are gone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// Builder: begins.
+    Started,
+    /// Builder: a step begins.
+    StepStarted { index: u32, name: String },
+    /// Builder: a step has ended.
+    StepFinished {
+        index: u32,
+        name: String,
+        outcome: StepOutcome,
+    },
+    /// Builder: everything has succeeded.
+    Finished,
+    /// Test instance: has booted as far as user data.
+    Booted,
+    /// Test instance: a check has ended.
+    Check(CheckReport),
+    /// Test instance: every check has passed.
+    Passed { at: Timestamp },
+    /// Test instance: something went wrong during boot.
+    BootError { message: String },
+    /// Test instance: everything has been looked at, and nothing that it said is missing.
+    Tested,
+    /// Inspector: the volume can be attached.
+    Up,
+    /// Inspector: the volume has been seen.
+    Reading,
+    /// Inspector: the manifest's text.
+    Manifest { text: String },
+    /// Inspector, and builder after its search.
+    Finding(Finding),
+    /// Inspector: the volume cannot be read.
+    Unsupported { what: String },
+    /// Inspector: everything has been looked at, and nothing that it said is missing.
+    Inspected,
+    /// Any: it cannot do its work.
+    Failed { message: String },
+}
+
+/// The records of the guest with this nonce, in the order in which it wrote them. Whatever is not a whole, intact record of that
+/// guest is passed over; a record that is there several times counts once.
+pub fn parse(console: &str, nonce: &str) -> Vec<Record> {
+    let mut sequences: BTreeMap<u32, BTreeMap<u32, Part<'_>>> = BTreeMap::new();
+    for line in console.split(['\n', '\r']) {
+        for (at, marker) in line.match_indices(MARKER) {
+            if let Some(part) = Part::read(&line[at + marker.len()..], nonce) {
+                sequences
+                    .entry(part.sequence)
+                    .or_default()
+                    .entry(part.number)
+                    .or_insert(part);
+            }
+        }
+    }
+    let mut records = Vec::new();
+    let mut missing = false;
+    let mut expected = 1;
+    for (sequence, parts) in sequences {
+        let record = whole(&parts).and_then(|payload| Record::read(&payload));
+        missing |= sequence != expected || record.is_none();
+        expected = sequence.saturating_add(1);
+        match record {
+            // The last word of a guest whose other words are not all here: they may have been findings.
+            Some(Record::Tested | Record::Inspected) if missing => {}
+            Some(record) => records.push(record),
+            None => {}
+        }
+    }
+    records
+}
+
+/// One line.
+struct Part<'a> {
+    sequence: u32,
+    number: u32,
+    count: u32,
+    text: &'a str,
+}
+
+impl<'a> Part<'a> {
+    fn read(line: &'a str, nonce: &str) -> Option<Self> {
+        let (sum, body) = line.split_once(' ')?;
+        let rest = body.strip_prefix(nonce)?.strip_prefix(' ')?;
+        let (position, text) = rest.split_once(' ')?;
+        let (sequence, position) = position.split_once('.')?;
+        let (number, count) = position.split_once('/')?;
+        let part = Self {
+            sequence: sequence.parse().ok()?,
+            number: number.parse().ok()?,
+            count: count.parse().ok()?,
+            text,
+        };
+        let intact = hex::encode(&Sha256::digest(body.as_bytes())[..4]) == sum;
+        (intact && part.count <= MAXIMUM_PARTS && (1..=part.count).contains(&part.number)).then_some(part)
+    }
+}
+
+fn whole(parts: &BTreeMap<u32, Part<'_>>) -> Option<String> {
+    let count = parts.values().next()?.count;
+    (1..=count)
+        .map(|number| {
+            parts
+                .get(&number)
+                .filter(|part| part.count == count)
+                .map(|part| part.text)
+        })
+        .collect()
+}
+
+impl Record {
+    fn read(payload: &str) -> Option<Self> {
+        let words: Vec<&str> = payload.split(' ').collect();
+        Some(match *words.as_slice() {
+            ["started"] => Self::Started,
+            ["step-started", index, name] => Self::StepStarted {
+                index: index.parse().ok()?,
+                name: text(name, NAME_BYTES)?,
+            },
+            ["step-finished", index, name, result, tries, exit, output] => Self::StepFinished {
+                index: index.parse().ok()?,
+                name: text(name, NAME_BYTES)?,
+                outcome: StepOutcome {
+                    succeeded: result == "succeeded",
+                    timed_out: result == "timed-out",
+                    tries: tries.parse().ok()?,
+                    exit: exit.parse().ok()?,
+                    output: text(output, OUTPUT_BYTES)?,
+                },
+            },
+            ["finished"] => Self::Finished,
+            ["booted"] => Self::Booted,
+            ["check", index, name, result, exit, output] => Self::Check(CheckReport {
+                index: index.parse().ok()?,
+                name: text(name, NAME_BYTES)?,
+                passed: result == "passed",
+                exit: exit.parse().ok()?,
+                output: text(output, OUTPUT_BYTES)?,
+            }),
+            ["passed", milliseconds] => Self::Passed {
+                at: Timestamp::from_millisecond(milliseconds.parse().ok()?).ok()?,
+            },
+            ["boot-error", message] => Self::BootError {
+                message: text(message, MESSAGE_BYTES)?,
+            },
+            ["tested"] => Self::Tested,
+            ["up"] => Self::Up,
+            ["reading"] => Self::Reading,
+            ["manifest", manifest] => Self::Manifest {
+                text: text(manifest, MANIFEST_BYTES)?,
+            },
+            ["finding", item, path] => Self::Finding(Finding {
+                item: cleanup_item(item)?,
+                path: text(path, MESSAGE_BYTES)?,
+            }),
+            ["unsupported", what] => Self::Unsupported {
+                what: text(what, NAME_BYTES)?,
+            },
+            ["inspected"] => Self::Inspected,
+            ["failed", message] => Self::Failed {
+                message: text(message, MESSAGE_BYTES)?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn cleanup_item(name: &str) -> Option<CleanupItem> {
+    let name: StrDeserializer<'_, Error> = name.into_deserializer();
+    CleanupItem::deserialize(name).ok()
+}
+
+/// Text of a guest: the last `limit` bytes, without terminal sequences and control characters.
+fn text(word: &str, limit: usize) -> Option<String> {
+    if word == "-" {
+        return Some(String::new());
+    }
+    let bytes = BASE64_STANDARD.decode(word).ok()?;
+    let decoded = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+    let mut clean = String::with_capacity(decoded.len());
+    let mut characters = decoded.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\x1b' if characters.next_if_eq(&'[').is_some() => {
+                // A terminal's control sequence ends with the first of these.
+                characters.by_ref().find(|character| ('@'..='~').contains(character));
+            }
+            '\r' => clean.push('\n'),
+            '\n' | '\t' => clean.push(character),
+            character if character.is_control() => {}
+            character => clean.push(character),
+        }
+    }
+    Some(clean[clean.ceil_char_boundary(clean.len().saturating_sub(limit))..].to_owned())
+}

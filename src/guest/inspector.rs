@@ -1,0 +1,85 @@
+//! The inspector: boots from a trusted image and reads a volume made from the finished snapshot.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::user_data::Script;
+use super::{Manifest, Record, Role, Unrenderable, UserData, rules};
+use crate::api::CleanupItem;
+
+/// What an inspector is told. What it finds is judged by the controller, so it knows nothing of what is expected.
+pub struct InspectorGuest<'a> {
+    pub nonce: &'a str,
+    /// When the source image was made: contents are read of files that changed later.
+    pub source_created: Timestamp,
+    /// Of the power-off timer, which the inspector starts before anything else.
+    pub lifetime: Duration,
+}
+
+impl InspectorGuest<'_> {
+    /// The user data; equal input gives equal bytes.
+    pub fn render(&self) -> Result<UserData, Unrenderable> {
+        let mut script = Script::new(
+            Role::Inspector,
+            self.nonce,
+            self.lifetime,
+            &[include_str!("script/search.sh"), include_str!("script/inspector.sh")],
+        );
+        rules::write(&mut script);
+        // Before 1970 there were no images.
+        script.number(
+            "SOURCE_CREATED",
+            u64::try_from(self.source_created.as_second()).unwrap_or(0),
+        );
+        script.finish(std::iter::empty())
+    }
+}
+
+/// Something on the disk that cleanup should not have left.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Finding {
+    pub item: CleanupItem,
+    /// Where, on the image's root filesystem.
+    pub path: String,
+}
+
+/// What an inspector has said so far on its console.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InspectorReport {
+    /// It is ready for the volume to be attached; never attach before.
+    pub up: bool,
+    /// The volume has been seen, and is being read.
+    pub reading: bool,
+    /// `/etc/goldsmith/image.json`, if the volume has one that can be read.
+    pub manifest: Option<Manifest>,
+    /// At most 50.
+    pub findings: Vec<Finding>,
+    /// What keeps it from reading the volume, by name: `LVM`, `LUKS`, `btrfs`, ...
+    pub unsupported: Option<String>,
+    /// Everything has been looked at.
+    pub done: bool,
+    /// Why the inspector could not do its work.
+    pub failure: Option<String>,
+}
+
+impl InspectorReport {
+    /// Sums up the records of an inspector.
+    pub fn new(records: &[Record]) -> Self {
+        let mut report = Self::default();
+        for record in records {
+            match record {
+                Record::Up => report.up = true,
+                Record::Reading => report.reading = true,
+                Record::Manifest { text } => report.manifest = serde_json::from_str(text).ok(),
+                Record::Finding(finding) => report.findings.push(finding.clone()),
+                Record::Unsupported { what } => report.unsupported = Some(what.clone()),
+                Record::Inspected => report.done = true,
+                Record::Failed { message } => report.failure = Some(message.clone()),
+                _ => {}
+            }
+        }
+        report
+    }
+}

@@ -1,0 +1,38 @@
+//! The manifest that a builder writes to the disk it makes.
+
+use serde::Deserialize;
+
+use crate::api::CleanupItem;
+
+/// `/etc/goldsmith/image.json`. Written as the last thing before power-off, so its presence says that the build came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// `namespace/name`.
+    pub recipe: String,
+    pub build: i64,
+    pub attempt: i64,
+    pub content_hash: String,
+    pub steps: Vec<ManifestStep>,
+    /// Cleanup that the recipe chose to skip.
+    pub skipped: Vec<CleanupItem>,
+    /// What the search for secrets found on the builder.
+    pub findings: Vec<super::Finding>,
+}
+
+/// One step's result.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ManifestStep {
+    pub name: String,
+    pub result: StepResult,
+    pub tries: u32,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepResult {
+    Succeeded,
+    Failed,
+    TimedOut,
+}

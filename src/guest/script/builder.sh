@@ -1,0 +1,186 @@
+# The root of the disk that is made.
+root=
+
+# trim: keeps the output of a step small while it runs. It may be endless, and it is in memory.
+trim() {
+  while sleep 1; do
+    if [ "$(wc -c <"$work/output")" -gt 1048576 ]; then
+      tail -c 4096 "$work/output" >"$work/end"
+      cat "$work/end" >"$work/output"
+    fi
+  done
+}
+
+# lay STEP: writes a file, whole or not at all.
+lay() {
+  path=$root$(value "STEP_$1_PATH")
+  if [ -d "$path" ]; then
+    echo "$path is a directory"
+    return 1
+  fi
+  mkdir -p -- "$(dirname -- "$path")" &&
+    (
+      umask 077
+      value "STEP_$1_CONTENT" >"$path.goldsmith"
+    ) &&
+    chown -- "$(value "STEP_$1_OWNER")" "$path.goldsmith" &&
+    chmod -- "$(value "STEP_$1_MODE")" "$path.goldsmith" &&
+    mv -f -- "$path.goldsmith" "$path" &&
+    if command -v restorecon >/dev/null; then restorecon -- "$path"; fi
+}
+
+# try STEP SECONDS: makes one try at a step.
+try() {
+  if [ -n "$(value "STEP_$1_PATH")" ]; then
+    lay "$1"
+    return
+  fi
+  value "STEP_$1_RUN" >"$work/step"
+  seconds=$2
+  set --
+  variable=0
+  while [ "$variable" -lt "$GOLDSMITH_ENVIRONMENT" ]; do
+    variable=$((variable + 1))
+    eval "set -- \"\$@\" \"\$GOLDSMITH_ENVIRONMENT_$variable\""
+  done
+  execute "$seconds" "$work/step" "$@"
+}
+
+# step STEP: runs one step to its end, with its retries.
+step() {
+  name=$(value "STEP_$1_NAME")
+  limit=$(value "STEP_$1_TIMEOUT")
+  retries=$(value "STEP_$1_RETRIES")
+  encoded=$(printf '%s' "$name" | word)
+  record step-started "$1" "$encoded"
+  tries=0
+  while :; do
+    tries=$((tries + 1))
+    : >"$work/output"
+    trim &
+    trimmer=$!
+    began=$(date +%s)
+    (try "$1" "$limit") >>"$work/output" 2>&1
+    status=$?
+    kill "$trimmer" 2>/dev/null
+    if [ "$status" -eq 0 ] || [ "$tries" -gt "$retries" ]; then break; fi
+    sleep 5
+  done
+  result=failed
+  if [ "$status" -eq 0 ]; then
+    result=succeeded
+  elif [ "$limit" -gt 0 ] && [ $(($(date +%s) - began)) -ge "$limit" ]; then
+    case $status in 124 | 137) result=timed-out ;; esac
+  fi
+  printf '{"name":%s,"result":"%s","tries":%s}\n' "$(json "$name")" "$result" "$tries" >>"$work/results"
+  record step-finished "$1" "$encoded" "$result" "$tries" "$status" "$(tail -c 4096 "$work/output" | word)"
+  [ "$status" -eq 0 ]
+}
+
+# json TEXT: as a JSON string.
+json() {
+  printf '"%s"' "$(printf '%s' "$1" | tr -d '\000-\037\177' | sed 's/[\\"]/\\&/g')"
+}
+
+# list FILE: a JSON array of the lines.
+list() {
+  printf '[%s]' "$(paste -s -d , "$1")"
+}
+
+# kept PATH: whether the file survives cleanup.
+kept() {
+  while read -r item pattern; do
+    case $1 in
+    "$root"$pattern)
+      skipped "$item"
+      return
+      ;;
+    esac
+  done <<RULES
+$GOLDSMITH_TRACES
+RULES
+}
+
+# search: the wide search for secrets. Here, because here the disk is warm; a volume made from a snapshot reads slowly.
+search() {
+  : >"$work/findings"
+  secrets "$root" | while IFS= read -r finding; do
+    ! kept "$root${finding#* }" || printf '%s\n' "$finding"
+  done | head -n 50 | while IFS= read -r finding; do
+    item=${finding%% *} path=${finding#* }
+    printf '{"item":"%s","path":%s}\n' "$item" "$(json "$path")" >>"$work/findings"
+    record finding "$item" "$(printf '%s' "$path" | word)"
+  done
+}
+
+# clean: removes the traces, but for what the recipe skips. Secrets are reported and not removed.
+clean() {
+  # The journal would open again what is removed here.
+  skipped Logs || journalctl --relinquish-var >/dev/null 2>&1
+  named "$root" "$GOLDSMITH_TRACES" | while IFS= read -r found; do
+    item=${found%% *} path=$root${found#* }
+    if skipped "$item"; then continue; fi
+    case $path in
+    "$root/etc/machine-id") : >"$path" ;;
+    *) rm -f -- "$path" ;;
+    esac
+  done
+}
+
+# manifest: the last thing written to the disk, so its presence says that everything before it was done.
+manifest() {
+  skip=
+  for item in $GOLDSMITH_SKIP; do skip=$skip${skip:+,}\"$item\"; done
+  mkdir -p "$root/etc/goldsmith"
+  printf '{"recipe":%s,"build":%s,"attempt":%s,"contentHash":%s,"steps":%s,"skipped":[%s],"findings":%s}\n' \
+    "$(json "$GOLDSMITH_RECIPE")" "$GOLDSMITH_BUILD" "$GOLDSMITH_ATTEMPT" "$(json "$GOLDSMITH_CONTENT_HASH")" \
+    "$(list "$work/results")" "$skip" "$(list "$work/findings")" >"$root/etc/goldsmith/image.json.new" &&
+    chmod 644 "$root/etc/goldsmith/image.json.new" &&
+    sync &&
+    mv -f "$root/etc/goldsmith/image.json.new" "$root/etc/goldsmith/image.json" &&
+    sync
+}
+
+run() {
+  : >"$work/results"
+  record started
+  index=0
+  while [ "$index" -lt "$GOLDSMITH_STEPS" ]; do
+    index=$((index + 1))
+    if ! step "$index"; then
+      for pause in 2 2 2; do
+        sleep "$pause"
+        show 24576
+      done
+      power_off
+      return
+    fi
+  done
+  search
+  # What cloud-init writes at its end would come after cleanup.
+  seconds=0
+  while [ -d /run/cloud-init ] && [ ! -e /run/cloud-init/result.json ] && [ "$seconds" -lt 60 ]; do
+    sleep 1
+    seconds=$((seconds + 1))
+  done
+  : >"$work/succeeded"
+  if [ -d /run/systemd/system ]; then
+    systemctl poweroff --no-block
+  else
+    finish
+    power_off
+  fi
+}
+
+# finish: called by systemd when services have been stopped; also when a step or the timer has powered the builder off, and then
+# there is nothing to finish.
+finish() {
+  [ -e "$work/succeeded" ] || return 0
+  clean
+  if manifest; then
+    record finished
+  else
+    record failed "$(printf 'the manifest could not be written to /etc/goldsmith/image.json' | word)"
+  fi
+  show 24576
+}

@@ -1,0 +1,117 @@
+# disks: the block devices that may hold an image.
+disks() {
+  for device in /sys/block/*; do
+    case $device in
+    */loop* | */ram* | */zram* | */sr* | */fd*) ;;
+    *) [ ! -e "$device" ] || printf '%s\n' "${device##*/}" ;;
+    esac
+  done
+}
+
+# bytes DEVICE OFFSET COUNT: in hexadecimal.
+bytes() {
+  dd if="$1" bs=1 skip="$2" count="$3" 2>/dev/null | od -An -v -tx1 | tr -d ' \n'
+}
+
+# layout DEVICE: what its first bytes say it is.
+layout() {
+  case $(bytes "$1" 0 6) in
+  4c554b53babe) echo LUKS && return ;;
+  58465342*) echo xfs && return ;;
+  esac
+  for offset in 0 512 1024 1536; do
+    if [ "$(bytes "$1" "$offset" 8)" = 4c4142454c4f4e45 ]; then echo LVM && return; fi
+  done
+  if [ "$(bytes "$1" 1080 2)" = 53ef ]; then echo ext4 && return; fi
+  if [ "$(bytes "$1" 65600 8)" = 5f42485266535f4d ]; then echo btrfs && return; fi
+  echo unknown
+}
+
+# mount_read_only DEVICE LAYOUT DIRECTORY: without replaying a journal, which would write.
+mount_read_only() {
+  case $2 in
+  ext4) mount -t ext4 -o ro,noload "$1" "$3" ;;
+  xfs) mount -t xfs -o ro,norecovery,nouuid "$1" "$3" ;;
+  esac 2>/dev/null
+}
+
+# probe DISK: mounts the largest filesystem that has an /etc, or says by name what is in the way.
+probe() {
+  volume=$work/volume obstacle= largest=0 chosen= others=
+  mkdir -p "$volume"
+  for device in "/dev/$1" "/dev/$1"?*; do
+    [ -b "$device" ] || continue
+    kind=$(layout "$device")
+    case $kind in
+    ext4 | xfs)
+      if ! mount_read_only "$device" "$kind" "$volume"; then
+        obstacle="a damaged $kind filesystem"
+        continue
+      fi
+      sectors=$(cat "/sys/class/block/${device##*/}/size")
+      if [ -d "$volume/etc" ] && [ ! -L "$volume/etc" ] && [ "$sectors" -gt "$largest" ]; then
+        others=$others${chosen:+x}
+        chosen=$device chosen_kind=$kind largest=$sectors
+      elif [ ! -d "$volume/grub" ] && [ ! -d "$volume/grub2" ] && [ ! -d "$volume/loader" ]; then
+        # Neither the root nor /boot.
+        others=${others}x
+      fi
+      umount "$volume"
+      ;;
+    LVM | LUKS | btrfs) obstacle=$kind ;;
+    esac
+  done
+  if [ -n "$obstacle" ]; then return 1; fi
+  if [ -n "$others" ]; then obstacle='several filesystems' && return 1; fi
+  if [ -z "$chosen" ]; then obstacle='no ext4 or xfs filesystem with an /etc' && return 1; fi
+  mount_read_only "$chosen" "$chosen_kind" "$volume"
+}
+
+# inspect BASE: reports the manifest, and whatever cleanup should not have left.
+inspect() {
+  if [ -f "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith" ]; then
+    record manifest "$(head -c 16384 "$1/etc/goldsmith/image.json" | word)"
+  fi
+  touch -d "@$GOLDSMITH_SOURCE_CREATED" "$work/source"
+  # The time of the last change of any kind, where find knows it: unpacking keeps old times of modification.
+  changed=-newer
+  find "$work/source" -cnewer "$work/source" >/dev/null 2>&1 && changed=-cnewer
+  {
+    named "$1" "$GOLDSMITH_TRACES"
+    secrets "$1" "$changed" "$work/source"
+  } | head -n 50 | while IFS= read -r finding; do
+    record finding "${finding%% *}" "$(printf '%s' "${finding#* }" | word)"
+  done
+}
+
+run() {
+  before=$(disks)
+  record up
+  disk=
+  while [ -z "$disk" ]; do
+    sleep 0.5 2>/dev/null || sleep 1
+    for candidate in $(disks); do
+      case "
+$before
+" in
+      *"
+$candidate
+"*) ;;
+      *) disk=$candidate ;;
+      esac
+    done
+  done
+  udevadm settle --timeout=10 2>/dev/null || sleep 1
+  record reading
+  if probe "$disk"; then
+    inspect "$volume"
+  else
+    record unsupported "$(printf '%s' "$obstacle" | word)"
+  fi
+  record inspected
+  repeat
+}
+
+finish() {
+  :
+}

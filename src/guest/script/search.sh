@@ -1,0 +1,58 @@
+# skipped ITEM: whether the recipe skips this item's cleanup.
+skipped() {
+  case " $GOLDSMITH_SKIP " in
+  *" $1 "*) return 0 ;;
+  esac
+  return 1
+}
+
+# named BASE RULES: `ITEM PATH` of every file that is not empty and that a rule names, on the filesystem mounted at BASE.
+named() {
+  base=$1 rules=$2
+  set --
+  while read -r item pattern; do
+    set -- "$@" -o -path "$base$pattern"
+  done <<RULES
+$rules
+RULES
+  shift
+  find "${base:-/}" -xdev -type f -size +0 \( "$@" \) 2>/dev/null | while IFS= read -r path; do
+    while read -r item pattern; do
+      case $path in
+      "$base"$pattern)
+        [ "$item" = MachineId ] && [ "$(head -c 13 "$path")" = uninitialized ] || printf '%s %s\n' "$item" "${path#"$base"}"
+        break
+        ;;
+      esac
+    done <<RULES
+$rules
+RULES
+  done
+}
+
+# secrets BASE TEST...: `ITEM PATH` of every file that holds a secret by its name, and of every small one that does by its content
+# and passes these tests of find.
+secrets() {
+  base=$1
+  shift
+  while read -r pattern; do
+    set -- "$@" ! -path "$base$pattern"
+  done <<UNSEARCHED
+$GOLDSMITH_UNSEARCHED
+UNSEARCHED
+  printf '%s\n' "$GOLDSMITH_CONTENTS" | cut -d ' ' -f 2- >"$work/expressions"
+  {
+    named "$base" "$GOLDSMITH_SECRETS"
+    LC_ALL=C find "${base:-/}" -xdev -type f -size +0 -size -129 "$@" -exec grep -lE -f "$work/expressions" -- {} + 2>/dev/null |
+      while IFS= read -r path; do
+        while read -r item expression; do
+          if LC_ALL=C grep -aE -e "$expression" -- "$path" | grep -aqv EXAMPLE; then
+            printf '%s %s\n' "$item" "${path#"$base"}"
+            break
+          fi
+        done <<CONTENTS
+$GOLDSMITH_CONTENTS
+CONTENTS
+      done
+  } | sort -u
+}

@@ -1,0 +1,171 @@
+//! What the inspector's report says about an image.
+
+use std::collections::BTreeMap;
+
+use super::{InspectorReport, Manifest, StepResult};
+use crate::api::{CleanupItem, Step};
+
+/// What the image must be.
+pub struct Expected<'a> {
+    /// `namespace/name`.
+    pub recipe: &'a str,
+    pub build: i64,
+    pub attempt: i64,
+    pub content_hash: &'a str,
+    pub steps: &'a [Step],
+    /// Cleanup that the recipe chose to skip: still looked for, and let pass.
+    pub skipped: &'a [CleanupItem],
+}
+
+/// The inspector's part of the proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inspection {
+    /// Nothing is known yet.
+    Pending,
+    /// The image is what it should be. Names what was found and let pass because its cleanup is skipped.
+    Passed { warnings: Vec<String> },
+    /// It is not, or nobody can tell.
+    Refused { reason: Refusal, message: String },
+}
+
+/// Why an image is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No manifest on the disk: the build did not come to its end.
+    ManifestMissing,
+    /// The manifest is of something else.
+    ManifestMismatch,
+    /// A private key or credentials are on the disk.
+    SecretFound,
+    /// Something else that cleanup should have removed is on the disk.
+    CleanupIncomplete,
+    /// The volume cannot be read: LVM, LUKS, ...
+    ProofUnsupported,
+    /// The inspector could not do its work, which says nothing about the image.
+    InspectorFailed,
+}
+
+impl Refusal {
+    /// As a condition's reason.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ManifestMissing => "ManifestMissing",
+            Self::ManifestMismatch => "ManifestMismatch",
+            Self::SecretFound => "SecretFound",
+            Self::CleanupIncomplete => "CleanupIncomplete",
+            Self::ProofUnsupported => "ProofUnsupported",
+            Self::InspectorFailed => "InspectorFailed",
+        }
+    }
+}
+
+/// Judges a report. The same report gives the same verdict.
+pub fn judge(report: &InspectorReport, expected: &Expected<'_>) -> Inspection {
+    if let Some(message) = &report.failure {
+        return refused(
+            Refusal::InspectorFailed,
+            format!("the inspector could not work: {message}"),
+        );
+    }
+    if let Some(what) = &report.unsupported {
+        return refused(
+            Refusal::ProofUnsupported,
+            format!("the inspector found {what}, which it cannot read; it reads one ext4 or xfs root filesystem"),
+        );
+    }
+    if !report.done {
+        return Inspection::Pending;
+    }
+    let Some(manifest) = &report.manifest else {
+        return refused(
+            Refusal::ManifestMissing,
+            "the image has no readable /etc/goldsmith/image.json: the builder did not come to its end".into(),
+        );
+    };
+    if let Some(message) = mismatch(manifest, expected) {
+        return refused(Refusal::ManifestMismatch, message);
+    }
+    // By item, each path once: the builder's search and the inspector's may both have found it.
+    let mut found: BTreeMap<CleanupItem, Vec<&str>> = BTreeMap::new();
+    for finding in report.findings.iter().chain(&manifest.findings) {
+        let paths = found.entry(finding.item).or_default();
+        if !paths.contains(&finding.path.as_str()) {
+            paths.push(&finding.path);
+        }
+    }
+    let (passed, failed): (Vec<_>, Vec<_>) = found.into_iter().partition(|(item, _)| expected.skipped.contains(item));
+    if failed.is_empty() {
+        let warnings = passed
+            .into_iter()
+            .map(|found| format!("{}, let pass by cleanup.skip", describe(found)))
+            .collect();
+        return Inspection::Passed { warnings };
+    }
+    let secret = failed
+        .iter()
+        .any(|(item, _)| matches!(item, CleanupItem::PrivateKeys | CleanupItem::Credentials));
+    let reason = if secret {
+        Refusal::SecretFound
+    } else {
+        Refusal::CleanupIncomplete
+    };
+    let described: Vec<_> = failed.into_iter().map(describe).collect();
+    refused(reason, format!("the image contains {}", described.join("; ")))
+}
+
+fn refused(reason: Refusal, message: String) -> Inspection {
+    Inspection::Refused { reason, message }
+}
+
+/// The first difference between what the disk says it is and what was built.
+fn mismatch(manifest: &Manifest, expected: &Expected<'_>) -> Option<String> {
+    let differs = |what: &str, found: &dyn std::fmt::Display, wanted: &dyn std::fmt::Display| {
+        Some(format!(
+            "the manifest on the image is of {what} {found}, expected {wanted}"
+        ))
+    };
+    if manifest.recipe != expected.recipe {
+        return differs("recipe", &manifest.recipe, &expected.recipe);
+    }
+    if manifest.build != expected.build {
+        return differs("build", &manifest.build, &expected.build);
+    }
+    if manifest.attempt != expected.attempt {
+        return differs("attempt", &manifest.attempt, &expected.attempt);
+    }
+    if manifest.content_hash != expected.content_hash {
+        return differs("content hash", &manifest.content_hash, &expected.content_hash);
+    }
+    if manifest.steps.len() != expected.steps.len() {
+        return Some(format!(
+            "the manifest has {} steps, expected {}",
+            manifest.steps.len(),
+            expected.steps.len()
+        ));
+    }
+    for (found, wanted) in manifest.steps.iter().zip(expected.steps) {
+        if found.name != wanted.name {
+            return differs("step", &found.name, &wanted.name);
+        }
+        if found.result != StepResult::Succeeded {
+            return Some(format!(
+                "by the manifest on the image, step {} did not succeed",
+                found.name
+            ));
+        }
+    }
+    None
+}
+
+/// Paths that a message names of one item.
+const NAMED: usize = 5;
+
+fn describe((item, paths): (CleanupItem, Vec<&str>)) -> String {
+    let more = paths.len().saturating_sub(NAMED);
+    let named = paths.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        format!("{item:?}: {named} and {more} more")
+    } else {
+        format!("{item:?}: {named}")
+    }
+}
