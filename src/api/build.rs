@@ -25,6 +25,7 @@ pub struct Build {
     #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = ("self.size() == 1", "must name exactly one architecture: write one recipe for each"))]
     pub architectures: Vec<Architecture>,
+    /// Where the build starts from.
     pub source: Source,
     /// Whatever image was resolved must belong to one of these: account ids, or the aliases `self`, `amazon`,
     /// `aws-marketplace`, `aws-backup-vault`. Empty: any owner that `source` allows.
@@ -32,6 +33,7 @@ pub struct Build {
     #[schemars(with = "Vec<Owner>", length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = distinct())]
     pub allowed_owners: Vec<String>,
+    /// The temporary On-Demand instance that is turned into the image.
     pub builder: Builder,
     /// Variables that every step sees, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,6 +46,7 @@ pub struct Build {
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = distinct_by("name"))]
     pub steps: Vec<Step>,
+    /// What is removed from the builder after the last step. Everything, unless skipped.
     #[serde(default)]
     pub cleanup: Cleanup,
 }

@@ -21,6 +21,7 @@ pub struct Builder {
     #[schemars(with = "Vec<InstanceType>", length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = ("self.size() > 0", "must name at least one instance type, such as m7i.large"), validation = distinct())]
     pub instance_types: Vec<String>,
+    /// Subnets to launch in.
     pub subnets: Subnets,
     /// Security groups of the builder, and of the instances that prove the image. They need no inbound rule.
     #[schemars(with = "Vec<SecurityGroupId>", length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]

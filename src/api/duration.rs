@@ -16,7 +16,7 @@ pub struct InvalidDuration {
 const MAXIMUM_LENGTH: usize = 16;
 
 /// The duration that `text`, the value of the field at path `field`, stands for. Longer than zero.
-pub(super) fn parse(field: impl Into<String>, text: &str) -> Result<Duration, InvalidDuration> {
+pub fn parse(field: impl Into<String>, text: &str) -> Result<Duration, InvalidDuration> {
     let plain = text.len() <= MAXIMUM_LENGTH
         && text
             .bytes()

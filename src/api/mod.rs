@@ -7,7 +7,7 @@ mod build;
 mod builder;
 pub mod conditions;
 mod definition;
-mod duration;
+pub mod duration;
 mod image;
 mod recipe;
 mod rule;

@@ -22,9 +22,10 @@ use super::{Build, ImageRecipeStatus, ImageSettings, Test};
     doc = "How an image is made, tested and named, and when it is made again.",
     // The name is part of the names and of label values of what belongs to the recipe.
     validation = Rule::new("self.metadata.name.size() <= 63")
-        .message("metadata.name must have at most 63 characters: choose a shorter name"),
+        .message("metadata.name must have at most 63 characters: choose a shorter one"),
     validation = Rule::new(image_name_fits())
-        .message("spec.image.name is longer than the 128 characters that AWS allows, once its variables are replaced: shorten it or metadata.name"),
+        .message("is longer than the 128 characters that AWS allows, once its variables are replaced: shorten it or metadata.name")
+        .field_path(".spec.image.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
         description = "True: the latest image is proven and made of the present inputs, or is kept while another is made"),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
@@ -59,11 +60,15 @@ pub struct ImageRecipeSpec {
     #[schemars(with = "Region")]
     #[x_kube(validation = immutable("images stay in the region in which they were made; create another recipe for the other region"))]
     pub region: String,
+    /// What shapes the image, and where it is built.
     pub build: Build,
+    /// How the image is proved on a fresh boot. On by default.
     #[serde(default)]
     pub test: Test,
+    /// Name, tags and attributes of the image.
     #[serde(default)]
     pub image: ImageSettings,
+    /// When the image is made again without a change of the spec.
     #[serde(default)]
     pub rebuild: Rebuild,
     /// Attempts of one build; then the recipe is Stalled until its spec, its source or a request changes.

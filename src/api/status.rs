@@ -44,9 +44,13 @@ pub struct ImageRecipeStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SourceStatus {
+    /// Id of the image.
     pub image_id: String,
+    /// Name of the image.
     pub name: String,
+    /// Id of the account that owns it.
     pub owner_id: String,
+    /// When it was made, as EC2 says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub creation_time: Option<Time>,
 }
@@ -55,6 +59,7 @@ pub struct SourceStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BuildStatus {
+    /// Counts the builds of this recipe from 1; a number is used once.
     pub number: i64,
     /// Why it began: `FirstBuild`, `SpecChanged`, `SourceChanged`, `Requested`, `TestChanged`.
     pub reason: String,
@@ -62,9 +67,11 @@ pub struct BuildStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
+    /// Hash of everything that shapes the image, of the inputs that this build was frozen with.
     pub content_hash: String,
     /// Name of the image, rendered once.
     pub name: String,
+    /// When the build began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
     /// 1 for the first.
@@ -82,11 +89,13 @@ pub struct BuildStatus {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AttemptFailure {
+    /// Number of the attempt.
     pub attempt: i64,
     /// For example `StepFailed`, `BuildTimedOut`, `SecretFound`, `CheckFailed`.
     pub reason: String,
     /// With the failed step and the end of its output, at most 2 KiB.
     pub message: String,
+    /// When it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
     /// When the next attempt may begin.
@@ -98,21 +107,29 @@ pub struct AttemptFailure {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ArchitectureStatus {
+    /// The architecture of the image.
     pub architecture: Architecture,
+    /// How far it is.
     pub phase: Phase,
     /// The step that runs, or that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
+    /// Id of the image, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// When the builder was first seen stopped with its work unfinished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_time: Option<Time>,
     /// When the image was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_time: Option<Time>,
     /// The builder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<LaunchStatus>,
+    /// The test instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<LaunchStatus>,
+    /// The inspector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inspector: Option<LaunchStatus>,
     /// The volume made from the image's snapshot, for the inspector to read.
@@ -130,6 +147,27 @@ pub struct ArchitectureStatus {
     pub warnings: Vec<String>,
 }
 
+impl ArchitectureStatus {
+    /// An attempt of which nothing is known yet.
+    pub fn new(architecture: Architecture) -> Self {
+        Self {
+            architecture,
+            phase: Phase::default(),
+            step: None,
+            image: None,
+            stopped_time: None,
+            image_time: None,
+            instance: None,
+            test: None,
+            inspector: None,
+            volume: None,
+            boot_milliseconds: None,
+            inspected: false,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// An instance as it was asked for, written before the call that launches it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
@@ -139,7 +177,9 @@ pub struct LaunchStatus {
     pub id: Option<String>,
     /// Counts through instance types and subnets; a full round without capacity is followed by a wait and another round.
     pub candidate: i64,
+    /// Instance type that was asked for.
     pub instance_type: String,
+    /// Id of the subnet that was asked for.
     pub subnet: String,
     /// When the launch was first asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,41 +208,54 @@ pub enum Phase {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LatestStatus {
+    /// Number of the build that made it.
     pub build: i64,
+    /// Name of the image.
     pub name: String,
     /// Image id by region, then by architecture.
     pub images: BTreeMap<String, BTreeMap<String, String>>,
     /// Launch call to the first moment at which every check had passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_milliseconds: Option<i64>,
+    /// When it was proven.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proven_time: Option<Time>,
-    /// What the proof found and let pass.
+    /// Cleanup that the recipe chose to skip, so that its traces are in the image.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub cleanup_skipped: Vec<String>,
 }
 
 /// A build that has ended.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
+    /// Number of the build.
     pub build: i64,
+    /// How it ended.
     pub result: BuildResult,
+    /// Why it began.
     pub reason: String,
+    /// Which inputs differed from the build before.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
+    /// Hash of everything that shaped the image.
     pub content_hash: String,
+    /// Name of the image.
     pub name: String,
     /// Image id by architecture, where there is one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
+    /// Attempts that it took.
     pub attempts: i64,
+    /// When the build began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
+    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
+    /// What a person should know of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

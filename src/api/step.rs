@@ -13,6 +13,7 @@ use super::syntax::{FileMode, FileOwner, FilePath, StepName, VariableName};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentVariable {
+    /// Name of the variable; a later one may not repeat it.
     #[schemars(with = "VariableName")]
     pub name: String,
     /// Plain text, readable in user data and in the build's ConfigMap: no place for secrets.
@@ -72,6 +73,7 @@ pub struct FileStep {
     #[serde(default = "default_file_owner")]
     #[schemars(with = "FileOwner")]
     pub owner: String,
+    /// The whole content, as it is.
     #[schemars(length(max = 65536))]
     pub content: String,
 }

@@ -109,6 +109,7 @@ fn default_check_timeout() -> String {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpCheck {
+    /// Port on the test instance.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
     /// Path and query of the request.
