@@ -1,0 +1,48 @@
+//! How complete and how old a picture of one account and region is.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{AwsError, Image, ImageId, Instance, InstanceType, SecurityGroup, Snapshot, Subnet, Volume};
+use crate::api::ImageSearch;
+
+/// What is in one account and region: everything that carries our installation's tag, and whatever objects refer to.
+///
+/// It is complete: a read that fails leaves the view before in place, with its time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    /// When the first of the reads of `instances`, `volumes`, `snapshots`, `images` and `named_images` was sent. None: nothing
+    /// has been read yet.
+    pub taken: Option<Timestamp>,
+    pub instances: Vec<Instance>,
+    pub volumes: Vec<Volume>,
+    pub snapshots: Vec<Snapshot>,
+    /// Our own, by tag.
+    pub images: Vec<Image>,
+    /// Images that carry a name which a build wants, whoever in this account made them.
+    pub named_images: Vec<Image>,
+    /// When the first of the reads of `images_by_id` and `searches` was sent: up to half a minute before `taken`.
+    pub sources_taken: Option<Timestamp>,
+    /// Images asked for by id; an id that EC2 does not know is absent.
+    pub images_by_id: BTreeMap<ImageId, Image>,
+    /// The available images that each search asked for finds, or why EC2 refuses the search itself.
+    pub searches: Vec<(ImageSearch, Result<Vec<Image>, AwsError>)>,
+    /// All of the region's, up to a minute old.
+    pub subnets: Vec<Subnet>,
+    /// All of the region's, up to a minute old.
+    pub security_groups: Vec<SecurityGroup>,
+    /// Types asked for, up to an hour old; one that the region does not offer is absent.
+    pub instance_types: Vec<InstanceType>,
+}
+
+/// A part of the world that an object refers to, beside what carries its tags.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Interest {
+    Image(ImageId),
+    /// A name that a build is about to use for its image.
+    ImageName(String),
+    /// A search with `{{arch}}` filled in already.
+    Search(ImageSearch),
+    InstanceType(String),
+}
