@@ -166,3 +166,56 @@ fn on_lasting_thread(command: Command) -> io::Result<process::Child> {
         .map_err(|_| gone())?;
     started.recv().map_err(|_| gone())?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::NO_ENVIRONMENT;
+    use crate::directory::Directory;
+
+    fn sleep(log: &Path) -> Child {
+        Child::spawn("sleep", Path::new("sleep"), ["60"], NO_ENVIRONMENT, log).expect("sleep starts")
+    }
+
+    #[test]
+    fn a_child_lives_on_when_the_thread_that_asked_for_it_ends() {
+        let directory = Directory::create().expect("a directory");
+        let log = directory.path().join("log");
+        let asked = thread::spawn(move || {
+            let child = sleep(&log);
+            // setpriv and sh become sleep: from then on the kernel's signal is arranged.
+            until(Duration::from_secs(10), || {
+                match fs::read_link(format!("/proc/{}/exe", child.id())) {
+                    Ok(program) if program.ends_with("sleep") => Ok(()),
+                    other => Err(other),
+                }
+            })
+            .expect("sleep runs");
+            child
+        });
+        let mut child = asked.join().expect("the thread ends");
+        // The signal would come a moment after the thread has been joined.
+        let ended = until(Duration::from_millis(300), || {
+            if child.running() { Err(()) } else { Ok(()) }
+        });
+        assert!(ended.is_err(), "it has ended with the thread");
+        assert!(child.stop(Duration::from_secs(10)), "SIGTERM ends it");
+        assert!(!child.running());
+    }
+
+    #[test]
+    fn a_child_that_ends_early_is_told_by_the_end_of_its_log() {
+        let directory = Directory::create().expect("a directory");
+        let log = directory.path().join("log");
+        let script = ["-c", "echo the port is taken; exit 3"];
+        let mut child = Child::spawn("sh", Path::new("sh"), script, NO_ENVIRONMENT, &log).expect("sh starts");
+        let error = child
+            .ready(Duration::from_secs(10), || Err::<(), _>("not yet"))
+            .expect_err("it has ended");
+        let text = error.to_string();
+        assert!(
+            text.contains("exit status: 3") && text.contains("the port is taken"),
+            "{text}"
+        );
+    }
+}

@@ -35,16 +35,17 @@ pub struct Grant {
 }
 
 impl Default for ControllerOptions {
+    /// Grants what is in the simulator's account from the beginning, but for its subnet of tier `small`.
     fn default() -> Self {
-        let all = || vec!["*".into()];
+        let list = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect();
         Self {
             installation: "demo".into(),
             grants: vec![Grant {
-                namespaces: all(),
-                subnets: all(),
-                security_groups: all(),
-                instance_profiles: all(),
-                kms_keys: all(),
+                namespaces: list(&["*"]),
+                subnets: list(&["subnet-0a100000000000001", "subnet-0b200000000000001"]),
+                security_groups: list(&["sg-0d100000000000001", "sg-0d200000000000001"]),
+                instance_profiles: list(&["image-builder", "web-test"]),
+                kms_keys: list(&["*"]),
             }],
             sweep_after: "10s".into(),
         }

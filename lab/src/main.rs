@@ -1,5 +1,6 @@
 //! `goldsmith-lab`: the demo, and an environment to work in by hand.
 
+mod demo;
 mod up;
 
 use std::process::ExitCode;
@@ -15,6 +16,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Tells the story of one image, in about a minute; succeeds if all of it was so
+    Demo,
     /// Starts API server, simulator and controller in the background, unless they are up, and prints `export` lines for them
     Up,
     /// Ends what `up` has started
@@ -26,6 +29,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
+        Verb::Demo => demo::demo(),
         Verb::Up => up::up(),
         Verb::Down => up::down(),
         Verb::Serve => up::serve(),

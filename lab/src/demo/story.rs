@@ -1,0 +1,244 @@
+//! The five points of the story. Every command is shown as a person would type it, and every claim is looked up.
+
+use std::time::Duration;
+
+use goldsmith_lab::{Error, Lab, NAMESPACE, Result, until};
+use serde_json::Value;
+
+use super::inventory::Inventory;
+use super::recipe::Recipe;
+use super::terminal::Terminal;
+
+/// For any single wait; each takes a few seconds when all is well.
+const WITHIN: Duration = Duration::from_secs(45);
+
+pub struct Story<'a> {
+    pub lab: &'a Lab,
+    pub terminal: &'a Terminal,
+}
+
+impl Story<'_> {
+    pub fn tell(&self) -> Result<()> {
+        let first = self.a_manifest_becomes_a_proven_image()?;
+        let second = self.only_what_shapes_the_image_is_built(&first)?;
+        self.what_is_wrong_is_named_and_never_kept()?;
+        self.killed_twice_and_nothing_lost(&second)?;
+        self.nothing_is_left_and_nothing_is_there_twice()
+    }
+
+    fn a_manifest_becomes_a_proven_image(&self) -> Result<Recipe> {
+        self.terminal.heading("1. A manifest becomes a proven image");
+        self.kubectl(&["apply", "--kustomize", "examples/demo"])?;
+        let web = self.follow("web", "is ready", Recipe::ready)?;
+        let image = self.image(web.latest_image())?;
+        self.claim(
+            "latest is an image that EC2 knows as available",
+            image["State"] == "available",
+        )?;
+        self.claim("it is proven, by its tag", has_tag(&image, "goldsmith.dev/proven"))?;
+        let protection = image["DeregistrationProtection"].as_str().unwrap_or_default();
+        self.claim("it is protected from deregistration", protection.starts_with("enabled"))?;
+        self.kubectl(&["get", "imagerecipes"])?;
+        Ok(web)
+    }
+
+    fn only_what_shapes_the_image_is_built(&self, before: &Recipe) -> Result<Recipe> {
+        self.terminal
+            .heading("2. What does not shape the image builds nothing; a changed step does");
+        let launches = self.calls("RunInstances")?;
+        self.patch(
+            "web",
+            r#"[{"op": "replace", "path": "/spec/image/tags/team", "value": "web"}]"#,
+        )?;
+        let image = before.latest_image().to_owned();
+        until(WITHIN, || match self.image(&image) {
+            Ok(found) if tag(&found, "team") == Some("web") => Ok(()),
+            Ok(_) => Err(Error::Unexpected(format!("the tag team=web did not arrive on {image}"))),
+            Err(error) => Err(error),
+        })?;
+        let web = self.follow("web", "is ready", Recipe::ready)?;
+        self.claim("the tag is on the image", true)?;
+        self.claim(
+            "the content hash is the same",
+            web.content_hash() == before.content_hash(),
+        )?;
+        self.claim("no instance was launched", self.calls("RunInstances")? == launches)?;
+
+        let step = r#"[{"op": "replace", "path": "/spec/build/environment/0/value", "value": "1.4.3"}]"#;
+        self.patch("web", step)?;
+        let next = self.follow("web", "has another image", |web| {
+            web.ready() && !web.latest_image().is_empty() && web.latest_image() != image
+        })?;
+        self.claim(
+            "it is the next build",
+            next.latest_build() == before.latest_build().map(|build| build + 1),
+        )?;
+        self.claim(
+            &format!("status says what changed: {}", next.changed().join(", ")),
+            next.changed().iter().any(|input| input.contains("environment")),
+        )?;
+        Ok(next)
+    }
+
+    fn what_is_wrong_is_named_and_never_kept(&self) -> Result<()> {
+        self.terminal
+            .heading("3. A step that fails, and a secret that was left behind");
+        let broken = self.follow("broken-step", "has given up", Recipe::stalled)?;
+        self.terminal.output(broken.message());
+        self.claim("the condition names the step", broken.message().contains("compile"))?;
+        self.claim(
+            "and shows the end of its output",
+            broken.message().contains("fatal error: app.c"),
+        )?;
+        let forgotten = self.follow("forgotten-key", "has given up", Recipe::stalled)?;
+        self.terminal.output(forgotten.message());
+        self.claim(
+            "the proof names the file",
+            forgotten.message().contains("/root/.ssh/id_ed25519"),
+        )?;
+        self.claim("the image never became the latest", forgotten.latest_image().is_empty())
+    }
+
+    fn killed_twice_and_nothing_lost(&self, before: &Recipe) -> Result<()> {
+        self.terminal
+            .heading("4. The controller is killed, in a build and in a proof");
+        self.kubectl(&[
+            "annotate",
+            "imagerecipe",
+            "web",
+            "--overwrite",
+            "goldsmith.dev/build=again",
+        ])?;
+        for phase in ["Building", "Proving"] {
+            self.follow("web", phase, |web| web.phase() == phase)?;
+            self.kill()?;
+        }
+        let old = before.latest_image();
+        let web = self.follow("web", "has another image", |web| {
+            web.ready() && web.latest_image() != old
+        })?;
+        self.claim(
+            "its build is the next one",
+            web.latest_build() == before.latest_build().map(|build| build + 1),
+        )
+    }
+
+    fn nothing_is_left_and_nothing_is_there_twice(&self) -> Result<()> {
+        self.terminal.heading("5. What EC2 has at the end");
+        self.terminal.command("curl $AWS_ENDPOINT_URL/_simulator/inventory");
+        let inventory = until(WITHIN, || {
+            let inventory = Inventory::read(self.lab)?;
+            match inventory.leaked() {
+                leaked if leaked.is_empty() => Ok(inventory),
+                leaked => Err(Error::Unexpected(format!("left behind: {}", leaked.join(", ")))),
+            }
+        })?;
+        self.terminal.output(&inventory.to_string());
+        self.claim("no instance and no volume is left", true)?;
+        self.claim(
+            "every image is proven and has one snapshot of its own",
+            inventory.snapshots() == inventory.images(),
+        )?;
+        self.claim("no image is there twice", inventory.doubled().is_empty())?;
+        self.claim("three builds of web made three images", inventory.images() == 3)
+    }
+
+    /// SIGKILL and a new start, with the commands that do the same by hand.
+    fn kill(&self) -> Result<()> {
+        let id = self
+            .lab
+            .controller_id()
+            .ok_or_else(|| Error::Unexpected("the controller does not run".into()))?;
+        self.terminal.command(&format!("kill -KILL {id}"));
+        self.lab.kill_controller();
+        self.terminal.command("goldsmith controller --config config.yaml &");
+        self.lab.start_controller()?;
+        self.terminal.progress("the controller is ready again");
+        Ok(())
+    }
+
+    /// Runs kubectl as shown.
+    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
+        self.terminal.command(&format!(
+            "kubectl {}",
+            arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+        ));
+        self.terminal.output(&self.lab.kubectl(arguments)?);
+        Ok(())
+    }
+
+    fn patch(&self, name: &str, patch: &str) -> Result<()> {
+        self.kubectl(&["patch", "imagerecipe", name, "--type=json", "--patch", patch])
+    }
+
+    fn recipe(&self, name: &str) -> Result<Recipe> {
+        self.lab.object(&format!("imagerecipe/{name}"), NAMESPACE).map(Recipe)
+    }
+
+    /// Watches a recipe until it is as wanted, with a line for whatever is new.
+    fn follow(&self, name: &str, wanted: &str, is: impl Fn(&Recipe) -> bool) -> Result<Recipe> {
+        let mut told = String::new();
+        until(WITHIN, || {
+            let recipe = self.recipe(name)?;
+            let summary = recipe.summary();
+            if told != summary {
+                self.terminal.progress(&format!("{name}: {summary}"));
+                told = summary;
+            }
+            if is(&recipe) {
+                return Ok(recipe);
+            }
+            Err(Error::Unexpected(format!(
+                "{name}: not \"{wanted}\" within {WITHIN:?}; it says: {}",
+                recipe.message()
+            )))
+        })
+    }
+
+    /// An image as DescribeImages has it.
+    fn image(&self, id: &str) -> Result<Value> {
+        let text = self
+            .lab
+            .aws(&["ec2", "describe-images", "--image-ids", id, "--output", "json"])?;
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|error| Error::Unexpected(format!("aws ec2 describe-images: {error}")))?;
+        Ok(value["Images"][0].clone())
+    }
+
+    /// How many calls of an operation the simulator has answered with success.
+    fn calls(&self, operation: &str) -> Result<usize> {
+        let journal = self.lab.simulator_get("journal")?;
+        let entries = journal.as_array().or_else(|| journal["entries"].as_array());
+        let entries = entries.ok_or_else(|| Error::Unexpected("the simulator's journal is no list".into()))?;
+        Ok(entries
+            .iter()
+            .filter(|entry| entry["operation"] == operation && entry["outcome"] == "Success")
+            .count())
+    }
+
+    /// Says what was shown; the story ends where it is not so.
+    fn claim(&self, claim: &str, holds: bool) -> Result<()> {
+        if !holds {
+            return Err(Error::Unexpected(format!("this is not so: {claim}")));
+        }
+        self.terminal.progress(&format!("ok: {claim}"));
+        Ok(())
+    }
+}
+
+fn tag<'a>(image: &'a Value, key: &str) -> Option<&'a str> {
+    image["Tags"].as_array()?.iter().find(|tag| tag["Key"] == key)?["Value"].as_str()
+}
+
+fn has_tag(image: &Value, key: &str) -> bool {
+    tag(image, key).is_some()
+}
+
+/// A word of a command as it is typed in a shell.
+fn quoted(word: &str) -> String {
+    if word.contains([' ', '"', '[', '{', '$']) {
+        format!("'{word}'")
+    } else {
+        word.to_owned()
+    }
+}
