@@ -227,3 +227,165 @@ fn text(word: &str, limit: usize) -> Option<String> {
     }
     Some(clean[clean.ceil_char_boundary(clean.len().saturating_sub(limit))..].to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONCE: &str = "00112233445566778899aabbccddeeff";
+
+    fn line(nonce: &str, position: &str, text: &str) -> String {
+        let body = format!("{nonce} {position} {text}");
+        format!(
+            "\r\n@goldsmith1 {} {body}\r\n",
+            hex::encode(&Sha256::digest(body.as_bytes())[..4])
+        )
+    }
+
+    fn encoded(text: &[u8]) -> String {
+        BASE64_STANDARD.encode(text)
+    }
+
+    fn step(index: u32) -> Record {
+        Record::StepStarted {
+            index,
+            name: format!("s{index}"),
+        }
+    }
+
+    fn step_line(sequence: u32) -> String {
+        line(
+            NONCE,
+            &format!("{sequence}.1/1"),
+            &format!("step-started {sequence} {}", encoded(format!("s{sequence}").as_bytes())),
+        )
+    }
+
+    #[test]
+    fn records_are_found_whatever_surrounds_them() {
+        let one = step_line(1);
+        let two = step_line(2);
+        let noise = "[    1.0] kernel noise @goldsmith1 and more\n".repeat(2000);
+        for (what, console) in [
+            ("in order", format!("{one}{two}")),
+            ("out of order", format!("{two}{one}")),
+            ("repeated", format!("{one}{one}{two}{one}{two}")),
+            ("amid noise", format!("{noise}{one}{noise}{two}{noise}")),
+            (
+                "after a line that never ended",
+                format!("login: {}{}", one.trim_start(), two),
+            ),
+            (
+                "torn, then whole",
+                format!("{}{one}{}{two}", &one[..30], &two[..two.len() - 9]),
+            ),
+            (
+                "NULs and undecodable bytes around",
+                format!("\0\0{one}\u{fffd}\u{fffd}\0{two}\0"),
+            ),
+            (
+                "another marker in the same line",
+                format!(
+                    "\n@goldsmith1 @goldsmith1 {}{two}",
+                    &one.trim_start()["@goldsmith1 ".len()..]
+                ),
+            ),
+            ("bare line feeds", format!("{one}{two}").replace('\r', "")),
+        ] {
+            assert_eq!(parse(&console, NONCE), [step(1), step(2)], "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_intact_record_of_this_guest_is_passed_over() {
+        let good = step_line(1);
+        let other = line("ffeeddccbbaa99887766554433221100", "1.1/1", "started");
+        for (what, console) in [
+            ("nothing", String::new()),
+            ("another nonce", other),
+            ("a changed letter", good.replace("step-started", "step-startet")),
+            ("a changed sequence", good.replace(" 1.1/1 ", " 2.1/1 ")),
+            (
+                "something in the middle",
+                good.replace("step-", "step[   1.0] eth0: up-"),
+            ),
+            ("no end", good[..good.len() - 4].to_owned()),
+            ("an unknown kind", line(NONCE, "1.1/1", "reformat now")),
+            ("too few words", line(NONCE, "1.1/1", "step-started 1")),
+            ("a number that is none", line(NONCE, "1.1/1", "step-started -1 YQ==")),
+            ("text that is no base64", line(NONCE, "1.1/1", "unsupported LVM!")),
+            ("an unknown item", line(NONCE, "1.1/1", "finding Everything YQ==")),
+            ("part 0", line(NONCE, "1.0/1", "started")),
+            ("a part too many", line(NONCE, "1.2/1", "started")),
+            ("endless parts", line(NONCE, "1.1/4000000000", "started")),
+            (
+                "a time that is none",
+                line(NONCE, "1.1/1", "passed 99999999999999999999"),
+            ),
+        ] {
+            assert_eq!(parse(&console, NONCE), [], "{what}");
+        }
+    }
+
+    #[test]
+    fn long_records_come_in_parts_and_count_when_all_are_there() {
+        let manifest = "m".repeat(3000);
+        let payload = format!("manifest {}", encoded(manifest.as_bytes()));
+        let chunks: Vec<_> = payload
+            .as_bytes()
+            .chunks(700)
+            .map(|part| String::from_utf8_lossy(part).into_owned())
+            .collect();
+        let mut lines: Vec<_> = (1..)
+            .zip(&chunks)
+            .map(|(number, part)| line(NONCE, &format!("1.{number}/{}", chunks.len()), part))
+            .collect();
+        assert!(lines.len() > 3);
+        lines.reverse();
+        assert_eq!(parse(&lines.concat(), NONCE), [Record::Manifest { text: manifest }]);
+        lines.pop();
+        assert_eq!(parse(&lines.concat(), NONCE), []);
+    }
+
+    #[test]
+    fn a_last_word_counts_only_if_nothing_before_it_is_missing() {
+        let [up, finding, done] = [
+            line(NONCE, "1.1/1", "up"),
+            line(
+                NONCE,
+                "2.1/1",
+                &format!("finding PrivateKeys {}", encoded(b"/root/.ssh/id_rsa")),
+            ),
+            line(NONCE, "3.1/1", "inspected"),
+        ];
+        assert!(parse(&format!("{up}{finding}{done}"), NONCE).contains(&Record::Inspected));
+        let unreadable = line(NONCE, "2.1/1", "finding Nonsense YQ==");
+        for missing in [
+            format!("{up}{done}"),
+            format!("{finding}{done}"),
+            format!("{up}{unreadable}{done}"),
+        ] {
+            assert!(!parse(&missing, NONCE).contains(&Record::Inspected), "{missing}");
+        }
+    }
+
+    #[test]
+    fn text_is_bounded_and_harmless() {
+        for (text, clean) in [
+            (
+                &b"\x1b[1;31mred\x1b[0m\r\nplain\ttab\r50%\r100%\x00\x07\n"[..],
+                "red\nplain\ttab\n50%\n100%\n",
+            ),
+            (b"\xff\xfebytes\xc3", "\u{fffd}\u{fffd}bytes\u{fffd}"),
+            (b"\x1b[", ""),
+            (b"", ""),
+        ] {
+            let word = if text.is_empty() { "-".to_owned() } else { encoded(text) };
+            assert_eq!(super::text(&word, 100).as_deref(), Some(clean));
+        }
+        let long = "\u{e4}".repeat(5000);
+        let kept = super::text(&encoded(long.as_bytes()), OUTPUT_BYTES).unwrap();
+        assert_eq!(kept.len(), OUTPUT_BYTES);
+        assert_eq!(super::text(&encoded(b"the end"), 3).as_deref(), Some("end"));
+    }
+}

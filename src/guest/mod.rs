@@ -10,6 +10,8 @@ mod inspector;
 mod manifest;
 mod nonce;
 mod rules;
+#[cfg(test)]
+mod shell;
 mod test_instance;
 mod user_data;
 mod verdict;

@@ -133,3 +133,101 @@ impl Script {
         Ok(UserData(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BuilderGuest, Unrenderable};
+    use super::*;
+    use crate::api::{Cleanup, Step};
+
+    fn render(steps: &[Step]) -> Result<UserData, Unrenderable> {
+        let guest = BuilderGuest {
+            nonce: "00112233445566778899aabbccddeeff",
+            recipe: "platform/web",
+            build: 7,
+            attempt: 1,
+            content_hash: "c0ffee",
+            timeout: Duration::from_secs(3600),
+            environment: &[],
+            steps,
+            cleanup: &Cleanup::default(),
+        };
+        guest.render()
+    }
+
+    fn step(name: &str, run: impl Into<String>) -> Step {
+        Step {
+            name: name.into(),
+            run: Some(run.into()),
+            file: None,
+            timeout: None,
+            retries: 0,
+        }
+    }
+
+    /// Text that does not compress well.
+    fn random(bytes: usize) -> String {
+        let mut state = 1_u32;
+        let next = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'!' + (state >> 24) as u8 % 90)
+        };
+        std::iter::repeat_with(next).take(bytes).collect()
+    }
+
+    #[test]
+    fn equal_input_gives_equal_bytes() {
+        let steps = [step("one", "echo 1"), step("two", "echo 2")];
+        assert_eq!(render(&steps), render(&steps));
+        assert_ne!(render(&steps), render(&steps[..1]));
+    }
+
+    #[test]
+    fn a_recipe_has_most_of_the_16_kib_for_itself() {
+        let bare = render(&[]).unwrap().as_bytes().len();
+        assert!(bare < 5_500, "the scripts alone take {bare} bytes");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_size_and_the_largest_step() {
+        let error = render(&[
+            step("small", "true"),
+            step("large", random(20_000)),
+            step("other", random(100)),
+        ])
+        .unwrap_err();
+        let Unrenderable::TooLarge { size, step } = &error else {
+            panic!("{error}")
+        };
+        assert!(*size > USER_DATA_LIMIT);
+        assert_eq!(step.as_ref().unwrap(), &("large".to_owned(), 20_000));
+        assert!(
+            error.to_string().contains("large") && error.to_string().contains("16384"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_a_shell_script_cannot_hold_is_refused() {
+        assert_eq!(
+            render(&[step("nul", "a\0b")]),
+            Err(Unrenderable::Nul {
+                field: "STEP_1_RUN".into()
+            })
+        );
+        let endless = Step {
+            timeout: Some("tomorrow".into()),
+            ..step("slow", "true")
+        };
+        assert!(matches!(render(&[endless]), Err(Unrenderable::Duration(_))));
+    }
+
+    /// cloud-init takes user data with this header in its first 4 KiB for a mail with attachments.
+    #[test]
+    fn a_recipe_cannot_turn_its_script_into_something_else() {
+        let data = render(&[step("mail", "MIME-Version: 1.0")]).unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(data.as_bytes()), &mut text).unwrap();
+        assert!(text.starts_with("#!/bin/sh\n") && text.find("MIME-Version").unwrap() > 4096);
+    }
+}

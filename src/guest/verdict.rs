@@ -169,3 +169,144 @@ fn describe((item, paths): (CleanupItem, Vec<&str>)) -> String {
         format!("{item:?}: {named}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Finding, ManifestStep};
+    use super::*;
+
+    fn step(name: &str) -> Step {
+        Step {
+            name: name.into(),
+            run: Some("true".into()),
+            file: None,
+            timeout: None,
+            retries: 0,
+        }
+    }
+
+    fn finding(item: CleanupItem, path: &str) -> Finding {
+        Finding {
+            item,
+            path: path.into(),
+        }
+    }
+
+    /// Of an image that is what it should be.
+    fn good() -> InspectorReport {
+        let result = |name: &str| ManifestStep {
+            name: name.into(),
+            result: StepResult::Succeeded,
+            tries: 1,
+        };
+        InspectorReport {
+            up: true,
+            reading: true,
+            done: true,
+            manifest: Some(Manifest {
+                recipe: "platform/web".into(),
+                build: 7,
+                attempt: 2,
+                content_hash: "c0ffee".into(),
+                steps: vec![result("packages"), result("site")],
+                skipped: vec![CleanupItem::Logs],
+                findings: vec![],
+            }),
+            ..InspectorReport::default()
+        }
+    }
+
+    fn verdict(report: &InspectorReport) -> Inspection {
+        let expected = Expected {
+            recipe: "platform/web",
+            build: 7,
+            attempt: 2,
+            content_hash: "c0ffee",
+            steps: &[step("packages"), step("site")],
+            skipped: &[CleanupItem::Logs],
+        };
+        judge(report, &expected)
+    }
+
+    #[test]
+    fn every_fault_has_its_reason_and_its_name_in_the_message() {
+        type Change = fn(&mut InspectorReport);
+        fn of_manifest(report: &mut InspectorReport) -> &mut Manifest {
+            report.manifest.as_mut().unwrap()
+        }
+        let cases: [(Refusal, &str, Change); 14] = [
+            (Refusal::InspectorFailed, "no mount", |report| {
+                report.failure = Some("no mount".into())
+            }),
+            (Refusal::ProofUnsupported, "LUKS", |report| {
+                report.unsupported = Some("LUKS".into())
+            }),
+            (Refusal::ManifestMissing, "image.json", |report| report.manifest = None),
+            (Refusal::ManifestMismatch, "platform/db", |report| {
+                of_manifest(report).recipe = "platform/db".into()
+            }),
+            (Refusal::ManifestMismatch, "build 6", |report| {
+                of_manifest(report).build = 6
+            }),
+            (Refusal::ManifestMismatch, "attempt 1", |report| {
+                of_manifest(report).attempt = 1
+            }),
+            (Refusal::ManifestMismatch, "beef", |report| {
+                of_manifest(report).content_hash = "beef".into()
+            }),
+            (Refusal::ManifestMismatch, "1 steps", |report| {
+                of_manifest(report).steps.truncate(1)
+            }),
+            (Refusal::ManifestMismatch, "other", |report| {
+                of_manifest(report).steps[1].name = "other".into()
+            }),
+            (Refusal::ManifestMismatch, "site", |report| {
+                of_manifest(report).steps[1].result = StepResult::Failed
+            }),
+            (Refusal::SecretFound, "/root/.ssh/id_rsa", |report| {
+                report.findings = vec![finding(CleanupItem::PrivateKeys, "/root/.ssh/id_rsa")];
+            }),
+            (Refusal::SecretFound, "/srv/key", |report| {
+                of_manifest(report).findings = vec![finding(CleanupItem::Credentials, "/srv/key")];
+            }),
+            (Refusal::CleanupIncomplete, "/etc/machine-id", |report| {
+                report.findings = vec![finding(CleanupItem::MachineId, "/etc/machine-id")];
+            }),
+            (Refusal::CleanupIncomplete, "5 more", |report| {
+                report.findings = (0..10)
+                    .map(|n| finding(CleanupItem::ShellHistory, &format!("/home/{n}")))
+                    .collect();
+            }),
+        ];
+        for (expected, named, change) in cases {
+            let mut report = good();
+            change(&mut report);
+            let Inspection::Refused { reason, message } = verdict(&report) else {
+                panic!("{named}")
+            };
+            assert_eq!(reason, expected, "{message}");
+            assert!(message.contains(named), "{named}: {message}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_before_everything_is_known() {
+        let unfinished = InspectorReport { done: false, ..good() };
+        assert_eq!(verdict(&unfinished), Inspection::Pending);
+        assert_eq!(verdict(&InspectorReport::default()), Inspection::Pending);
+    }
+
+    #[test]
+    fn skipped_items_pass_and_are_named_once() {
+        assert_eq!(verdict(&good()), Inspection::Passed { warnings: vec![] });
+        let mut report = good();
+        report.findings = vec![finding(CleanupItem::Logs, "/var/log/messages")];
+        report.manifest.as_mut().unwrap().findings = report.findings.clone();
+        assert_eq!(
+            verdict(&report),
+            Inspection::Passed {
+                warnings: vec!["Logs: /var/log/messages, let pass by cleanup.skip".into()]
+            }
+        );
+    }
+}
