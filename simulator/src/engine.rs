@@ -1,0 +1,335 @@
+//! The engine: one request at a time, from state and time to state and reply.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::faults::{FaultKind, Faults};
+use crate::instances::no_capacity;
+use crate::journal::{Entry, Journal};
+use crate::operations::{Call, Service, run};
+use crate::protocol::query::Parameters;
+use crate::protocol::signature::scope;
+use crate::protocol::{Error, xml};
+use crate::random::Random;
+use crate::region::Region;
+use crate::throttle::is_read;
+
+/// EC2's API version.
+const EC2_VERSION: &str = "2016-11-15";
+const STS_VERSION: &str = "2011-06-15";
+
+/// An HTTP request, as far as the protocol looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
+    /// The form body, or the query string.
+    pub parameters: &'a [u8],
+}
+
+/// What comes back, and when.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub delay: Duration,
+    /// None: the connection closes without a response.
+    pub response: Option<Response>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub status: u16,
+    pub request_id: String,
+    /// XML.
+    pub body: String,
+}
+
+/// The world, with the faults and the journal beside it. It has no clock: every request says what time it is.
+#[derive(Debug)]
+pub struct Simulator {
+    pub state: State,
+    pub faults: Faults,
+    pub journal: Journal,
+    /// The regions before their latest change, kept while a fault makes reads stale.
+    before: BTreeMap<String, Region>,
+}
+
+/// What a state file keeps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    pub random: Random,
+    pub regions: BTreeMap<String, Region>,
+}
+
+/// A request that has been understood.
+struct Incoming {
+    service: Service,
+    operation: String,
+    region: String,
+    access_key: String,
+    dry_run: bool,
+    pairs: BTreeMap<String, String>,
+}
+
+impl Simulator {
+    /// The seeded world. `latency_scale` multiplies the durations of AWS's processes.
+    pub fn new(seed: u64, latency_scale: f64) -> Self {
+        let regions = crate::seed::regions(seed, latency_scale);
+        Self::resume(State {
+            random: Random::named(seed, "requests"),
+            regions,
+        })
+    }
+
+    /// A world from a state file.
+    pub fn resume(state: State) -> Self {
+        Self {
+            state,
+            faults: Faults::default(),
+            journal: Journal::default(),
+            before: BTreeMap::new(),
+        }
+    }
+
+    pub fn set_latency_scale(&mut self, latency_scale: f64) {
+        self.state
+            .regions
+            .values_mut()
+            .for_each(|region| region.latency_scale = latency_scale);
+    }
+
+    /// Brings the world to `now`.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.state.regions.values_mut().for_each(|region| region.advance(now));
+    }
+
+    /// When the world moves next by itself.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.state
+            .regions
+            .values()
+            .filter_map(|region| region.schedule.next())
+            .min()
+    }
+
+    /// Answers a request made at `now`.
+    pub fn handle(&mut self, now: Timestamp, request: Request<'_>) -> Reply {
+        self.advance(now);
+        let request_id = self.state.random.uuid();
+        match Incoming::read(request) {
+            Ok(incoming) => self.answer(now, incoming, request_id),
+            Err((service, error)) => {
+                let response = Response::new(service, request_id, Err(error));
+                Reply {
+                    delay: Duration::ZERO,
+                    response: Some(response),
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Timestamp, incoming: Incoming, request_id: String) -> Reply {
+        let fault = self
+            .faults
+            .strike(&incoming.operation, &incoming.region, &mut self.state.random);
+        let (outcome, made) = self.carry_out(now, &incoming, &request_id, fault.as_ref());
+        let error = outcome.as_ref().err();
+        self.journal.write(Entry {
+            sequence: 0,
+            time: now,
+            region: incoming.region,
+            operation: incoming.operation,
+            parameters: incoming.pairs,
+            outcome: error.map_or_else(|| "Success".to_owned(), |error| error.code.clone()),
+            message: error.map(|error| error.message.clone()),
+            fault: fault.as_ref().map(|fault| fault.name().to_owned()),
+            made,
+        });
+        let delay = fault.as_ref().map(FaultKind::delay).unwrap_or_default();
+        let lost = fault == Some(FaultKind::Lost);
+        let response = (!lost).then(|| Response::new(incoming.service, request_id, outcome));
+        Reply { delay, response }
+    }
+
+    /// Runs the operation, and says what it made.
+    fn carry_out(
+        &mut self,
+        now: Timestamp,
+        incoming: &Incoming,
+        request_id: &str,
+        fault: Option<&FaultKind>,
+    ) -> (Result<String, Error>, Vec<String>) {
+        // The region is taken out of the map while it changes, so that it can look at the others.
+        let Some(mut region) = self.state.regions.remove(&incoming.region) else {
+            let known: Vec<&str> = self.state.regions.keys().map(String::as_str).collect();
+            let message = format!(
+                "Credential is scoped to '{}'; the regions here are {}.",
+                incoming.region,
+                known.join(", ")
+            );
+            return (Err(Error::new("AuthFailure", message)), Vec::new());
+        };
+        region.made.clear();
+        let read = is_read(&incoming.operation);
+        let stale = (fault == Some(&FaultKind::Stale) && read)
+            .then(|| self.before.get(&region.name).cloned())
+            .flatten();
+        let tentative = incoming.dry_run || read || self.faults.any_stale() || stale.is_some();
+        let kept = (tentative && !read || stale.is_some()).then(|| region.clone());
+
+        let mut outcome = admit(&mut region, incoming, fault, now);
+        if outcome.is_ok() {
+            let mut old = stale;
+            let shown = old.as_mut().unwrap_or(&mut region);
+            outcome = execute(shown, &self.state.regions, incoming, request_id, now);
+        }
+        let made = std::mem::take(&mut region.made);
+        if let Some(kept) = kept {
+            match (incoming.dry_run, outcome.is_ok()) {
+                (true, _) => region = kept,
+                (false, true) if !read => {
+                    self.before.insert(region.name.clone(), kept);
+                }
+                _ => {}
+            }
+        }
+        self.state.regions.insert(incoming.region.clone(), region);
+        if incoming.dry_run {
+            let done = Error::new(
+                "DryRunOperation",
+                "Request would have succeeded, but DryRun flag is set.",
+            );
+            return (outcome.and(Err(done)), Vec::new());
+        }
+        (outcome, made)
+    }
+}
+
+/// What comes before the operation itself: faults and throttling.
+fn admit(region: &mut Region, incoming: &Incoming, fault: Option<&FaultKind>, now: Timestamp) -> Result<String, Error> {
+    if incoming.service == Service::Ec2 {
+        let plain = !incoming.pairs.keys().any(|name| {
+            let parameter = name.split('.').next().unwrap_or_default();
+            parameter == "Filter" || parameter == "MaxResults" || parameter.ends_with("Id")
+        });
+        region.buckets.take(&incoming.operation, plain, now)?;
+    }
+    if fault == Some(&FaultKind::Throttle) {
+        region.buckets.empty(&incoming.operation, now);
+    }
+    if fault == Some(&FaultKind::Capacity) && incoming.operation == "RunInstances" {
+        let instance_type = incoming.pairs.get("InstanceType").map_or("m1.small", String::as_str);
+        return Err(no_capacity(instance_type, "every zone"));
+    }
+    fault.and_then(FaultKind::error).map_or(Ok(String::new()), Err)
+}
+
+fn execute(
+    region: &mut Region,
+    others: &BTreeMap<String, Region>,
+    incoming: &Incoming,
+    request_id: &str,
+    now: Timestamp,
+) -> Result<String, Error> {
+    let pairs = incoming
+        .pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let parameters = Parameters::new(pairs)?;
+    let fingerprint: String = incoming
+        .pairs
+        .iter()
+        .filter(|(name, _)| *name != "ClientToken")
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect();
+    let mut call = Call {
+        now,
+        region,
+        others,
+        access_key: &incoming.access_key,
+        fingerprint: &fingerprint,
+    };
+    run(
+        incoming.service,
+        &incoming.operation,
+        &parameters,
+        request_id,
+        &mut call,
+    )
+}
+
+impl Incoming {
+    /// Takes what is common to all operations out of a request.
+    fn read(request: Request<'_>) -> Result<Self, (Service, Error)> {
+        let fail = |error| (Service::Ec2, error);
+        let mut pairs = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(request.parameters) {
+            if pairs.insert(name.clone().into_owned(), value.into_owned()).is_some() {
+                let message = format!("The parameter {name} is given more than once");
+                return Err(fail(Error::new("InvalidParameter", message)));
+            }
+        }
+        let credential = pairs.get("X-Amz-Credential").cloned();
+        let scope = scope(request.authorization, credential.as_deref()).map_err(fail)?;
+        pairs.retain(|name, _| !name.starts_with("X-Amz-"));
+        let (service, known_version) = match scope.service.as_str() {
+            "ec2" => (Service::Ec2, EC2_VERSION),
+            "sts" => (Service::Sts, STS_VERSION),
+            other => {
+                let message = format!("The service '{other}' is not simulated; ec2 and sts are");
+                return Err(fail(Error::new("InvalidAction", message)));
+            }
+        };
+        let fail = |error| (service, error);
+        let mut take = |name: &str| pairs.remove(name);
+        let operation = take("Action").ok_or_else(|| {
+            fail(Error::new(
+                "MissingAction",
+                "The request must contain the parameter Action",
+            ))
+        })?;
+        let version = take("Version").ok_or_else(|| fail(Error::missing("Version")))?;
+        if version != known_version {
+            let message =
+                format!("The requested version ({version}) of the service does not exist; {known_version} does");
+            return Err(fail(Error::new("NoSuchVersion", message)));
+        }
+        let dry_run = match (service, take("DryRun").as_deref()) {
+            (_, None | Some("false")) => false,
+            (Service::Ec2, Some("true")) => true,
+            (_, Some(other)) => {
+                return Err(fail(Error::invalid(other, "DryRun", "It must be true or false.")));
+            }
+        };
+        Ok(Self {
+            service,
+            operation,
+            region: scope.region,
+            access_key: scope.access_key,
+            dry_run,
+            pairs,
+        })
+    }
+}
+
+impl Response {
+    fn new(service: Service, request_id: String, outcome: Result<String, Error>) -> Self {
+        let (status, body) = match outcome {
+            Ok(body) => (200, body),
+            Err(error) => {
+                let body = match service {
+                    Service::Ec2 => xml::ec2_error(&error, &request_id),
+                    Service::Sts => xml::sts_error(&error, &request_id),
+                };
+                (error.status, body)
+            }
+        };
+        Self {
+            status,
+            request_id,
+            body,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Subnets: DescribeSubnets.
+
+use serde::{Deserialize, Serialize};
+
+use crate::describe::{Bounds, Described, Field, Filter, Page, ids_or_page, page};
+use crate::ids::Kind;
+use crate::operations::Call;
+use crate::protocol::Error;
+use crate::region::named;
+use crate::tags::Tags;
+
+/// A subnet, as it is kept and as it is described.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subnet {
+    pub subnet_id: String,
+    pub subnet_arn: String,
+    pub state: String,
+    pub vpc_id: String,
+    pub cidr_block: String,
+    /// Addresses that no instance holds.
+    pub available_ip_address_count: u32,
+    pub availability_zone: String,
+    pub availability_zone_id: String,
+    pub default_for_az: bool,
+    pub map_public_ip_on_launch: bool,
+    pub assign_ipv6_address_on_creation: bool,
+    pub owner_id: String,
+    pub tag_set: Tags,
+}
+
+impl Described for Subnet {
+    const FILTERS: &'static [Field<Self>] = &[
+        ("availability-zone", |s| vec![s.availability_zone.clone()]),
+        ("availabilityZone", |s| vec![s.availability_zone.clone()]),
+        ("availability-zone-id", |s| vec![s.availability_zone_id.clone()]),
+        ("available-ip-address-count", |s| {
+            vec![s.available_ip_address_count.to_string()]
+        }),
+        ("cidr-block", |s| vec![s.cidr_block.clone()]),
+        ("default-for-az", |s| vec![s.default_for_az.to_string()]),
+        ("map-public-ip-on-launch", |s| {
+            vec![s.map_public_ip_on_launch.to_string()]
+        }),
+        ("owner-id", |s| vec![s.owner_id.clone()]),
+        ("state", |s| vec![s.state.clone()]),
+        ("subnet-arn", |s| vec![s.subnet_arn.clone()]),
+        ("subnet-id", |s| vec![s.subnet_id.clone()]),
+        ("vpc-id", |s| vec![s.vpc_id.clone()]),
+    ];
+
+    fn id(&self) -> String {
+        self.subnet_id.clone()
+    }
+
+    fn tags(&self) -> &Tags {
+        &self.tag_set
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DescribeSubnetsRequest {
+    #[serde(rename = "SubnetId", default)]
+    subnet_ids: Vec<String>,
+    #[serde(rename = "Filter", default)]
+    filters: Vec<Filter>,
+    max_results: Option<u32>,
+    next_token: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeSubnetsResponse {
+    subnet_set: Vec<Subnet>,
+    next_token: Option<String>,
+}
+
+pub fn describe_subnets(
+    call: &mut Call<'_>,
+    request: DescribeSubnetsRequest,
+) -> Result<DescribeSubnetsResponse, Error> {
+    let wanted = Page {
+        max_results: request.max_results,
+        next_token: request.next_token,
+    };
+    ids_or_page(&request.subnet_ids, "subnetIds", &wanted)?;
+    let items = named(Kind::Subnet, &request.subnet_ids, call.region.subnets.iter().cloned())?;
+    let (subnet_set, next_token) = page(items, &request.filters, &wanted, Bounds::strict(5, 1000))?;
+    Ok(DescribeSubnetsResponse { subnet_set, next_token })
+}

@@ -1,0 +1,183 @@
+//! The door over TCP: the AWS endpoint, and `/_simulator/` beside it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use axum::{Json, Router};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::connection::Connection;
+use crate::control::{Capacity, GuestRule, NewImage};
+use crate::engine::{Reply, Request, Simulator};
+use crate::faults::Fault;
+
+/// The simulator, shared by the connections. Time is wall time.
+pub type Shared = Arc<Mutex<Simulator>>;
+
+/// A thread that panicked in the middle of a request leaves a world that can still be looked at.
+pub fn lock(shared: &Shared) -> MutexGuard<'_, Simulator> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every route.
+pub fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/_simulator/", get(index))
+        .route("/_simulator/state", get(state))
+        .route("/_simulator/journal", get(journal))
+        .route("/_simulator/inventory", get(inventory))
+        .route("/_simulator/faults", get(faults).post(add_faults).delete(clear_faults))
+        .route("/_simulator/guests", get(guests).post(add_guests).delete(clear_guests))
+        .route("/_simulator/images", post(publish_image))
+        .route("/_simulator/capacity", post(set_capacity))
+        .fallback(any(aws))
+        .with_state(shared)
+}
+
+async fn aws(
+    State(shared): State<Shared>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if uri.path().starts_with("/_simulator") {
+        let message = format!("there is no {}; GET /_simulator/ lists what there is", uri.path());
+        return refused(StatusCode::NOT_FOUND, message);
+    }
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let parameters = if body.is_empty() { query } else { &body };
+    let Reply { delay, response } = lock(&shared).handle(
+        Timestamp::now(),
+        Request {
+            authorization,
+            parameters,
+        },
+    );
+    tokio::time::sleep(delay).await;
+    let Some(response) = response else {
+        connection.cut();
+        return StatusCode::OK.into_response();
+    };
+    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = [
+        (CONTENT_TYPE.as_str(), "text/xml;charset=UTF-8".to_owned()),
+        ("x-amzn-requestid", response.request_id),
+    ];
+    (status, headers, response.body).into_response()
+}
+
+fn refused(status: StatusCode, message: String) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
+}
+
+async fn index() -> Json<Value> {
+    Json(json!({
+        "GET /_simulator/state": "everything, as JSON",
+        "GET /_simulator/journal?after=SEQUENCE": "the calls so far, oldest first",
+        "GET /_simulator/inventory": "what exists and was not there from the beginning, by region",
+        "GET, POST, DELETE /_simulator/faults": "what goes wrong on purpose",
+        "GET, POST, DELETE /_simulator/guests": "instructions for guests, as after #sim:",
+        "POST /_simulator/images": "publishes an image",
+        "POST /_simulator/capacity": "how many instances of a type a zone holds",
+    }))
+}
+
+/// The world, brought to now.
+fn now(shared: &Shared) -> MutexGuard<'_, Simulator> {
+    let mut simulator = lock(shared);
+    simulator.advance(Timestamp::now());
+    simulator
+}
+
+fn to_json(value: &impl Serialize) -> Response {
+    match serde_json::to_value(value) {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+async fn state(State(shared): State<Shared>) -> Response {
+    to_json(&now(&shared).state)
+}
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+async fn journal(State(shared): State<Shared>, Query(After { after }): Query<After>) -> Response {
+    to_json(&lock(&shared).journal.after(after).collect::<Vec<_>>())
+}
+
+async fn inventory(State(shared): State<Shared>) -> Response {
+    to_json(&now(&shared).inventory())
+}
+
+async fn faults(State(shared): State<Shared>) -> Response {
+    to_json(&lock(&shared).faults)
+}
+
+async fn add_faults(State(shared): State<Shared>, body: Bytes) -> Response {
+    each::<Fault>(&body, |fault| lock(&shared).faults.add(fault))
+}
+
+async fn clear_faults(State(shared): State<Shared>) -> StatusCode {
+    lock(&shared).faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn guests(State(shared): State<Shared>) -> Response {
+    to_json(&lock(&shared).guest_rules())
+}
+
+async fn add_guests(State(shared): State<Shared>, body: Bytes) -> Response {
+    each::<GuestRule>(&body, |rule| {
+        lock(&shared).add_guest_rule(rule);
+        Ok(())
+    })
+}
+
+async fn clear_guests(State(shared): State<Shared>) -> StatusCode {
+    lock(&shared).clear_guest_rules();
+    StatusCode::NO_CONTENT
+}
+
+async fn publish_image(State(shared): State<Shared>, body: Bytes) -> Response {
+    let published = serde_json::from_slice::<NewImage>(&body)
+        .map_err(|error| error.to_string())
+        .and_then(|image| now(&shared).publish_image(Timestamp::now(), image));
+    match published {
+        Ok(id) => (StatusCode::CREATED, Json(json!({ "imageId": id }))).into_response(),
+        Err(message) => refused(StatusCode::BAD_REQUEST, message),
+    }
+}
+
+async fn set_capacity(State(shared): State<Shared>, body: Bytes) -> Response {
+    each::<Capacity>(&body, |capacity| lock(&shared).set_capacity(capacity))
+}
+
+/// Takes one object or a list of them.
+fn each<T: serde::de::DeserializeOwned>(body: &[u8], mut take: impl FnMut(T) -> Result<(), String>) -> Response {
+    let given: Result<Vec<T>, _> = match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Array(list)) => list.into_iter().map(serde_json::from_value).collect(),
+        Ok(one) => serde_json::from_value(one).map(|one| vec![one]),
+        Err(error) => Err(error),
+    };
+    let taken = given
+        .map_err(|error| error.to_string())
+        .and_then(|given| given.into_iter().try_for_each(&mut take));
+    match taken {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(message) => refused(StatusCode::BAD_REQUEST, message),
+    }
+}
