@@ -13,10 +13,10 @@ use super::{Builder, EnvironmentVariable, Source, Step};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.source.ids) || (self.source.ids.size() == self.architectures.size() && self.architectures.all(architecture, architecture in self.source.ids))")
-        .message("source.ids must name one image for each of build.architectures, and none for any other")
+        .message("must name one image for each of architectures, and none for any other")
         .field_path(".source.ids"),
     validation = Rule::new(steps_fit_the_builder())
-        .message("steps: the timeout of a step must not be longer than builder.timeout, which ends the whole build: shorten the one or lengthen the other")
+        .message("must not have a step whose timeout is longer than builder.timeout, which ends the whole build: shorten the one or lengthen the other")
         .field_path(".steps"),
 )]
 pub struct Build {
@@ -87,6 +87,15 @@ impl Architecture {
 #[serde(rename_all = "camelCase")]
 pub struct Cleanup {
     /// Left as they are; named in status and in a tag of the image. The proof still looks for them, and lets them pass.
+    ///
+    /// - `SshHostKeys`: `/etc/ssh/ssh_host_*`
+    /// - `AuthorizedKeys`: `authorized_keys` of root and of every home directory
+    /// - `MachineId`: `/etc/machine-id` and `/var/lib/dbus/machine-id`
+    /// - `ShellHistory`: histories of shells, editors and database clients
+    /// - `CloudInitState`: `/var/lib/cloud` and cloud-init's logs
+    /// - `Logs`: files under `/var/log`, and the journal
+    /// - `PrivateKeys`: private keys in small files that changed since the source image was made
+    /// - `Credentials`: those of AWS, other clouds and package managers in their usual places
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = distinct())]
@@ -96,20 +105,12 @@ pub struct Cleanup {
 /// One thing that cleanup removes, and that the proof looks for on the finished snapshot.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CleanupItem {
-    /// `/etc/ssh/ssh_host_*`.
     SshHostKeys,
-    /// `authorized_keys` of root and of every home directory.
     AuthorizedKeys,
-    /// `/etc/machine-id` and `/var/lib/dbus/machine-id`.
     MachineId,
-    /// Histories of shells, editors and database clients.
     ShellHistory,
-    /// `/var/lib/cloud` and cloud-init's logs.
     CloudInitState,
-    /// Files under `/var/log`, and the journal.
     Logs,
-    /// Private keys in small files that changed since the source image was made.
     PrivateKeys,
-    /// AWS, cloud and package-manager credentials in their usual places.
     Credentials,
 }

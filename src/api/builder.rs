@@ -86,18 +86,18 @@ pub struct Subnets {
         "must change something about the device: sizeGiB, type or encrypted",
     ),
     validation = Rule::new(format!("!has(self.sizeGiB) || !has(self.type) || ({SIZES})"))
-        .message("sizeGiB must be 1 to 65536 for gp3, 4 to 65536 for io2, 1 to 16384 for gp2, 4 to 16384 for io1, 1 to 1024 for standard")
+        .message("must be 1 to 65536 for gp3, 4 to 65536 for io2, 1 to 16384 for gp2, 4 to 16384 for io1, 1 to 1024 for standard")
         .field_path(".sizeGiB"),
     validation = Rule::new(format!("!has(self.iops) || (has(self.type) && ({IOPS}))"))
-        .message("iops needs type: gp3 (3000 to 80000), io1 (100 to 64000) or io2 (100 to 256000)")
+        .message("needs type: gp3 (3000 to 80000), io1 (100 to 64000) or io2 (100 to 256000)")
         .field_path(".iops"),
     validation = Rule::new("!has(self.type) || !(self.type in ['io1', 'io2']) || has(self.iops)")
-        .message("iops is required for the types io1 and io2"),
+        .message("must have iops with the types io1 and io2"),
     validation = Rule::new("!has(self.throughput) || (has(self.type) && self.type == 'gp3')")
-        .message("throughput needs type: gp3; other types take none")
+        .message("needs type: gp3; other types take none")
         .field_path(".throughput"),
     validation = Rule::new("!has(self.kmsKeyId) || (has(self.encrypted) && self.encrypted)")
-        .message("kmsKeyId needs encrypted: true")
+        .message("needs encrypted: true")
         .field_path(".kmsKeyId"),
 )]
 pub struct Volume {

@@ -5,7 +5,7 @@
 
 mod build;
 mod builder;
-pub mod conditions;
+mod conditions;
 mod definition;
 pub mod duration;
 mod image;
@@ -19,6 +19,7 @@ mod test;
 
 pub use build::*;
 pub use builder::*;
+pub use conditions::*;
 pub use definition::crds;
 pub use duration::InvalidDuration;
 pub use image::*;

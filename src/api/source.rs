@@ -28,7 +28,7 @@ pub struct Source {
 #[x_kube(
     validation = ("has(self.name) || (has(self.tags) && self.tags.size() > 0)", "must have name or tags: owners alone would match any image of theirs"),
     validation = Rule::new("!has(self.tags) || self.tags.size() == 0 || self.owners == ['self']")
-        .message("tags need owners: [self], because AWS never shows the tags of another account's images: search by name")
+        .message("need owners: [self], because AWS never shows the tags of another account's images: search by name")
         .field_path(".tags"),
 )]
 pub struct ImageSearch {

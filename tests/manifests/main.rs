@@ -4,7 +4,7 @@ use goldsmith_lab::{Error, Lab, NAMESPACE, Options};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-const MINIMAL: &str = include_str!("manifests/minimal.yaml");
+const MINIMAL: &str = include_str!("minimal.yaml");
 
 /// A recipe that differs from the minimal one.
 #[derive(Deserialize)]
@@ -75,10 +75,10 @@ fn apply(lab: &Lab, cases: &[Case]) -> Vec<String> {
 fn recipes_are_accepted_or_refused_with_the_field_and_a_way_out() {
     let lab = Lab::start(&Options::default()).expect("a lab");
 
-    let right = apply(&lab, &Case::all(include_str!("manifests/right.yaml")));
+    let right = apply(&lab, &Case::all(include_str!("right.yaml")));
     assert!(right.is_empty(), "good manifests are refused:\n{}", right.join("\n"));
 
-    let cases = Case::all(include_str!("manifests/wrong.yaml"));
+    let cases = Case::all(include_str!("wrong.yaml"));
     let complaints = apply(&lab, &cases);
     let mut failures = Vec::new();
     for case in &cases {
