@@ -31,8 +31,9 @@ check: prerequisites ## Test the pure part, in seconds, and that it depends on n
 
 lint: prerequisites ## Formatting, clippy, and the rules that neither knows
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --quiet -- --deny warnings
-	cargo clippy --package goldsmith --no-default-features --all-targets --quiet -- --deny warnings
+	cargo clippy --workspace --all-targets -- --deny warnings --allow clippy::disallowed_methods
+	cargo clippy --workspace --lib --bins -- --deny warnings --deny clippy::unwrap_used --deny clippy::expect_used --deny clippy::panic
+	cargo clippy --package goldsmith --no-default-features --lib -- --deny warnings
 	@tools/style
 
 generate: prerequisites ## Write what is generated from the API's types: crds/, docs/reference/
