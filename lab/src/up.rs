@@ -5,12 +5,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use goldsmith_lab::{Error, Lab, Options, Result, cache, until};
+use goldsmith_lab::{Error, Lab, Options, Result, cache, tools, until};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -50,8 +50,23 @@ pub fn up() -> Result<()> {
         )));
     };
     print!("{exports}");
-    eprintln!("goldsmith-lab: up; eval the lines above, as in `eval \"$(make -s up)\"`; `make down` ends it");
+    eprintln!("goldsmith-lab: up; `make down` ends it");
+    eprintln!("  use it:      eval \"$(make -s up)\"");
+    eprintln!(
+        "  its clients: {}  {}",
+        tools::kubectl()?.display(),
+        tools::python("aws")?.display()
+    );
+    eprintln!("  its logs:    {}", logs(&exports).display());
     Ok(())
+}
+
+/// Where the lab keeps its files: beside the kubeconfig that it hands out.
+fn logs(exports: &str) -> &Path {
+    let kubeconfig = exports.lines().find_map(|line| line.strip_prefix("export KUBECONFIG="));
+    kubeconfig
+        .and_then(|path| Path::new(path).parent())
+        .unwrap_or(Path::new(""))
 }
 
 /// Ends the lab that [`up`] has started, in order; succeeds if there is none.
