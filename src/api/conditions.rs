@@ -128,3 +128,249 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
 pub fn truncated(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
+
+/// What in `conditions` would mislead `kstatus`, people or the API server; empty when all is well. `observed` is the
+/// status' own `observedGeneration`. Every test of a status asserts that this is empty.
+pub fn violations(conditions: &[Condition], observed: Option<i64>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, condition) in conditions.iter().enumerate() {
+        let type_ = &condition.type_;
+        if conditions[..index].iter().any(|before| before.type_ == *type_) {
+            found.push(format!("{type_} is there twice"));
+        }
+        if !["True", "False", "Unknown"].contains(&condition.status.as_str()) {
+            found.push(format!("{type_} has status {:?}", condition.status));
+        }
+        if !is_reason(&condition.reason) {
+            found.push(format!(
+                "{type_} has reason {:?}, which is no CamelCase word",
+                condition.reason
+            ));
+        }
+        if condition.message.len() > MESSAGE_LIMIT {
+            found.push(format!("{type_} has a message of {} bytes", condition.message.len()));
+        }
+        if condition.last_transition_time.0 != whole_seconds(condition.last_transition_time.0) {
+            found.push(format!(
+                "{type_} changed at a fraction of a second, which does not survive the API server"
+            ));
+        }
+        if condition.observed_generation.is_none() || condition.observed_generation > observed {
+            found.push(format!(
+                "{type_} is of generation {:?}, the status of {observed:?}",
+                condition.observed_generation
+            ));
+        }
+        if [RECONCILING, STALLED].contains(&type_.as_str()) && condition.status != "True" {
+            found.push(format!("{type_} is {}; it is True or absent", condition.status));
+        }
+    }
+    let is = |type_: &str, status: &str| get(conditions, type_).is_some_and(|condition| condition.status == status);
+    if is(RECONCILING, "True") && is(STALLED, "True") {
+        found.push("Reconciling and Stalled at once".to_owned());
+    }
+    for type_ in [RECONCILING, STALLED] {
+        if is(type_, "True") && !is(READY, "False") {
+            found.push(format!("{type_}, but Ready is not False"));
+        }
+    }
+    found
+}
+
+/// The API server's rule, but for its punctuation, which we don't use.
+fn is_reason(reason: &str) -> bool {
+    reason.len() <= 1024
+        && reason.starts_with(|first: char| first.is_ascii_uppercase())
+        && reason.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::new(1_700_000_000 + seconds, 123_456_789).unwrap()
+    }
+
+    fn ready() -> Readiness {
+        Readiness::Ready {
+            reason: "Rebuilding".into(),
+            message: "build 2 runs; build 1 serves".into(),
+        }
+    }
+
+    fn progressing() -> Readiness {
+        Readiness::Progressing {
+            reason: "Building".into(),
+            message: "step packages".into(),
+        }
+    }
+
+    fn stalled() -> Readiness {
+        Readiness::Stalled {
+            reason: "NotGranted".into(),
+            message: "subnet-1 is not granted".into(),
+        }
+    }
+
+    /// What `kstatus` makes of an object, by its published rules for kinds that it does not know.
+    fn kstatus(conditions: &[Condition], observed: i64, generation: i64) -> &'static str {
+        let is = |type_: &str, status: &str| get(conditions, type_).is_some_and(|condition| condition.status == status);
+        match () {
+            () if observed != generation => "InProgress",
+            () if is(RECONCILING, "True") => "InProgress",
+            () if is(STALLED, "True") => "Failed",
+            () if is(READY, "False") => "InProgress",
+            () => "Current",
+        }
+    }
+
+    #[test]
+    fn every_state_reads_as_the_table_says_from_whichever_state_it_came() {
+        for before in [None, Some(ready()), Some(progressing()), Some(stalled())] {
+            for (state, expected, verdict) in [
+                (ready(), [Some("True"), None, None], "Current"),
+                (progressing(), [Some("False"), Some("True"), None], "InProgress"),
+                (stalled(), [Some("False"), None, Some("True")], "Failed"),
+            ] {
+                let mut conditions = Vec::new();
+                before.iter().for_each(|before| {
+                    before.apply(&mut conditions, 1, at(0));
+                });
+                state.apply(&mut conditions, 2, at(1));
+                let shown = [READY, RECONCILING, STALLED]
+                    .map(|type_| get(&conditions, type_).map(|condition| condition.status.as_str()));
+                assert_eq!(shown, expected, "{before:?} -> {state:?}");
+                assert_eq!(kstatus(&conditions, 2, 2), verdict, "{before:?} -> {state:?}");
+                assert_eq!(
+                    kstatus(&conditions, 2, 3),
+                    "InProgress",
+                    "a spec that nobody has looked at yet"
+                );
+                assert_eq!(
+                    violations(&conditions, Some(2)),
+                    Vec::<String>::new(),
+                    "{before:?} -> {state:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn suspending_keeps_what_was_said_of_ready_and_ends_the_rest() {
+        for (before, verdict) in [
+            (ready(), "Current"),
+            (progressing(), "InProgress"),
+            (stalled(), "InProgress"),
+        ] {
+            let mut conditions = Vec::new();
+            before.apply(&mut conditions, 1, at(0));
+            let said = get(&conditions, READY).cloned();
+            Readiness::Suspended.apply(&mut conditions, 2, at(60));
+            assert_eq!(get(&conditions, READY).cloned(), said);
+            assert_eq!(conditions.len(), 1);
+            assert_eq!(kstatus(&conditions, 2, 2), verdict);
+            assert_eq!(violations(&conditions, Some(2)), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn saying_the_same_again_changes_nothing_so_that_no_write_wakes_us() {
+        for state in [ready(), progressing(), stalled(), Readiness::Suspended] {
+            let mut conditions = Vec::new();
+            state.apply(&mut conditions, 1, at(0));
+            let before = conditions.clone();
+            assert!(!state.apply(&mut conditions, 1, at(3600)), "{state:?}");
+            assert_eq!(conditions, before);
+        }
+    }
+
+    #[test]
+    fn the_time_is_that_of_the_last_change_of_status_not_of_words() {
+        let mut conditions = Vec::new();
+        let since = |conditions: &[Condition]| conditions[0].last_transition_time.0.as_second() - 1_700_000_000;
+        assert!(set(&mut conditions, READY, false, "Building", "step 1", 1, at(0)));
+        assert!(set(&mut conditions, READY, false, "Proving", "inspector", 2, at(5)));
+        assert_eq!((since(&conditions), conditions[0].observed_generation), (0, Some(2)));
+        assert!(set(&mut conditions, READY, true, "Succeeded", "", 2, at(9)));
+        assert_eq!(since(&conditions), 9);
+        assert!(remove(&mut conditions, READY) && !remove(&mut conditions, READY));
+    }
+
+    #[test]
+    fn a_message_of_any_length_in_any_script_is_accepted_by_the_api_server() {
+        let mut conditions = Vec::new();
+        set(
+            &mut conditions,
+            READY,
+            false,
+            "StepFailed",
+            &"語".repeat(MESSAGE_LIMIT),
+            1,
+            at(0),
+        );
+        assert!(conditions[0].message.len() > MESSAGE_LIMIT - 4);
+        assert_eq!(violations(&conditions, Some(1)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_would_mislead_is_found() {
+        let good = |type_: &str, status: &str| Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: "Because".into(),
+            message: String::new(),
+            observed_generation: Some(1),
+            last_transition_time: Time(whole_seconds(at(0))),
+        };
+        for (conditions, word) in [
+            (vec![good(READY, "True"), good(READY, "True")], "twice"),
+            (vec![good(READY, "Maybe")], "status"),
+            (
+                vec![Condition {
+                    reason: "not a word".into(),
+                    ..good(READY, "True")
+                }],
+                "CamelCase",
+            ),
+            (
+                vec![Condition {
+                    message: "x".repeat(MESSAGE_LIMIT + 1),
+                    ..good(READY, "True")
+                }],
+                "bytes",
+            ),
+            (
+                vec![Condition {
+                    last_transition_time: Time(at(0)),
+                    ..good(READY, "True")
+                }],
+                "fraction",
+            ),
+            (
+                vec![Condition {
+                    observed_generation: None,
+                    ..good(READY, "True")
+                }],
+                "generation",
+            ),
+            (
+                vec![Condition {
+                    observed_generation: Some(2),
+                    ..good(READY, "True")
+                }],
+                "generation",
+            ),
+            (vec![good(READY, "False"), good(RECONCILING, "False")], "absent"),
+            (
+                vec![good(READY, "False"), good(RECONCILING, "True"), good(STALLED, "True")],
+                "at once",
+            ),
+            (vec![good(READY, "True"), good(STALLED, "True")], "Ready is not False"),
+            (vec![good(RECONCILING, "True")], "Ready is not False"),
+        ] {
+            let found = violations(&conditions, Some(1));
+            assert!(found.len() == 1 && found[0].contains(word), "{conditions:?}: {found:?}");
+        }
+    }
+}

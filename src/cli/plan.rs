@@ -1,0 +1,95 @@
+//! `goldsmith plan`
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use kube::Api;
+use tokio::sync::mpsc;
+
+use crate::api::{ImageRecipe, Readiness};
+use crate::controller::connect::{self, Clients};
+use crate::controller::{Clock, Config, Recorder};
+use crate::recipe::{self, Context, plan::Plan};
+use crate::telemetry::Metrics;
+use crate::world::Installation;
+
+/// Which recipe, and by which configuration.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The recipe
+    #[arg(value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    recipe: (String, String),
+    /// The controller's configuration file
+    #[arg(long, env = "GOLDSMITH_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Prints what a pass over the recipe would do now. Kubernetes and AWS are only read.
+pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (namespace, name) = arguments.recipe;
+    let config = Config::load(&arguments.config)?;
+    let clients = Clients::infer().await?;
+    let recipes: Api<ImageRecipe> = Api::namespaced(clients.calls.clone(), &namespace);
+    let recipe = recipes
+        .get(&name)
+        .await
+        .map_err(|error| format!("cannot read imagerecipe {namespace}/{name}: {error}"))?;
+
+    let cluster = connect::cluster_uid(&clients.calls).await?;
+    let installation = Installation {
+        name: config.installation.clone(),
+        cluster,
+    };
+    let regions = connect::regions(&config, &Metrics::new()?).await?;
+    let clock = Clock::system();
+    // Nobody listens: this looks once.
+    let (poke, _) = mpsc::unbounded_channel();
+    let inventories = connect::inventories(&regions, &installation, &clock, &poke);
+    let recorder = Recorder::new(clients.calls.clone(), clock.clone(), "goldsmith-plan");
+    let context = Context::new(
+        clients.calls,
+        clock,
+        config,
+        installation.cluster,
+        recorder,
+        inventories,
+    )?;
+    let plan = recipe::plan(recipe, &context).await?;
+    std::io::stdout().write_all(described(&plan).as_bytes())?;
+    Ok(())
+}
+
+fn described(plan: &Plan) -> String {
+    let mut text = String::new();
+    // Writing to a String never fails.
+    for (number, effect) in plan.effects.iter().enumerate() {
+        let _ = writeln!(text, "{:>3}. {effect}", number + 1);
+    }
+    if plan.effects.is_empty() {
+        text.push_str("Nothing is to be done now.\n");
+    }
+    let _ = match &plan.draft.readiness {
+        Readiness::Ready { reason, message } => writeln!(text, "Ready, {reason}: {message}"),
+        Readiness::Progressing { reason, message } => writeln!(text, "Progressing, {reason}: {message}"),
+        Readiness::Stalled { reason, message } => writeln!(text, "Stalled, {reason}: {message}"),
+        Readiness::Suspended => writeln!(text, "Suspended."),
+    };
+    let _ = writeln!(
+        text,
+        "The next look is in {:?}, or when something changes.",
+        plan.look_again
+    );
+    text
+}
+
+fn namespaced(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("write namespace and name, for example platform/web".to_owned()),
+    }
+}

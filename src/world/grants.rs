@@ -1,0 +1,230 @@
+//! Who may use what in an account: the part of the controller's configuration that decisions ask.
+
+use serde::Deserialize;
+
+/// An account that the controller serves, and what it lets recipes use there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccountPolicy {
+    /// What `spec.account` says.
+    pub name: String,
+    /// Regions that are served, at least one.
+    pub regions: Vec<String>,
+    /// Without one, nobody may build here.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+}
+
+/// What objects in some namespaces may use, by id or name; `*` in a list is anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    pub namespaces: Vec<String>,
+    #[serde(default)]
+    pub subnets: Vec<String>,
+    #[serde(default)]
+    pub security_groups: Vec<String>,
+    /// Names, as recipes write them.
+    #[serde(default)]
+    pub instance_profiles: Vec<String>,
+    /// Ids, aliases or ARNs, as recipes write them.
+    #[serde(default)]
+    pub kms_keys: Vec<String>,
+}
+
+/// A kind of thing that has to be granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Subnet,
+    SecurityGroup,
+    InstanceProfile,
+    KmsKey,
+}
+
+impl Use {
+    /// Name of the list in a grant.
+    pub fn list(self) -> &'static str {
+        match self {
+            Self::Subnet => "subnets",
+            Self::SecurityGroup => "securityGroups",
+            Self::InstanceProfile => "instanceProfiles",
+            Self::KmsKey => "kmsKeys",
+        }
+    }
+}
+
+impl std::fmt::Display for Use {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Subnet => "subnet",
+            Self::SecurityGroup => "security group",
+            Self::InstanceProfile => "instance profile",
+            Self::KmsKey => "KMS key",
+        })
+    }
+}
+
+/// A use that no grant covers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotGranted {
+    /// The region is none of the account's.
+    #[error("account {account} is not configured for region {region}; it serves {served}")]
+    Region {
+        account: String,
+        region: String,
+        served: String,
+    },
+    /// No grant of the account names the namespace.
+    #[error(
+        "account {account} grants namespace {namespace} nothing; add it to a grant of that account in the controller's configuration"
+    )]
+    Namespace { account: String, namespace: String },
+    /// Grants name the namespace, but none of them this.
+    #[error("{what} {id} is not granted to namespace {namespace} in account {account}; add it to {list} of a grant in the controller's configuration", list = what.list())]
+    Use {
+        account: String,
+        namespace: String,
+        what: Use,
+        id: String,
+    },
+}
+
+impl AccountPolicy {
+    /// Whether objects of `namespace` may use the account in `region` at all.
+    pub fn admits(&self, namespace: &str, region: &str) -> Result<(), NotGranted> {
+        if !self.regions.iter().any(|served| served == region) {
+            let served = self.regions.join(", ");
+            return Err(NotGranted::Region {
+                account: self.name.clone(),
+                region: region.to_owned(),
+                served,
+            });
+        }
+        match self.of(namespace).next() {
+            Some(_) => Ok(()),
+            None => Err(NotGranted::Namespace {
+                account: self.name.clone(),
+                namespace: namespace.to_owned(),
+            }),
+        }
+    }
+
+    /// Whether objects of `namespace` may use the thing of kind `what` that is called `id`.
+    pub fn allows(&self, namespace: &str, what: Use, id: &str) -> Result<(), NotGranted> {
+        let listed = self.of(namespace).any(|grant| {
+            lists(
+                match what {
+                    Use::Subnet => &grant.subnets,
+                    Use::SecurityGroup => &grant.security_groups,
+                    Use::InstanceProfile => &grant.instance_profiles,
+                    Use::KmsKey => &grant.kms_keys,
+                },
+                id,
+            )
+        });
+        if listed {
+            return Ok(());
+        }
+        Err(NotGranted::Use {
+            account: self.name.clone(),
+            namespace: namespace.to_owned(),
+            what,
+            id: id.to_owned(),
+        })
+    }
+
+    fn of(&self, namespace: &str) -> impl Iterator<Item = &Grant> {
+        self.grants
+            .iter()
+            .filter(move |grant| lists(&grant.namespaces, namespace))
+    }
+}
+
+fn lists(list: &[String], name: &str) -> bool {
+    list.iter().any(|listed| listed == "*" || listed == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> AccountPolicy {
+        let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        AccountPolicy {
+            name: "default".into(),
+            regions: strings(&["eu-central-1", "us-west-2"]),
+            grants: vec![
+                Grant {
+                    namespaces: strings(&["platform"]),
+                    subnets: strings(&["subnet-1"]),
+                    security_groups: strings(&["*"]),
+                    ..Grant::default()
+                },
+                Grant {
+                    namespaces: strings(&["platform", "data"]),
+                    subnets: strings(&["subnet-2"]),
+                    instance_profiles: strings(&["builder"]),
+                    ..Grant::default()
+                },
+                Grant {
+                    namespaces: strings(&["*"]),
+                    kms_keys: strings(&["alias/images"]),
+                    ..Grant::default()
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn a_namespace_may_use_what_any_of_its_grants_lists_and_nothing_else() {
+        for (namespace, what, id, granted) in [
+            ("platform", Use::Subnet, "subnet-1", true),
+            ("platform", Use::Subnet, "subnet-2", true),
+            ("platform", Use::Subnet, "subnet-3", false),
+            ("data", Use::Subnet, "subnet-1", false),
+            ("data", Use::Subnet, "subnet-2", true),
+            ("platform", Use::SecurityGroup, "sg-9", true),
+            ("data", Use::SecurityGroup, "sg-9", false),
+            ("data", Use::InstanceProfile, "builder", true),
+            ("other", Use::InstanceProfile, "builder", false),
+            ("other", Use::KmsKey, "alias/images", true),
+            ("other", Use::KmsKey, "alias/other", false),
+            // The name of a list's item is not a pattern.
+            ("platform", Use::Subnet, "*", false),
+        ] {
+            assert_eq!(
+                policy().allows(namespace, what, id).is_ok(),
+                granted,
+                "{namespace} {what} {id}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_way_out() {
+        let refused = policy()
+            .allows("data", Use::SecurityGroup, "sg-9")
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            refused,
+            "security group sg-9 is not granted to namespace data in account default; \
+             add it to securityGroups of a grant in the controller's configuration"
+        );
+    }
+
+    #[test]
+    fn a_region_or_namespace_outside_the_configuration_is_refused_as_a_whole() {
+        let mut policy = policy();
+        assert_eq!(policy.admits("other", "us-west-2"), Ok(()));
+        assert!(matches!(
+            policy.admits("platform", "us-east-1"),
+            Err(NotGranted::Region { .. })
+        ));
+        policy.grants.pop();
+        assert!(matches!(
+            policy.admits("other", "us-west-2"),
+            Err(NotGranted::Namespace { .. })
+        ));
+    }
+}
