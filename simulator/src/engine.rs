@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::faults::{FaultKind, Faults};
+use crate::faults::{Fault, FaultKind, Faults};
 use crate::instances::no_capacity;
 use crate::journal::{Entry, Journal};
 use crate::operations::{Call, Service, run};
@@ -144,11 +144,11 @@ impl Simulator {
             parameters: incoming.pairs,
             outcome: error.map_or_else(|| "Success".to_owned(), |error| error.code.clone()),
             message: error.map(|error| error.message.clone()),
-            fault: fault.as_ref().map(|fault| fault.name().to_owned()),
+            fault: fault.as_ref().map(|fault| fault.kind),
             made,
         });
-        let delay = fault.as_ref().map(FaultKind::delay).unwrap_or_default();
-        let lost = fault == Some(FaultKind::Lost);
+        let delay = fault.as_ref().map(Fault::delay).unwrap_or_default();
+        let lost = fault.is_some_and(|fault| fault.kind == FaultKind::Lost);
         let response = (!lost).then(|| Response::new(incoming.service, request_id, outcome));
         Reply { delay, response }
     }
@@ -159,7 +159,7 @@ impl Simulator {
         now: Timestamp,
         incoming: &Incoming,
         request_id: &str,
-        fault: Option<&FaultKind>,
+        fault: Option<&Fault>,
     ) -> (Result<String, Error>, Vec<String>) {
         // The region is taken out of the map while it changes, so that it can look at the others.
         let Some(mut region) = self.state.regions.remove(&incoming.region) else {
@@ -173,27 +173,21 @@ impl Simulator {
         };
         region.made.clear();
         let read = is_read(&incoming.operation);
-        let stale = (fault == Some(&FaultKind::Stale) && read)
-            .then(|| self.before.get(&region.name).cloned())
-            .flatten();
-        let tentative = incoming.dry_run || read || self.faults.any_stale() || stale.is_some();
-        let kept = (tentative && !read || stale.is_some()).then(|| region.clone());
-
-        let mut outcome = admit(&mut region, incoming, fault, now);
-        if outcome.is_ok() {
-            let mut old = stale;
-            let shown = old.as_mut().unwrap_or(&mut region);
-            outcome = execute(shown, &self.state.regions, incoming, request_id, now);
-        }
+        // A dry run works on a copy that is thrown away, a stale read on the world as it was.
+        let kind = fault.map(|fault| fault.kind);
+        let mut instead = match kind {
+            _ if incoming.dry_run => Some(region.clone()),
+            Some(FaultKind::Stale) if read => self.before.get(&region.name).cloned(),
+            _ => None,
+        };
+        let before = (!read && self.faults.any_stale()).then(|| region.clone());
+        let outcome = admit(&mut region, incoming, fault, now).and_then(|()| {
+            let region = instead.as_mut().unwrap_or(&mut region);
+            execute(region, &self.state.regions, incoming, request_id, now)
+        });
         let made = std::mem::take(&mut region.made);
-        if let Some(kept) = kept {
-            match (incoming.dry_run, outcome.is_ok()) {
-                (true, _) => region = kept,
-                (false, true) if !read => {
-                    self.before.insert(region.name.clone(), kept);
-                }
-                _ => {}
-            }
+        if let Some(before) = before.filter(|_| outcome.is_ok() && !incoming.dry_run) {
+            self.before.insert(region.name.clone(), before);
         }
         self.state.regions.insert(incoming.region.clone(), region);
         if incoming.dry_run {
@@ -207,8 +201,8 @@ impl Simulator {
     }
 }
 
-/// What comes before the operation itself: faults and throttling.
-fn admit(region: &mut Region, incoming: &Incoming, fault: Option<&FaultKind>, now: Timestamp) -> Result<String, Error> {
+/// What comes before the operation itself: throttling and faults.
+fn admit(region: &mut Region, incoming: &Incoming, fault: Option<&Fault>, now: Timestamp) -> Result<(), Error> {
     if incoming.service == Service::Ec2 {
         let plain = !incoming.pairs.keys().any(|name| {
             let parameter = name.split('.').next().unwrap_or_default();
@@ -216,14 +210,15 @@ fn admit(region: &mut Region, incoming: &Incoming, fault: Option<&FaultKind>, no
         });
         region.buckets.take(&incoming.operation, plain, now)?;
     }
-    if fault == Some(&FaultKind::Throttle) {
+    let kind = fault.map(|fault| fault.kind);
+    if kind == Some(FaultKind::Throttle) {
         region.buckets.empty(&incoming.operation, now);
     }
-    if fault == Some(&FaultKind::Capacity) && incoming.operation == "RunInstances" {
+    if kind == Some(FaultKind::Capacity) && incoming.operation == "RunInstances" {
         let instance_type = incoming.pairs.get("InstanceType").map_or("m1.small", String::as_str);
         return Err(no_capacity(instance_type, "every zone"));
     }
-    fault.and_then(FaultKind::error).map_or(Ok(String::new()), Err)
+    fault.and_then(Fault::error).map_or(Ok(()), Err)
 }
 
 fn execute(

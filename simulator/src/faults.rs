@@ -16,8 +16,19 @@ pub struct Fault {
     /// Only in this region.
     #[serde(default)]
     pub region: Option<String>,
-    #[serde(flatten)]
     pub kind: FaultKind,
+    /// Of an `error`: AWS's code, `InternalError` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Of an `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Of an `error`: the HTTP status, by default what the code has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Of a `slow` response: how much later it comes, in unscaled seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
     /// How many calls it strikes before it is spent; none: it never is.
     #[serde(default)]
     pub count: Option<u32>,
@@ -31,60 +42,64 @@ fn certain() -> f64 {
 }
 
 /// What a fault does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FaultKind {
     /// `RequestLimitExceeded`, and the bucket is empty.
     Throttle,
-    /// An error instead of the effect; `InternalError` (500) unless said otherwise.
-    Error {
-        code: Option<String>,
-        message: Option<String>,
-        status: Option<u16>,
-    },
+    /// An error instead of the effect.
+    Error,
     /// The effect happens, and the connection closes without a response.
     Lost,
     /// A read shows the world as it was before the latest change.
     Stale,
     /// A launch finds no capacity.
     Capacity,
-    /// The response comes this much later, in unscaled seconds.
-    Slow { seconds: f64 },
+    /// The response comes later.
+    Slow,
 }
 
-impl FaultKind {
-    pub fn name(&self) -> &'static str {
-        match self {
-            FaultKind::Throttle => "throttle",
-            FaultKind::Error { .. } => "error",
-            FaultKind::Lost => "lost",
-            FaultKind::Stale => "stale",
-            FaultKind::Capacity => "capacity",
-            FaultKind::Slow { .. } => "slow",
-        }
-    }
-
+impl Fault {
     /// The error it answers with before any effect.
     pub fn error(&self) -> Option<Error> {
-        match self {
+        match self.kind {
             FaultKind::Throttle => Some(Error::new("RequestLimitExceeded", "Request limit exceeded.")),
-            FaultKind::Error { code, message, status } => {
-                let code = code.clone().unwrap_or_else(|| "InternalError".to_owned());
-                let message = message
-                    .clone()
-                    .unwrap_or_else(|| "An internal error has occurred".to_owned());
-                let mut error = Error::new(code, message);
-                error.status = status.unwrap_or(error.status);
+            FaultKind::Error => {
+                let code = self.code.as_deref().unwrap_or("InternalError");
+                let mut error = Error::new(
+                    code,
+                    self.message.as_deref().unwrap_or("An internal error has occurred"),
+                );
+                error.status = self.status.unwrap_or(error.status);
                 Some(error)
             }
-            FaultKind::Lost | FaultKind::Stale | FaultKind::Capacity | FaultKind::Slow { .. } => None,
+            FaultKind::Lost | FaultKind::Stale | FaultKind::Capacity | FaultKind::Slow => None,
         }
     }
 
     pub fn delay(&self) -> Duration {
-        match self {
-            FaultKind::Slow { seconds } => Duration::try_from_secs_f64(*seconds).unwrap_or_default(),
-            _ => Duration::ZERO,
+        self.seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .unwrap_or_default()
+    }
+
+    /// Why it could not strike as it says, if so.
+    fn wrong(&self) -> Option<String> {
+        let of_error = self.code.is_some() || self.message.is_some() || self.status.is_some();
+        if !(0.0..=1.0).contains(&self.probability) {
+            Some(format!("probability is {}; it must be from 0 to 1", self.probability))
+        } else if self.count == Some(0) {
+            Some("count is 0; it must be at least 1, or absent".to_owned())
+        } else if let Some(status) = self.status.filter(|status| !(400..600).contains(status)) {
+            Some(format!("status is {status}; it must be from 400 to 599"))
+        } else if of_error && self.kind != FaultKind::Error {
+            Some("code, message and status belong to the kind error only".to_owned())
+        } else if self.seconds.is_some() != (self.kind == FaultKind::Slow) {
+            Some("seconds belongs to the kind slow, which needs it".to_owned())
+        } else if self.seconds.is_some_and(|seconds| !(0.0..=3600.0).contains(&seconds)) {
+            Some("seconds must be from 0 to 3600".to_owned())
+        } else {
+            None
         }
     }
 }
@@ -96,21 +111,13 @@ pub struct Faults(Vec<Fault>);
 
 impl Faults {
     pub fn add(&mut self, fault: Fault) -> Result<(), String> {
-        if !(0.0..=1.0).contains(&fault.probability) {
-            return Err(format!("probability is {}; it must be from 0 to 1", fault.probability));
+        match fault.wrong() {
+            Some(message) => Err(message),
+            None => {
+                self.0.push(fault);
+                Ok(())
+            }
         }
-        if fault.count == Some(0) {
-            return Err("count is 0; it must be at least 1, or absent".to_owned());
-        }
-        if let FaultKind::Error {
-            status: Some(status), ..
-        } = fault.kind
-            && !(400..600).contains(&status)
-        {
-            return Err(format!("status is {status}; it must be from 400 to 599"));
-        }
-        self.0.push(fault);
-        Ok(())
     }
 
     pub fn clear(&mut self) {
@@ -123,20 +130,20 @@ impl Faults {
     }
 
     /// The fault that strikes this call, if any does: the first that matches and whose chance comes up.
-    pub fn strike(&mut self, operation: &str, region: &str, random: &mut Random) -> Option<FaultKind> {
+    pub fn strike(&mut self, operation: &str, region: &str, random: &mut Random) -> Option<Fault> {
         let position = self.0.iter().position(|fault| {
             (fault.operation == "*" || fault.operation == operation)
                 && fault.region.as_ref().is_none_or(|wanted| wanted == region)
                 && (fault.probability >= 1.0 || random.fraction() < fault.probability)
         })?;
         let fault = &mut self.0[position];
-        let kind = fault.kind.clone();
+        let struck = fault.clone();
         if let Some(count) = &mut fault.count {
             *count -= 1;
             if *count == 0 {
                 self.0.remove(position);
             }
         }
-        Some(kind)
+        Some(struck)
     }
 }

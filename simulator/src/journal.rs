@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::faults::FaultKind;
+
 /// How many calls are remembered.
 const MOST_ENTRIES: usize = 10_000;
 /// Longer parameters, such as user data, are cut to this.
@@ -27,7 +29,7 @@ pub struct Entry {
     pub message: Option<String>,
     /// The fault that struck.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
+    pub fault: Option<FaultKind>,
     /// Ids of what the call created.
     pub made: Vec<String>,
 }

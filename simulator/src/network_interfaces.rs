@@ -138,7 +138,7 @@ impl NetworkInterfaceItem {
                 device_index: 0,
                 status: "attached",
                 attach_time: Time(instance.launched),
-                delete_on_termination: interface.delete_on_termination,
+                delete_on_termination: true,
             },
             association: association.clone(),
             private_ip_addresses_set: vec![PrivateAddress {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::describe::{InstanceBlockDevice, block_devices};
+use super::item::{InstanceBlockDevice, block_devices};
 use super::placement::security_group;
 use super::run::{check_user_data, find_type};
 use super::{ShutdownBehavior, State};

@@ -58,9 +58,6 @@ pub fn launch(
             .and_then(|interface| interface.description.clone())
             .unwrap_or_default(),
         mac_address: mac_address(region.random.next()),
-        delete_on_termination: interface
-            .and_then(|interface| interface.delete_on_termination)
-            .unwrap_or(true),
         tags: tags("network-interface"),
     };
     let public = interface.and_then(|interface| interface.associate_public_ip_address);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 mod attributes;
 mod console;
 mod describe;
+mod item;
 mod launch;
 mod life;
 mod placement;
@@ -124,8 +125,8 @@ impl State {
 /// A state as it is described.
 #[derive(Clone, Debug, Serialize)]
 pub struct StateItem {
-    code: u16,
-    name: &'static str,
+    pub code: u16,
+    pub name: &'static str,
 }
 
 impl From<State> for StateItem {
@@ -146,7 +147,7 @@ pub enum ShutdownBehavior {
     Terminate,
 }
 
-/// The one network interface of an instance.
+/// The one network interface of an instance, which ends with it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkInterface {
@@ -154,7 +155,6 @@ pub struct NetworkInterface {
     pub attachment_id: String,
     pub description: String,
     pub mac_address: String,
-    pub delete_on_termination: bool,
     pub tags: Tags,
 }
 

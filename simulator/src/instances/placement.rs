@@ -34,6 +34,10 @@ pub fn find_subnet(
                 "It must be 0.",
             ));
         }
+        if interface.delete_on_termination == Some(false) {
+            let message = "A network interface that outlives its instance is not simulated; DeleteOnTermination must be true";
+            return Err(Error::new("UnsupportedOperation", message));
+        }
         if request.subnet_id.is_some() || !request.security_group_ids.is_empty() || !request.security_groups.is_empty()
         {
             let message = "Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request";

@@ -1,0 +1,129 @@
+//! DescribeSnapshotAttribute, ModifySnapshotAttribute.
+
+use serde::{Deserialize, Serialize};
+
+use crate::operations::{Call, Return};
+use crate::protocol::Error;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DescribeSnapshotAttributeRequest {
+    attribute: String,
+    snapshot_id: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribeSnapshotAttributeResponse {
+    snapshot_id: String,
+    create_volume_permission: Option<Vec<CreateVolumePermission>>,
+    product_codes: Option<Vec<String>>,
+}
+
+/// An account, or the group `all`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all(serialize = "camelCase", deserialize = "PascalCase"))]
+struct CreateVolumePermission {
+    user_id: Option<String>,
+    group: Option<String>,
+}
+
+pub fn describe_snapshot_attribute(
+    call: &mut Call<'_>,
+    request: DescribeSnapshotAttributeRequest,
+) -> Result<DescribeSnapshotAttributeResponse, Error> {
+    let snapshot = call.region.own_snapshot(&request.snapshot_id)?;
+    let permission = |account: &String| match account.as_str() {
+        "all" => CreateVolumePermission {
+            user_id: None,
+            group: Some("all".to_owned()),
+        },
+        _ => CreateVolumePermission {
+            user_id: Some(account.clone()),
+            group: None,
+        },
+    };
+    let mut response = DescribeSnapshotAttributeResponse {
+        snapshot_id: request.snapshot_id,
+        create_volume_permission: None,
+        product_codes: None,
+    };
+    match request.attribute.as_str() {
+        "createVolumePermission" => {
+            response.create_volume_permission = Some(snapshot.shared_with.iter().map(permission).collect());
+        }
+        "productCodes" => response.product_codes = Some(Vec::new()),
+        other => {
+            return Err(Error::invalid(
+                other,
+                "attribute",
+                "It must be createVolumePermission or productCodes.",
+            ));
+        }
+    }
+    Ok(response)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ModifySnapshotAttributeRequest {
+    snapshot_id: String,
+    attribute: Option<String>,
+    create_volume_permission: Option<PermissionChanges>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PermissionChanges {
+    #[serde(default)]
+    add: Vec<CreateVolumePermission>,
+    #[serde(default)]
+    remove: Vec<CreateVolumePermission>,
+}
+
+pub fn modify_snapshot_attribute(
+    call: &mut Call<'_>,
+    request: ModifySnapshotAttributeRequest,
+) -> Result<Return, Error> {
+    if let Some(other) = request
+        .attribute
+        .filter(|attribute| attribute != "createVolumePermission")
+    {
+        return Err(Error::invalid(other, "attribute", "It must be createVolumePermission."));
+    }
+    let changes = request
+        .create_volume_permission
+        .ok_or_else(|| Error::missing("CreateVolumePermission"))?;
+    let snapshot = call.region.own_snapshot(&request.snapshot_id)?;
+    for permission in changes.add {
+        let account = grantee(permission)?;
+        if account == "all" && snapshot.kms_key_id.is_some() {
+            let message = format!("Encrypted snapshot '{}' cannot be shared publicly", snapshot.id);
+            return Err(Error::combination(message));
+        }
+        if !snapshot.shared_with.contains(&account) {
+            snapshot.shared_with.push(account);
+        }
+    }
+    for permission in changes.remove {
+        let account = grantee(permission)?;
+        snapshot.shared_with.retain(|other| *other != account);
+    }
+    Ok(Return::TRUE)
+}
+
+fn grantee(permission: CreateVolumePermission) -> Result<String, Error> {
+    match (permission.user_id, permission.group.as_deref()) {
+        (Some(account), None) if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) => Ok(account),
+        (Some(account), None) => Err(Error::invalid(
+            account,
+            "UserId",
+            "It must be an account id of 12 digits.",
+        )),
+        (None, Some("all")) => Ok("all".to_owned()),
+        _ => Err(Error::new(
+            "InvalidParameterValue",
+            "A permission names one UserId, or the Group 'all'",
+        )),
+    }
+}

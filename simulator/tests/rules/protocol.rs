@@ -1,0 +1,139 @@
+use goldsmith_simulator::engine::{Request, Simulator};
+use jiff::Timestamp;
+
+use crate::aws::{Answer, Aws};
+
+#[test]
+fn what_ec2_does_not_know_is_refused_by_name() {
+    let mut aws = Aws::new();
+    assert_eq!(aws.code("DescribeUnicorns", &[]), "InvalidAction");
+    assert_eq!(
+        aws.code("DescribeImages", &[("ImageIds.1", "ami-1")]),
+        "UnknownParameter"
+    );
+    assert_eq!(
+        aws.code(
+            "DescribeInstances",
+            &[("Filter.1.Name", "nmae"), ("Filter.1.Value.1", "x")]
+        ),
+        "InvalidParameterValue"
+    );
+    assert_eq!(aws.code("RunInstances", &[("ImageId", "ami-1")]), "MissingParameter");
+}
+
+#[test]
+fn regions_are_worlds_of_their_own() {
+    let mut aws = Aws::new();
+    let id = aws.launch(&[]);
+    aws.region = "us-west-2";
+    assert_eq!(
+        aws.code("DescribeInstances", &[("InstanceId.1", &id)]),
+        "InvalidInstanceID.NotFound"
+    );
+    aws.region = "mars-north-1";
+    assert_eq!(aws.code("DescribeInstances", &[]), "AuthFailure");
+}
+
+#[test]
+fn sts_names_the_seeded_account() {
+    let mut aws = Aws::new();
+    let response = aws.reply("sts", "GetCallerIdentity", &[]).response.unwrap();
+    assert_eq!(Answer(response.body).get("Account"), "123456789012");
+}
+
+#[test]
+fn an_unsigned_request_is_refused() {
+    let mut simulator = Simulator::new(0, 1.0);
+    let request = Request {
+        authorization: None,
+        parameters: b"Action=DescribeImages&Version=2016-11-15",
+    };
+    let response = simulator.handle(Timestamp::UNIX_EPOCH, request).response.unwrap();
+    assert_eq!(
+        (response.status, Answer(response.body).get("Code")),
+        (401, "MissingAuthenticationToken")
+    );
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_and_does_nothing() {
+    let mut aws = Aws::new();
+    let launch = [&crate::aws::launch(crate::aws::SUBNET_A)[..], &[("DryRun", "true")]].concat();
+    let response = aws.reply("ec2", "RunInstances", &launch).response.unwrap();
+    assert_eq!(
+        (response.status, Answer(response.body).get("Code")),
+        (412, "DryRunOperation")
+    );
+    aws.wait(10);
+    assert!(aws.call("DescribeInstances", &[]).all("instanceId").is_empty());
+    let wrong = [
+        ("DryRun", "true"),
+        ("ImageId", "ami-0123456789abcdef0"),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+        ("InstanceType", "m7i.large"),
+    ];
+    assert_eq!(aws.code("RunInstances", &wrong), "InvalidAMIID.NotFound");
+}
+
+#[test]
+fn the_same_seed_and_calls_give_the_same_answers() {
+    let story = || {
+        let mut aws = Aws::new();
+        let id = aws.running(&[]);
+        aws.call("CreateImage", &[("InstanceId", &id), ("Name", "same")]);
+        aws.wait(100);
+        aws.call("DescribeImages", &[("Owner.1", "self")]).0
+    };
+    assert_eq!(story(), story());
+}
+
+#[test]
+fn pages_have_ec2s_bounds_and_refuse_ids() {
+    let mut aws = Aws::new();
+    assert_eq!(
+        aws.code("DescribeInstances", &[("MaxResults", "4")]),
+        "InvalidParameterValue"
+    );
+    assert_eq!(
+        aws.code("DescribeVpcs", &[("MaxResults", "1001")]),
+        "InvalidParameterValue"
+    );
+    let id = aws.running(&[]);
+    assert_eq!(
+        aws.code("DescribeInstances", &[("MaxResults", "5"), ("InstanceId.1", &id)]),
+        "InvalidParameterCombination"
+    );
+    let first = aws.call("DescribeInstanceTypes", &[("MaxResults", "10")]);
+    let second = aws.call(
+        "DescribeInstanceTypes",
+        &[("MaxResults", "100"), ("NextToken", first.get("nextToken"))],
+    );
+    assert_eq!(first.all("instanceType").len() + second.all("instanceType").len(), 24);
+    assert_eq!(
+        aws.code("DescribeInstanceTypes", &[("NextToken", "?")]),
+        "InvalidNextToken"
+    );
+}
+
+#[test]
+fn what_is_new_is_not_always_seen_at_once() {
+    let mut aws = Aws::new();
+    let mut late = 0;
+    for _ in 0..30 {
+        aws.wait(5);
+        let volume = aws.call("CreateVolume", &[("AvailabilityZone", "eu-central-1a"), ("Size", "1")]);
+        let id = volume.get("volumeId").to_owned();
+        let response = aws
+            .reply("ec2", "DescribeVolumes", &[("VolumeId.1", &id)])
+            .response
+            .unwrap();
+        if response.status != 200 {
+            assert_eq!(Answer(response.body).get("Code"), "InvalidVolume.NotFound");
+            late += 1;
+        }
+        aws.wait(1);
+        aws.call("DescribeVolumes", &[("VolumeId.1", &id)]);
+    }
+    assert!((3..20).contains(&late), "{late} of 30 were late");
+}

@@ -1,0 +1,49 @@
+use crate::aws::Aws;
+
+#[test]
+fn one_volume_has_one_snapshot_in_fifteen_seconds() {
+    let mut aws = Aws::new();
+    let volume = aws
+        .call("CreateVolume", &[("AvailabilityZone", "eu-central-1a"), ("Size", "4")])
+        .get("volumeId")
+        .to_owned();
+    aws.wait(6);
+    aws.call("CreateSnapshot", &[("VolumeId", &volume)]);
+    aws.wait(5);
+    assert_eq!(
+        aws.code("CreateSnapshot", &[("VolumeId", &volume)]),
+        "SnapshotCreationPerVolumeRateExceeded"
+    );
+    aws.wait(11);
+    aws.call("CreateSnapshot", &[("VolumeId", &volume)]);
+}
+
+#[test]
+fn a_strangers_snapshot_is_neither_changed_nor_deleted() {
+    let mut aws = Aws::new();
+    let amazons = "snap-0a200300000000001";
+    assert_eq!(aws.code("DeleteSnapshot", &[("SnapshotId", amazons)]), "AuthFailure");
+    let attribute = [("SnapshotId", amazons), ("Attribute", "createVolumePermission")];
+    assert_eq!(aws.code("DescribeSnapshotAttribute", &attribute), "AuthFailure");
+    let own = aws.call("DescribeSnapshots", &[("Owner.1", "self")]);
+    assert!(own.all("ownerId").iter().all(|owner| *owner == "123456789012"));
+}
+
+#[test]
+fn sharing_a_snapshot_shows_in_its_attribute() {
+    let mut aws = Aws::new();
+    let own = "snap-0b100100000000001";
+    for (change, left) in [("Add", 1), ("Add", 1), ("Remove", 0)] {
+        let parameter = format!("CreateVolumePermission.{change}.1.UserId");
+        aws.call(
+            "ModifySnapshotAttribute",
+            &[("SnapshotId", own), (&parameter, "210987654321")],
+        );
+        let attribute = [("SnapshotId", own), ("Attribute", "createVolumePermission")];
+        assert_eq!(
+            aws.call("DescribeSnapshotAttribute", &attribute).all("userId").len(),
+            left,
+            "{change}"
+        );
+    }
+}
