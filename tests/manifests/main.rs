@@ -71,25 +71,39 @@ fn apply(lab: &Lab, cases: &[Case]) -> Vec<String> {
     paragraphs
 }
 
+/// All cases have the lab in common: starting one takes longer than all of them.
 #[test]
-fn recipes_are_accepted_or_refused_with_the_field_and_a_way_out() {
+fn recipes_on_a_real_api_server() {
     let lab = Lab::start(&Options::default()).expect("a lab");
+    good_manifests_are_accepted(&lab);
+    bad_manifests_are_refused_with_the_field_and_a_way_out(&lab);
+    immutable_fields_stay(&lab);
+    a_recipe_that_nobody_has_looked_at_is_not_taken_for_finished(&lab);
+    columns_say_whether_it_is_fine_and_what_it_runs(&lab);
+}
 
-    let right = apply(&lab, &Case::all(include_str!("right.yaml")));
-    assert!(right.is_empty(), "good manifests are refused:\n{}", right.join("\n"));
+fn good_manifests_are_accepted(lab: &Lab) {
+    let complaints = apply(lab, &Case::all(include_str!("right.yaml")));
+    assert!(
+        complaints.is_empty(),
+        "good manifests are refused:\n{}",
+        complaints.join("\n")
+    );
+}
 
+fn bad_manifests_are_refused_with_the_field_and_a_way_out(lab: &Lab) {
     let cases = Case::all(include_str!("wrong.yaml"));
-    let complaints = apply(&lab, &cases);
+    let complaints = apply(lab, &cases);
     let mut failures = Vec::new();
     for case in &cases {
-        let (field, message) = (
-            case.field.as_deref().expect("a field"),
-            case.message.as_deref().expect("a message"),
-        );
-        let of_this = |paragraph: &&String| {
-            paragraph.contains(&format!("\"{}\"", case.name)) || paragraph.contains(&format!("/{}.json", case.name))
-        };
-        match complaints.iter().find(of_this) {
+        let field = case.field.as_deref().expect("a wrong manifest has a field");
+        let message = case.message.as_deref().expect("a wrong manifest has a message");
+        // An object that can't even be read is called by its file.
+        let names = [format!("\"{}\"", case.name), format!("/{}.json", case.name)];
+        match complaints
+            .iter()
+            .find(|complaint| names.iter().any(|name| complaint.contains(name)))
+        {
             None => failures.push(format!("{}: accepted, but {field} is wrong", case.name)),
             Some(text) if text.lines().any(|line| line.contains(field) && line.contains(message)) => {}
             Some(text) => failures.push(format!(
@@ -99,19 +113,15 @@ fn recipes_are_accepted_or_refused_with_the_field_and_a_way_out() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
 
+/// A good one.
+const RECIPE: [&str; 4] = ["imagerecipe", "nothing-but-the-minimum", "--namespace", NAMESPACE];
+
+fn immutable_fields_stay(lab: &Lab) {
     for (field, value) in [("account", "another"), ("region", "eu-west-1")] {
         let patch = json!({"spec": {field: value}}).to_string();
-        let arguments = [
-            "patch",
-            "imagerecipe",
-            "nothing-but-the-minimum",
-            "--namespace",
-            NAMESPACE,
-            "--type=merge",
-            "--patch",
-            &patch,
-        ];
+        let arguments = [&["patch"], &RECIPE[..], &["--type=merge", "--patch", &patch]].concat();
         let error = lab
             .kubectl(&arguments)
             .expect_err("an immutable field was changed")
@@ -121,10 +131,51 @@ fn recipes_are_accepted_or_refused_with_the_field_and_a_way_out() {
             "{error}"
         );
     }
+}
 
-    // What a pipeline sees before the controller has looked: kstatus takes no status at all for finished.
+/// kstatus takes an object without any status for finished, and a pipeline would go on.
+fn a_recipe_that_nobody_has_looked_at_is_not_taken_for_finished(lab: &Lab) {
     let recipe = lab
         .object("imagerecipe/nothing-but-the-minimum", NAMESPACE)
         .expect("the recipe");
     assert_eq!(recipe["status"], json!({"observedGeneration": -1}));
+}
+
+fn columns_say_whether_it_is_fine_and_what_it_runs(lab: &Lab) {
+    let ready = json!({
+        "type": "Ready", "status": "True", "reason": "Rebuilding", "message": "busy", "lastTransitionTime": "2026-11-23T08:00:00Z",
+    });
+    let status = json!({"status": {
+        "conditions": [ready],
+        "source": {"x86_64": {"imageId": "ami-0a"}},
+        "latest": {"name": "web-v6", "build": 6, "images": {"eu-central-1": {"x86_64": "ami-0b"}}},
+        "build": {"number": 7, "architectures": [{"architecture": "x86_64", "phase": "Proving"}]},
+    }});
+    let status = status.to_string();
+    let patch = ["--subresource=status", "--type=merge", "--patch", &status];
+    lab.kubectl(&[&["patch"], &RECIPE[..], &patch].concat())
+        .expect("a status");
+    let table = lab
+        .kubectl(&[&["get"], &RECIPE[..], &["--output=wide"]].concat())
+        .expect("a table");
+    let mut rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let (header, mut row) = (rows.next().expect("a header"), rows.next().expect("a row"));
+    let expected = [
+        "NAME", "READY", "REASON", "LATEST", "IMAGE", "BUILD", "PHASE", "AGE", "REGION", "SOURCE", "MESSAGE",
+    ];
+    assert_eq!(header, expected);
+    row.remove(7); // The age, in seconds.
+    let expected = [
+        "nothing-but-the-minimum",
+        "True",
+        "Rebuilding",
+        "web-v6",
+        "ami-0b",
+        "7",
+        "Proving",
+        "eu-central-1",
+        "ami-0a",
+        "busy",
+    ];
+    assert_eq!(row, expected);
 }
