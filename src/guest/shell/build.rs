@@ -1,0 +1,146 @@
+//! Steps, files, tries, timeouts and the manifest.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+#[test]
+fn a_build_runs_its_steps_lays_its_files_and_leaves_a_manifest() {
+    let directory = Directory::new();
+    directory.write("/etc/old", "old");
+    let root = directory.0.join("root");
+    let content = "line 'one'\n\"two\" $HOME `id` \\\n\n";
+    let file = FileStep {
+        path: "/etc/app/it's.conf".into(),
+        mode: "0640".into(),
+        owner: me(),
+        content: content.into(),
+    };
+    let steps = [
+        step(
+            "first",
+            &format!(
+                "printf '%s|' \"$QUOTED\" \"${{EMPTY-unset}}\"; pwd >/dev/null; echo done; echo aside >&2; echo x > {}/made",
+                root.display()
+            ),
+        ),
+        Step {
+            file: Some(file),
+            run: None,
+            ..step("config", "")
+        },
+        step("other", "#!/usr/bin/env  sh\necho \"$0\" >/dev/null; exit 0"),
+    ];
+    let report = build(&directory, &steps, &[]);
+    assert!(report.finished, "{report:?}");
+    let outcomes: Vec<_> = report
+        .steps
+        .iter()
+        .map(|step| (step.name.as_str(), step.outcome.clone().unwrap()))
+        .collect();
+    assert_eq!(outcomes[0].1.output, "it's \"$HOME\" `id` \\n\n* end||done\naside\n");
+    assert!(
+        outcomes
+            .iter()
+            .all(|(_, outcome)| outcome.succeeded && outcome.tries == 1 && outcome.exit == 0)
+    );
+    assert_eq!(directory.read("/etc/app/it's.conf").as_deref(), Some(content));
+    assert_eq!(
+        fs::metadata(root.join("etc/app/it's.conf"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777,
+        0o640
+    );
+    let manifest: Manifest = serde_json::from_str(&directory.read("/etc/goldsmith/image.json").unwrap()).unwrap();
+    let named = |name: &str| ManifestStep {
+        name: name.into(),
+        result: StepResult::Succeeded,
+        tries: 1,
+    };
+    assert_eq!(
+        manifest,
+        Manifest {
+            recipe: "platform/it's \"web\"".into(),
+            build: 7,
+            attempt: 2,
+            content_hash: "c0ffee".into(),
+            steps: vec![named("first"), named("config"), named("other")],
+            skipped: vec![],
+            findings: vec![],
+        }
+    );
+}
+
+#[test]
+fn a_failed_step_ends_the_build_with_its_status_and_the_end_of_its_output() {
+    let directory = Directory::new();
+    let noisy =
+        "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; printf '\\033[31mred\\033[0m\\r\\n'; exit 3";
+    let report = build(
+        &directory,
+        &[step("good", "true"), step("bad", noisy), step("never", "true")],
+        &[],
+    );
+    let (failed, outcome) = report.failed_step().unwrap();
+    assert_eq!(
+        (failed.index, failed.name.as_str(), outcome.exit, outcome.timed_out),
+        (2, "bad", 3, false)
+    );
+    assert!(
+        outcome.output.ends_with("line 1999\nred\n") && outcome.output.len() > 3900,
+        "{}",
+        outcome.output
+    );
+    assert_eq!(report.steps.len(), 2);
+    assert_eq!(directory.read("/etc/goldsmith/image.json"), None);
+}
+
+#[test]
+fn steps_have_their_tries_and_their_time() {
+    let directory = Directory::new();
+    let counted = format!(
+        "echo x >> {}/count; [ $(wc -l < {0}/count) -ge 3 ]",
+        directory.0.display()
+    );
+    let steps = [
+        Step {
+            retries: 2,
+            ..step("flaky", &counted)
+        },
+        Step {
+            timeout: Some("1s".into()),
+            ..step("stuck", "echo begun; exec sleep 60")
+        },
+    ];
+    let report = build(&directory, &steps, &[]);
+    assert_eq!(report.steps[0].outcome.as_ref().unwrap().tries, 3);
+    let (failed, outcome) = report.failed_step().unwrap();
+    assert_eq!(
+        (failed.name.as_str(), outcome.timed_out, outcome.output.as_str()),
+        ("stuck", true, "begun\n")
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_laid_fails_its_step() {
+    let directory = Directory::new();
+    directory.write("/etc/nginx/keep", "");
+    let file = FileStep {
+        path: "/etc/nginx".into(),
+        mode: "0644".into(),
+        owner: me(),
+        content: String::new(),
+    };
+    let report = build(
+        &directory,
+        &[Step {
+            file: Some(file),
+            run: None,
+            ..step("config", "")
+        }],
+        &[],
+    );
+    assert!(report.failed_step().unwrap().1.output.contains("is a directory"));
+}

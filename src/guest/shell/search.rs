@@ -1,0 +1,155 @@
+//! Cleanup, and the search for what it should have removed.
+
+use super::*;
+
+const TRACES: &[&str] = &[
+    "/etc/ssh/ssh_host_rsa_key",
+    "/etc/ssh/ssh_host_rsa_key.pub",
+    "/home/a b/.ssh/authorized_keys",
+    "/root/.bash_history",
+    "/var/lib/cloud/instances/i-1/user-data.txt",
+    "/var/lib/dbus/machine-id",
+    "/var/log/audit/audit.log",
+    "/var/log/cloud-init-output.log",
+];
+
+const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n";
+
+#[test]
+fn cleanup_removes_traces_and_the_inspector_agrees() {
+    let directory = Directory::new();
+    for path in TRACES {
+        directory.write(path, KEY);
+    }
+    directory.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    directory.write("/var/lib/cloud/scripts/per-boot/mine", "#!/bin/sh\n");
+    let before = inspect(&directory, Timestamp::UNIX_EPOCH);
+    assert!(before.done && before.manifest.is_none());
+    assert_eq!(
+        before
+            .findings
+            .iter()
+            .filter(|finding| finding.item != CleanupItem::PrivateKeys)
+            .count(),
+        TRACES.len() + 1
+    );
+
+    let report = build(&directory, &[step("only", "true")], &[]);
+    assert_eq!(paths(&report.findings), [""; 0], "what cleanup removes is no finding");
+    for path in TRACES {
+        assert_eq!(directory.read(path), None, "{path}");
+    }
+    assert_eq!(
+        directory.read("/etc/machine-id").as_deref(),
+        Some(""),
+        "emptied, not removed"
+    );
+    assert!(
+        directory.read("/var/lib/cloud/scripts/per-boot/mine").is_some(),
+        "not state"
+    );
+    let after = inspect(&directory, Timestamp::UNIX_EPOCH);
+    assert_eq!(paths(&after.findings), [""; 0]);
+    assert_eq!(after.manifest.unwrap().build, 7);
+}
+
+#[test]
+fn skipped_items_stay_and_are_reported() {
+    let directory = Directory::new();
+    for path in TRACES {
+        directory.write(path, "x\n");
+    }
+    build(
+        &directory,
+        &[step("only", "true")],
+        &[CleanupItem::ShellHistory, CleanupItem::SshHostKeys],
+    );
+    let report = inspect(&directory, Timestamp::UNIX_EPOCH);
+    let mut found = paths(&report.findings);
+    found.sort();
+    let expected = [
+        "ShellHistory /root/.bash_history",
+        "SshHostKeys /etc/ssh/ssh_host_rsa_key",
+        "SshHostKeys /etc/ssh/ssh_host_rsa_key.pub",
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(
+        report.manifest.unwrap().skipped,
+        [CleanupItem::ShellHistory, CleanupItem::SshHostKeys]
+    );
+}
+
+#[test]
+fn secrets_are_found_by_name_and_by_content_and_are_not_removed() {
+    let directory = Directory::new();
+    let secrets = [
+        ("PrivateKeys", "/root/.ssh/id_rsa", "anything"),
+        (
+            "PrivateKeys",
+            "/srv/tls/server.key",
+            "text\n-----BEGIN RSA PRIVATE KEY-----\nAAAA\n",
+        ),
+        ("PrivateKeys", "/srv/plain.pem", "-----BEGIN PRIVATE KEY-----\n"),
+        ("Credentials", "/home/a/.aws/credentials", "[default]\n"),
+        ("Credentials", "/srv/one", "key AKIAABCDEFGHIJKLMNOP end\n"),
+        (
+            "Credentials",
+            "/srv/two \"q\" 'p'",
+            "aws_secret_access_key = abcdefghijklmnopqrstuvwxyz0123456789ABCD\n",
+        ),
+        (
+            "Credentials",
+            "/srv/three",
+            "ghp_abcdefghijklmnopqrstuvwxyz0123456789\n",
+        ),
+        (
+            "Credentials",
+            "/root/.docker/config.json",
+            "{\"auths\": {\"r\": {\"auth\": \"dXNlcjpwYXNzd29yZA==\"}}}",
+        ),
+    ];
+    let innocent = [
+        ("/srv/sample", "AKIAIOSFODNN7EXAMPLE"),
+        ("/srv/public.pem", "-----BEGIN PUBLIC KEY-----\n"),
+        ("/usr/share/doc/x/key.pem", KEY),
+        ("/opt/app/site-packages/tests/key.pem", KEY),
+        ("/root/.ssh/known_hosts", "host ssh-rsa AAAA\n"),
+    ];
+    for (path, content) in secrets
+        .iter()
+        .map(|(_, path, content)| (path, content))
+        .chain(innocent.iter().map(|(p, c)| (p, c)))
+    {
+        directory.write(path, content);
+    }
+    directory.write("/srv/large", &format!("{KEY}{}", "x".repeat(70_000)));
+    let mut expected: Vec<_> = secrets.iter().map(|(item, path, _)| format!("{item} {path}")).collect();
+    expected.sort();
+
+    let report = build(&directory, &[step("only", "true")], &[]);
+    assert_eq!(paths(&report.findings), expected);
+    let report = inspect(&directory, Timestamp::UNIX_EPOCH);
+    assert_eq!(paths(&report.findings), expected);
+    assert_eq!(paths(&report.manifest.unwrap().findings), expected);
+    // A file that the source image had already is known by its name alone.
+    let report = inspect(&directory, Timestamp::constant(4_000_000_000, 0));
+    assert_eq!(
+        paths(&report.findings),
+        ["Credentials /home/a/.aws/credentials", "PrivateKeys /root/.ssh/id_rsa"]
+    );
+}
+
+#[test]
+fn the_inspector_follows_no_link_out_of_the_volume() {
+    let directory = Directory::new();
+    let outside = directory.0.join("outside");
+    fs::create_dir_all(outside.join("goldsmith")).unwrap();
+    fs::write(outside.join("id_rsa"), KEY).unwrap();
+    fs::write(outside.join("goldsmith/image.json"), "{}").unwrap();
+    fs::create_dir_all(directory.0.join("root/root")).unwrap();
+    std::os::unix::fs::symlink(&outside, directory.0.join("root/root/.ssh")).unwrap();
+    std::os::unix::fs::symlink(outside.join("goldsmith"), directory.0.join("root/etc/goldsmith")).unwrap();
+    let report = inspect(&directory, Timestamp::UNIX_EPOCH);
+    assert!(report.done && report.manifest.is_none());
+    assert_eq!(paths(&report.findings), [""; 0]);
+}
