@@ -50,7 +50,7 @@ impl Clients {
 /// Which cluster this is, for all time: the uid of `kube-system`.
 pub async fn cluster_uid(client: &Client) -> Result<String, String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let namespace = namespaces.get("kube-system").await.map_err(|error| error.to_string())?;
+    let namespace = namespaces.get("kube-system").await.map_err(words)?;
     namespace
         .uid()
         .ok_or_else(|| "namespace kube-system has no uid".to_owned())
@@ -68,8 +68,17 @@ pub async fn kinds_are_served(client: &Client) -> Result<(), String> {
     match client.list_api_group_resources(&kind.api_version).await {
         Ok(served) if served.resources.iter().any(|served| served.name == kind.plural) => Ok(()),
         Ok(_) => Err(missing()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Err(missing()),
-        Err(error) => Err(error.to_string()),
+        // The server's 404 for an unknown group is no Status, so it has no reason.
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(missing()),
+        Err(error) => Err(words(error)),
+    }
+}
+
+/// What the server said, without the rest of its answer.
+fn words(error: kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod events;
 pub mod finalizers;
 pub mod leader;
+mod lease;
 mod pass;
 mod recipes;
 pub mod run;

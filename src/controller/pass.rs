@@ -44,7 +44,7 @@ impl Passes {
         let uid = object.uid().unwrap_or_default();
         let counted = self.metrics.pass(self.controller);
         let namespace = object.namespace().unwrap_or_default();
-        let span = tracing::info_span!("pass", kind = %K::kind(&()), namespace, name = object.name_any());
+        let span = tracing::info_span!("pass", kind = %K::kind(&()), namespace, object = object.name_any());
         // A panic would end the stream of all objects. What it left half-done, the next pass sees.
         let outcome = AssertUnwindSafe(pass).catch_unwind().instrument(span.clone()).await;
         let _entered = span.enter();

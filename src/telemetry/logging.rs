@@ -30,7 +30,7 @@ pub fn start(format: LogFormat) -> Result<(), Box<dyn std::error::Error + Send +
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
         LogFormat::Text => builder.with_ansi(false).with_target(false).try_init(),
     }
 }
