@@ -84,7 +84,7 @@ pub fn volume_attached(boot: &Boot<'_>, since_boot: Duration, volume_id: &str, v
         "nvme nvme1: Amazon Elastic Block Store {}",
         volume_id.replace('-', "")
     ));
-    let script = Script::read(boot.user_data).filter(|script| boot.first_boot && script.text("ROLE") == "inspector");
+    let script = Script::read(boot.user_data).filter(|script| script.text("ROLE") == "inspector");
     // The inspector looks for disks that were not there when it came up.
     if let Some(script) = script.filter(|_| since_boot >= linux::boot_time(boot, &instructions)) {
         inspector::inspect(&mut timeline, &script, volume);

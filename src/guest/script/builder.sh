@@ -62,7 +62,10 @@ step() {
     began=$(date +%s)
     (try "$1" "$limit") >>"$work/output" 2>&1
     status=$?
-    kill "$trimmer" 2>/dev/null
+    {
+      kill "$trimmer"
+      wait "$trimmer"
+    } 2>/dev/null
     if [ "$status" -eq 0 ] || [ "$tries" -gt "$retries" ]; then break; fi
     sleep 5
   done
@@ -70,7 +73,8 @@ step() {
   if [ "$status" -eq 0 ]; then
     result=succeeded
   elif [ "$limit" -gt 0 ] && [ $(($(date +%s) - began)) -ge "$limit" ]; then
-    case $status in 124 | 137) result=timed-out ;; esac
+    # timeout's own status, or that of a script ended by SIGTERM or SIGKILL.
+    case $status in 124 | 137 | 143) result=timed-out ;; esac
   fi
   printf '{"name":%s,"result":"%s","tries":%s}\n' "$(json "$name")" "$result" "$tries" >>"$work/results"
   record step-finished "$1" "$encoded" "$result" "$tries" "$status" "$(tail -c 4096 "$work/output" | word)"

@@ -13,7 +13,7 @@ fn checks_are_repeated_and_boot_errors_reported() {
         name: name.into(),
         run: Some(run.into()),
         http: None,
-        timeout: "2s".into(),
+        timeout: "30s".into(),
     };
     let run = |checks: &[Check]| {
         let user_data = TestGuest {
@@ -40,7 +40,10 @@ fn checks_are_repeated_and_boot_errors_reported() {
         status: 200,
     };
     for bad in [
-        check("bad", "echo reason; exit 7"),
+        Check {
+            timeout: "1s".into(),
+            ..check("bad", "echo reason; exit 7")
+        },
         Check {
             http: Some(nobody),
             run: None,
