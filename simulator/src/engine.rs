@@ -106,11 +106,11 @@ impl Simulator {
     }
 
     /// When the world moves next by itself.
-    pub fn next(&self) -> Option<Timestamp> {
+    pub fn next_due(&self) -> Option<Timestamp> {
         self.state
             .regions
             .values()
-            .filter_map(|region| region.schedule.next())
+            .filter_map(|region| region.schedule.next_due())
             .min()
     }
 

@@ -86,7 +86,9 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
         // Only fails when the server has ended already.
         let _ = stop.send(true);
     });
-    let service = router(shared.clone()).into_make_service_with_connect_info::<Connection>();
+    #[expect(clippy::disallowed_methods, reason = "this is where the clock is handed in")]
+    let clock = jiff::Timestamp::now;
+    let service = router(shared.clone(), clock).into_make_service_with_connect_info::<Connection>();
     let server = axum::serve(Cuttable(listener), service).with_graceful_shutdown(wait(stopped.clone()));
     tokio::select! {
         outcome = server => outcome.map_err(|error| error.to_string())?,

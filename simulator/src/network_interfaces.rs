@@ -39,8 +39,8 @@ pub struct NetworkInterfaceItem {
 #[serde(rename_all = "camelCase")]
 struct InterfaceAttachment {
     attachment_id: String,
-    instance_id: String,
-    instance_owner_id: String,
+    instance_id: Option<String>,
+    instance_owner_id: Option<String>,
     device_index: u32,
     status: &'static str,
     attach_time: Time,
@@ -64,7 +64,7 @@ struct PrivateAddress {
     association: Option<Association>,
 }
 
-/// An interface as its instance lists it: without zone and tags.
+/// An interface as its instance lists it: without zone, tags and instance.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceInterfaceItem {
@@ -100,7 +100,11 @@ impl InstanceInterfaceItem {
             private_dns_name: item.private_dns_name,
             source_dest_check: item.source_dest_check,
             group_set: item.group_set,
-            attachment: item.attachment,
+            attachment: InterfaceAttachment {
+                instance_id: None,
+                instance_owner_id: None,
+                ..item.attachment
+            },
             association: item.association,
             private_ip_addresses_set: item.private_ip_addresses_set,
             interface_type: item.interface_type,
@@ -133,8 +137,8 @@ impl NetworkInterfaceItem {
             group_set: instance.security_groups.clone(),
             attachment: InterfaceAttachment {
                 attachment_id: interface.attachment_id.clone(),
-                instance_id: instance.id.clone(),
-                instance_owner_id: region.account.clone(),
+                instance_id: Some(instance.id.clone()),
+                instance_owner_id: Some(region.account.clone()),
                 device_index: 0,
                 status: "attached",
                 attach_time: Time(instance.launched),
@@ -176,7 +180,9 @@ impl Described for NetworkInterfaceItem {
         ("attachment.device-index", |n| {
             vec![n.attachment.device_index.to_string()]
         }),
-        ("attachment.instance-id", |n| vec![n.attachment.instance_id.clone()]),
+        ("attachment.instance-id", |n| {
+            n.attachment.instance_id.iter().cloned().collect()
+        }),
         ("attachment.status", |n| vec![n.attachment.status.to_owned()]),
         ("availability-zone", |n| vec![n.availability_zone.clone()]),
         ("description", |n| vec![n.description.clone()]),

@@ -19,7 +19,7 @@ impl Random {
         Self(seed ^ hash)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,17 +29,17 @@ impl Random {
 
     /// In [0, 1).
     pub fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// An id of AWS's long form: the prefix and 17 hexadecimal digits.
     pub fn id(&mut self, prefix: &str) -> String {
-        format!("{prefix}-0{:016x}", self.next())
+        format!("{prefix}-0{:016x}", self.draw())
     }
 
     /// A request id in the form of a UUID.
     pub fn uuid(&mut self) -> String {
-        let (a, b) = (self.next(), self.next());
+        let (a, b) = (self.draw(), self.draw());
         format!(
             "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
             a >> 32,

@@ -87,7 +87,7 @@ impl Region {
 
     /// From when on describes show what is created now: for one in three, not at once.
     pub fn visible_from(&mut self, now: Timestamp) -> Timestamp {
-        match self.random.next() % 3 {
+        match self.random.draw() % 3 {
             0 => after(now, self.lasts(durations::VISIBILITY)),
             _ => now,
         }

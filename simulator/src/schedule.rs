@@ -80,7 +80,7 @@ impl Schedule {
     }
 
     /// When the world moves next.
-    pub fn next(&self) -> Option<Timestamp> {
+    pub fn next_due(&self) -> Option<Timestamp> {
         self.0.first().map(|(at, _)| *at)
     }
 }

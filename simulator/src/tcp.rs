@@ -18,7 +18,7 @@ use crate::control::{Capacity, GuestRule, NewImage};
 use crate::engine::{Reply, Request, Simulator};
 use crate::faults::Fault;
 
-/// The simulator, shared by the connections. Time is wall time.
+/// The simulator, shared by those who ask it.
 pub type Shared = Arc<Mutex<Simulator>>;
 
 /// A thread that panicked in the middle of a request leaves a world that can still be looked at.
@@ -26,8 +26,28 @@ pub fn lock(shared: &Shared) -> MutexGuard<'_, Simulator> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Every route.
-pub fn router(shared: Shared) -> Router {
+/// What the routes share.
+#[derive(Clone)]
+struct Door {
+    simulator: Shared,
+    clock: fn() -> Timestamp,
+}
+
+impl Door {
+    fn lock(&self) -> MutexGuard<'_, Simulator> {
+        lock(&self.simulator)
+    }
+
+    /// The simulator, brought to now.
+    fn now(&self) -> MutexGuard<'_, Simulator> {
+        let mut simulator = self.lock();
+        simulator.advance((self.clock)());
+        simulator
+    }
+}
+
+/// Every route; `clock` is wall time.
+pub fn router(simulator: Shared, clock: fn() -> Timestamp) -> Router {
     Router::new()
         .route("/_simulator/", get(index))
         .route("/_simulator/state", get(state))
@@ -38,11 +58,11 @@ pub fn router(shared: Shared) -> Router {
         .route("/_simulator/images", post(publish_image))
         .route("/_simulator/capacity", post(set_capacity))
         .fallback(any(aws))
-        .with_state(shared)
+        .with_state(Door { simulator, clock })
 }
 
 async fn aws(
-    State(shared): State<Shared>,
+    State(door): State<Door>,
     ConnectInfo(connection): ConnectInfo<Connection>,
     uri: Uri,
     headers: HeaderMap,
@@ -55,8 +75,8 @@ async fn aws(
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let query = uri.query().unwrap_or_default().as_bytes();
     let parameters = if body.is_empty() { query } else { &body };
-    let Reply { delay, response } = lock(&shared).handle(
-        Timestamp::now(),
+    let Reply { delay, response } = door.lock().handle(
+        (door.clock)(),
         Request {
             authorization,
             parameters,
@@ -91,13 +111,6 @@ async fn index() -> Json<Value> {
     }))
 }
 
-/// The world, brought to now.
-fn now(shared: &Shared) -> MutexGuard<'_, Simulator> {
-    let mut simulator = lock(shared);
-    simulator.advance(Timestamp::now());
-    simulator
-}
-
 fn to_json(value: &impl Serialize) -> Response {
     match serde_json::to_value(value) {
         Ok(value) => Json(value).into_response(),
@@ -105,8 +118,8 @@ fn to_json(value: &impl Serialize) -> Response {
     }
 }
 
-async fn state(State(shared): State<Shared>) -> Response {
-    to_json(&now(&shared).state)
+async fn state(State(door): State<Door>) -> Response {
+    to_json(&door.now().state)
 }
 
 #[derive(Deserialize)]
@@ -115,55 +128,55 @@ struct After {
     after: u64,
 }
 
-async fn journal(State(shared): State<Shared>, Query(After { after }): Query<After>) -> Response {
-    to_json(&lock(&shared).journal.after(after).collect::<Vec<_>>())
+async fn journal(State(door): State<Door>, Query(After { after }): Query<After>) -> Response {
+    to_json(&door.lock().journal.after(after).collect::<Vec<_>>())
 }
 
-async fn inventory(State(shared): State<Shared>) -> Response {
-    to_json(&now(&shared).inventory())
+async fn inventory(State(door): State<Door>) -> Response {
+    to_json(&door.now().inventory())
 }
 
-async fn faults(State(shared): State<Shared>) -> Response {
-    to_json(&lock(&shared).faults)
+async fn faults(State(door): State<Door>) -> Response {
+    to_json(&door.lock().faults)
 }
 
-async fn add_faults(State(shared): State<Shared>, body: Bytes) -> Response {
-    each::<Fault>(&body, |fault| lock(&shared).faults.add(fault))
+async fn add_faults(State(door): State<Door>, body: Bytes) -> Response {
+    each::<Fault>(&body, |fault| door.lock().faults.add(fault))
 }
 
-async fn clear_faults(State(shared): State<Shared>) -> StatusCode {
-    lock(&shared).faults.clear();
+async fn clear_faults(State(door): State<Door>) -> StatusCode {
+    door.lock().faults.clear();
     StatusCode::NO_CONTENT
 }
 
-async fn guests(State(shared): State<Shared>) -> Response {
-    to_json(&lock(&shared).guest_rules())
+async fn guests(State(door): State<Door>) -> Response {
+    to_json(&door.lock().guest_rules())
 }
 
-async fn add_guests(State(shared): State<Shared>, body: Bytes) -> Response {
+async fn add_guests(State(door): State<Door>, body: Bytes) -> Response {
     each::<GuestRule>(&body, |rule| {
-        lock(&shared).add_guest_rule(rule);
+        door.lock().add_guest_rule(rule);
         Ok(())
     })
 }
 
-async fn clear_guests(State(shared): State<Shared>) -> StatusCode {
-    lock(&shared).clear_guest_rules();
+async fn clear_guests(State(door): State<Door>) -> StatusCode {
+    door.lock().clear_guest_rules();
     StatusCode::NO_CONTENT
 }
 
-async fn publish_image(State(shared): State<Shared>, body: Bytes) -> Response {
+async fn publish_image(State(door): State<Door>, body: Bytes) -> Response {
     let published = serde_json::from_slice::<NewImage>(&body)
         .map_err(|error| error.to_string())
-        .and_then(|image| now(&shared).publish_image(Timestamp::now(), image));
+        .and_then(|image| door.now().publish_image((door.clock)(), image));
     match published {
         Ok(id) => (StatusCode::CREATED, Json(json!({ "imageId": id }))).into_response(),
         Err(message) => refused(StatusCode::BAD_REQUEST, message),
     }
 }
 
-async fn set_capacity(State(shared): State<Shared>, body: Bytes) -> Response {
-    each::<Capacity>(&body, |capacity| lock(&shared).set_capacity(capacity))
+async fn set_capacity(State(door): State<Door>, body: Bytes) -> Response {
+    each::<Capacity>(&body, |capacity| door.lock().set_capacity(capacity))
 }
 
 /// Takes one object or a list of them.

@@ -30,7 +30,7 @@ struct Level {
 
 /// The class of an operation, and its limit. Classes are shared by their operations; what AWS lists by name has a
 /// bucket of its own.
-fn class<'a>(operation: &'a str, plain: bool) -> (&'a str, Limit) {
+fn class(operation: &str, plain: bool) -> (&str, Limit) {
     match operation {
         "DescribeInstances" | "DescribeSnapshots" | "DescribeVolumes" if plain => {
             ("unfiltered and unpaginated", limit(50.0, 10.0))

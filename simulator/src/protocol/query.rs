@@ -316,7 +316,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_in_full() {
-        let table: &[(&[(&str, &str)], &str, &str)] = &[
+        type Row = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+        let table: &[Row] = &[
             (&[], "MissingParameter", "ImageId"),
             (
                 &[("ImageId", "a"), ("Filter.1.Value.1", "x")],
