@@ -57,12 +57,12 @@ pub fn launch(
         description: interface
             .and_then(|interface| interface.description.clone())
             .unwrap_or_default(),
-        mac_address: mac_address(region.random.next()),
+        mac_address: mac_address(region.random.draw()),
         tags: tags("network-interface"),
     };
     let public = interface.and_then(|interface| interface.associate_public_ip_address);
     let public = public.unwrap_or(placed.subnet.map_public_ip_on_launch);
-    let chance = region.random.next();
+    let chance = region.random.draw();
     let instance = Instance {
         id: id.clone(),
         reservation_id: placed.reservation_id.to_owned(),

@@ -86,7 +86,7 @@ pub fn start_instances(call: &mut Call<'_>, request: InstancesRequest) -> Result
         .buckets
         .take_instances(u32::try_from(starting).unwrap_or(u32::MAX), call.now)?;
     change(call, &request.instance_ids, check, |region, now, id| {
-        let chance = region.random.next();
+        let chance = region.random.draw();
         let Some(instance) = region
             .instances
             .get_mut(id)
