@@ -10,7 +10,12 @@ async fn main() -> ExitCode {
     match Cli::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("goldsmith: {error}");
+            // The controller has a log by then, whose readers may expect JSON.
+            if tracing::dispatcher::has_been_set() {
+                tracing::error!(%error, "ended");
+            } else {
+                eprintln!("goldsmith: {error}");
+            }
             ExitCode::FAILURE
         }
     }

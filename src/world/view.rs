@@ -15,6 +15,8 @@ pub struct View {
     /// When the first of the reads of `instances`, `volumes`, `snapshots`, `images` and `named_images` was sent. None: nothing
     /// has been read yet.
     pub taken: Option<Timestamp>,
+    /// Number of the account: twelve digits.
+    pub account_id: String,
     pub instances: Vec<Instance>,
     pub volumes: Vec<Volume>,
     pub snapshots: Vec<Snapshot>,

@@ -30,6 +30,7 @@ pub struct Inventory(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    ec2: Ec2,
     clock: Clock,
     pokes: mpsc::UnboundedSender<Owner>,
     /// Something has begun to move.
@@ -64,6 +65,7 @@ impl Inventory {
         Self(Arc::new(Shared {
             clock,
             pokes,
+            ec2: ec2.clone(),
             hurry: Notify::new(),
             interests: Mutex::default(),
             latest: Mutex::default(),
@@ -92,6 +94,11 @@ impl Inventory {
     /// The last view, however old.
     pub fn latest(&self) -> Arc<View> {
         Arc::clone(&self.state().view)
+    }
+
+    /// The client that reads, for whoever acts on what was read.
+    pub fn ec2(&self) -> &Ec2 {
+        &self.0.ec2
     }
 
     /// Why the last poll failed, if it did: `latest` is then older than it should be.
@@ -123,7 +130,7 @@ impl Inventory {
     }
 
     /// The end of the instance's console, at most two seconds old.
-    pub async fn console(&self, instance: &InstanceId) -> Result<Arc<str>, AwsError> {
+    pub async fn console(&self, instance: &InstanceId) -> Result<String, AwsError> {
         self.0.console.read(instance).await
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Reader {
 
 type Searches = Vec<(ImageSearch, Result<Vec<Image>, AwsError>)>;
 type Sources = (BTreeMap<ImageId, Image>, Searches);
-type Network = (Vec<Subnet>, Vec<SecurityGroup>);
+type Network = (Vec<Subnet>, Vec<SecurityGroup>, String);
 
 impl Reader {
     pub(super) fn new(ec2: Ec2, installation: Installation) -> Self {
@@ -78,7 +78,7 @@ impl Reader {
             ec2.describe_images(ImageQuery::Ours(installation)),
             ec2.describe_images(ImageQuery::Names(&asked.names)),
             unless(sources_young, sources(ec2, asked)),
-            unless(network_young, network(ec2)),
+            unless(network_young, network(ec2, &before.account_id)),
             ec2.describe_instance_types(&unknown_types),
         )?;
 
@@ -92,12 +92,16 @@ impl Reader {
                 (before.images_by_id.clone(), before.searches.clone()),
             ),
         };
-        let (subnets, security_groups) = match network {
+        let (subnets, security_groups, account_id) = match network {
             Some(read) => {
                 self.network_read = Some(began);
                 read
             }
-            None => (before.subnets.clone(), before.security_groups.clone()),
+            None => (
+                before.subnets.clone(),
+                before.security_groups.clone(),
+                before.account_id.clone(),
+            ),
         };
         for name in unknown_types {
             let offered = types.iter().find(|one| one.name == name).cloned();
@@ -105,6 +109,7 @@ impl Reader {
         }
         Ok(View {
             taken: Some(now),
+            account_id,
             instances,
             volumes,
             snapshots,
@@ -145,6 +150,14 @@ async fn sources(ec2: &Ec2, asked: &Union) -> Result<Sources, AwsError> {
     ))
 }
 
-async fn network(ec2: &Ec2) -> Result<Network, AwsError> {
-    tokio::try_join!(ec2.describe_subnets(), ec2.describe_security_groups())
+async fn network(ec2: &Ec2, account_id: &str) -> Result<Network, AwsError> {
+    let account_id = async {
+        // An account keeps its number.
+        if account_id.is_empty() {
+            ec2.caller_account().await
+        } else {
+            Ok(account_id.to_owned())
+        }
+    };
+    tokio::try_join!(ec2.describe_subnets(), ec2.describe_security_groups(), account_id)
 }

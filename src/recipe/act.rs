@@ -1,0 +1,197 @@
+//! Act: carries a plan's effects out, in order. Before the first one that creates something, the intent is in status.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::context::{Context, Error};
+use super::decide::DEVICE;
+use super::observation::Observation;
+use super::plan::{Effect, Launch, Plan};
+use super::record::{BuildRecord, Progress};
+use super::records::{from_config_map, to_config_map};
+use super::report::{self, Made, Outcomes};
+use super::since;
+use crate::api::{ImageRecipe, ImageRecipeStatus};
+use crate::aws::{self, Ec2, ShutdownBehavior};
+use crate::controller::finalizers;
+use crate::world::{AwsError, Role};
+
+/// A lease is no fence: who was held up this long before an effect may no longer be the leader.
+const PLAN_LIFETIME: Duration = Duration::from_secs(60);
+/// Name under which the API server keeps which fields of status are ours.
+const FIELD_MANAGER: &str = "goldsmith";
+
+/// Carries out `plan`. `recipe` is brought up to date with every write of its status.
+pub async fn act(context: &Context, observed: &Observation, plan: &Plan, ec2: &Ec2, recipe: &mut ImageRecipe) -> Result<Outcomes, Error> {
+    let mut outcomes = Outcomes::default();
+    if plan.effects.iter().any(Effect::creates) {
+        write_status(context, recipe, report::intent(observed, plan)).await?;
+    }
+    for effect in &plan.effects {
+        let age = since(observed.now, context.clock.now());
+        if age > PLAN_LIFETIME {
+            return Err(Error::StalePlan(age));
+        }
+        tracing::info!(%effect, "acting");
+        match carry_out(context, observed, ec2, recipe, effect).await? {
+            Ok(made) => outcomes.made.push((effect.clone(), made)),
+            Err(error) => {
+                tracing::warn!(%effect, %error, request_id = error.request_id.as_deref().unwrap_or_default(), "an effect failed");
+                outcomes.failed.push((effect.clone(), error));
+                // What comes after may stand on it; removals stand on nothing.
+                if !effect.removes() {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Writes status, if it differs, under the version that was observed: a write that would lose another's is refused.
+pub async fn write_status(context: &Context, recipe: &mut ImageRecipe, status: ImageRecipeStatus) -> Result<(), Error> {
+    if recipe.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &recipe.namespace().unwrap_or_default());
+    let patch = json!({
+        "apiVersion": ImageRecipe::api_version(&()),
+        "kind": ImageRecipe::kind(&()),
+        "metadata": { "name": recipe.name_any(), "resourceVersion": recipe.resource_version(), "uid": recipe.uid() },
+        "status": status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    *recipe = api.patch_status(&recipe.name_any(), &parameters, &Patch::Apply(patch)).await.map_err(Error::kubernetes("writing status"))?;
+    Ok(())
+}
+
+/// The outer error is Kubernetes' and ends the pass; the inner is AWS's and is reported.
+async fn carry_out(context: &Context, observed: &Observation, ec2: &Ec2, recipe: &ImageRecipe, effect: &Effect) -> Result<Result<Made, AwsError>, Error> {
+    let nothing = |answer: Result<(), AwsError>| answer.map(|()| Made::Nothing);
+    Ok(match effect {
+        Effect::BeginBuild(record) => {
+            begin(context, observed, record).await?;
+            Ok(Made::Nothing)
+        }
+        Effect::KeepUserData { build, guest, user_data } => {
+            let keep = |record: &mut BuildRecord| {
+                record.progress.attempt = record.progress.attempt.max(guest.attempt);
+                record.user_data.retain(|kept, _| kept.attempt == guest.attempt);
+                record.user_data.insert(*guest, user_data.clone());
+            };
+            change_record(context, observed, *build, keep).await?;
+            Ok(Made::Nothing)
+        }
+        Effect::KeepOutput { build, key, text } => {
+            change_record(context, observed, *build, |record| drop(record.outputs.insert(key.clone(), text.clone()))).await?;
+            Ok(Made::Nothing)
+        }
+        Effect::KeepTagKeys { build, keys } => {
+            change_record(context, observed, *build, |record| record.progress.tag_keys.clone_from(keys)).await?;
+            Ok(Made::Nothing)
+        }
+        Effect::EndBuild { build, outcome } => {
+            let end = |record: &mut BuildRecord| {
+                record.progress = Progress { outcome: Some(outcome.clone()), ..record.progress.clone() };
+                // Nothing is launched for it any more.
+                record.user_data.clear();
+            };
+            change_record(context, observed, *build, end).await?;
+            Ok(Made::Nothing)
+        }
+        Effect::ForgetBuild { build } => {
+            forget(context, observed, *build).await?;
+            Ok(Made::Nothing)
+        }
+        Effect::RemoveFinalizer => {
+            let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &observed.owner.namespace);
+            finalizers::remove(&api, recipe).await.map_err(Error::kubernetes("removing the finalizer"))?;
+            Ok(Made::Nothing)
+        }
+        Effect::Launch(launch) => ec2.run_instance(&request(launch)).await.map(Made::Instance),
+        Effect::CreateImage { instance, name, description, tags } => {
+            ec2.create_image(instance, name, description.as_deref(), tags).await.map(Made::Image)
+        }
+        Effect::CreateVolume { token, snapshot, availability_zone, tags } => {
+            ec2.create_volume(token, snapshot, availability_zone, tags).await.map(Made::Volume)
+        }
+        Effect::AttachVolume { volume, instance } => nothing(ec2.attach_volume(volume, instance, DEVICE).await),
+        Effect::DeleteWithInstance { instance, device } => nothing(ec2.delete_on_termination(instance, device).await),
+        Effect::RequireImdsV2 { image } => nothing(ec2.require_imds_v2(image).await),
+        Effect::SetDescription { image, description } => nothing(ec2.set_image_description(image, description).await),
+        Effect::Tag { resources, tags } => nothing(ec2.create_tags(resources, tags).await),
+        Effect::Untag { resources, keys } => nothing(ec2.delete_tags(resources, keys).await),
+        Effect::Protect { image } => nothing(ec2.enable_deregistration_protection(image).await),
+        Effect::Terminate { .. } | Effect::DeleteVolume { .. } | Effect::Deregister { .. } | Effect::DeleteSnapshot { .. } => nothing(remove(ec2, effect).await),
+    })
+}
+
+/// Removes something; what is gone already is removed.
+pub async fn remove(ec2: &Ec2, effect: &Effect) -> Result<(), AwsError> {
+    match effect {
+        Effect::Terminate { instance } => ec2.terminate_instance(instance).await,
+        Effect::DeleteVolume { volume } => ec2.delete_volume(volume).await,
+        Effect::DeleteSnapshot { snapshot } => ec2.delete_snapshot(snapshot).await,
+        Effect::Deregister { image } => {
+            for (snapshot, deletion) in ec2.deregister_image(image).await? {
+                if let aws::SnapshotDeletion::Failed(code) = deletion {
+                    // It carries our tags, so it is found and tried again as a snapshot without an image.
+                    tracing::warn!(%image, %snapshot, code, "the image is deregistered, and its snapshot could not be deleted");
+                }
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn request(launch: &Launch) -> aws::Launch {
+    aws::Launch {
+        token: launch.token.clone(),
+        image: launch.image.clone(),
+        instance_type: launch.instance_type.clone(),
+        subnet: launch.subnet.clone(),
+        security_groups: launch.security_groups.clone(),
+        instance_profile: launch.instance_profile.clone(),
+        user_data: launch.user_data.clone(),
+        volumes: launch.volumes.clone(),
+        // The builder's disk becomes the image; of the others nothing is wanted once they have powered off.
+        shutdown_behavior: if launch.role == Role::Builder { ShutdownBehavior::Stop } else { ShutdownBehavior::Terminate },
+        tags: launch.tags.clone(),
+    }
+}
+
+async fn begin(context: &Context, observed: &Observation, record: &BuildRecord) -> Result<(), Error> {
+    let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
+    let config_map = to_config_map(record, &observed.owner, reference);
+    config_maps(context, observed).create(&PostParams::default(), &config_map).await.map(drop).map_err(Error::kubernetes("creating the record of a build"))
+}
+
+/// Reads, changes and replaces a record; whoever changes it at the same time makes one of the two look again.
+async fn change_record(context: &Context, observed: &Observation, build: i64, change: impl FnOnce(&mut BuildRecord)) -> Result<(), Error> {
+    let api = config_maps(context, observed);
+    let name = BuildRecord::config_map_name(&observed.owner.name, build);
+    let config_map = api.get(&name).await.map_err(Error::kubernetes("reading the record of a build"))?;
+    let Some(mut record) = from_config_map(&config_map, &observed.owner)? else { return Err(Error::Conflict) };
+    change(&mut record);
+    let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
+    let mut changed = to_config_map(&record, &observed.owner, reference);
+    changed.metadata.resource_version = config_map.metadata.resource_version;
+    api.replace(&name, &PostParams::default(), &changed).await.map(drop).map_err(Error::kubernetes("writing the record of a build"))
+}
+
+async fn forget(context: &Context, observed: &Observation, build: i64) -> Result<(), Error> {
+    let name = BuildRecord::config_map_name(&observed.owner.name, build);
+    match config_maps(context, observed).delete(&name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        answer => answer.map(drop).map_err(Error::kubernetes("deleting the record of a build")),
+    }
+}
+
+fn config_maps(context: &Context, observed: &Observation) -> Api<ConfigMap> {
+    Api::namespaced(context.client.clone(), &observed.owner.namespace)
+}

@@ -1,0 +1,98 @@
+//! What the passes over recipes share, and how a pass fails.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+
+use super::records::Malformed;
+use super::seal::{NoKey, SealKeys};
+use crate::aws::Inventory;
+use crate::controller::{Clock, Config, Recorder};
+use crate::world::{AwsError, Installation};
+
+/// What the passes share.
+pub struct Context {
+    pub client: Client,
+    pub clock: Clock,
+    pub config: Config,
+    pub installation: Installation,
+    pub recorder: Recorder,
+    pub(super) keys: SealKeys,
+    /// One for each account and region that the configuration names.
+    pub(super) inventories: HashMap<(String, String), Inventory>,
+    /// When the last effects of an object were carried out, by its uid: what was read before says nothing any more.
+    acted: Mutex<HashMap<String, Timestamp>>,
+}
+
+impl Context {
+    /// # Errors
+    /// When the configuration has no usable seal key.
+    pub fn new(
+        client: Client,
+        clock: Clock,
+        config: Config,
+        cluster: String,
+        recorder: Recorder,
+        inventories: HashMap<(String, String), Inventory>,
+    ) -> Result<Self, NoKey> {
+        let keys = SealKeys::new(config.seal_keys.iter().map(|key| key.bytes().to_vec()).collect())?;
+        let installation = Installation { name: config.installation.clone(), cluster };
+        Ok(Self { client, clock, config, installation, recorder, keys, inventories, acted: Mutex::default() })
+    }
+
+    pub(super) fn inventory(&self, account: &str, region: &str) -> Option<&Inventory> {
+        self.inventories.get(&(account.to_owned(), region.to_owned()))
+    }
+
+    /// A view must be newer than this to decide on.
+    pub(super) fn acted(&self, uid: &str) -> Timestamp {
+        self.lock().get(uid).copied().unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    pub(super) fn has_acted(&self, uid: &str) {
+        self.lock().insert(uid.to_owned(), self.clock.now());
+    }
+
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Timestamp>> {
+        // A map of times is whole at every moment, whoever panicked.
+        self.acted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("Kubernetes: {what}")]
+    Kubernetes { what: &'static str, source: kube::Error },
+    /// The object has changed since it was read.
+    #[error("the object has changed meanwhile; it is looked at again")]
+    Conflict,
+    #[error(transparent)]
+    Record(#[from] Malformed),
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// Between observing and acting too much time went by, so another leader may have acted.
+    #[error("the plan is {0:?} old, too old to be carried out; it is made anew")]
+    StalePlan(Duration),
+}
+
+impl Error {
+    /// When to try again, if not by the object's backoff.
+    pub fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Self::Conflict | Self::StalePlan(_)).then_some(Duration::from_millis(200))
+    }
+
+    pub(super) fn kubernetes(what: &'static str) -> impl FnOnce(kube::Error) -> Self {
+        move |source| match &source {
+            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
+            _ => Self::Kubernetes { what, source },
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Whether a build begins, and why.
+
+use super::draft::Decision;
+use super::{Present, upkeep};
+use crate::api::{BuildResult, BuildStatus};
+use crate::recipe::inputs;
+use crate::recipe::name::{NameParts, image_name};
+use crate::recipe::observation::{Observation, content_hash_of};
+use crate::recipe::plan::Effect;
+use crate::recipe::record::{BuildReason, BuildRecord, Failure, Frozen, FrozenSource, Progress};
+use crate::recipe::time;
+use crate::world::{Claim, Image, PROVEN, SOURCE};
+
+/// Whether the build in hand is no longer what the recipe asks for.
+pub(super) fn is_superseded(observed: &Observation, record: &BuildRecord, present: &Present<'_>) -> bool {
+    !wanted_hashes(observed, present, Some(record.frozen.source.image_id.as_str())).contains(&record.frozen.content_hash)
+}
+
+/// Begins a build when the present inputs have no image yet, or when someone asks for one.
+pub(super) fn begin_if_due(decision: &mut Decision<'_>, present: &Present<'_>) {
+    let observed = decision.observed;
+    let Some((reason, existing)) = due(observed, present) else {
+        return upkeep::at_rest(decision);
+    };
+    if observed.spec().suspend {
+        return decision.suspended();
+    }
+    if reason != BuildReason::Requested
+        && let Some(failure) = failed_already(observed, present)
+    {
+        return decision.stalled(&failure);
+    }
+    match record(observed, present, reason, existing) {
+        Ok(record) => begin(decision, record),
+        Err(failure) => decision.refuse(failure),
+    }
+}
+
+/// Why a build is due, and the image that only has to be proved again, if there is one.
+fn due(observed: &Observation, present: &Present<'_>) -> Option<(BuildReason, Option<Image>)> {
+    if observed.request("build").is_some() {
+        return Some((BuildReason::Requested, None));
+    }
+    let tested = observed.spec().test.enabled;
+    let images = upkeep::kept_images(observed);
+    let of_these_inputs: Vec<&Image> = images.into_iter().filter(|image| is_of(observed, present, image)).collect();
+    if let Some(newest) = of_these_inputs.first() {
+        let proven = |image: &&Image| image.tags.get(PROVEN) == Some(&present.test_hash);
+        return (tested && !of_these_inputs.iter().any(proven)).then(|| (BuildReason::TestChanged, Some((*newest).clone())));
+    }
+    let before = observed.records.last();
+    let reason = match before {
+        None => BuildReason::FirstBuild,
+        Some(record) if record.frozen.content_hash == present.content_hash && record.ended(BuildResult::Succeeded).is_some() => BuildReason::ImageGone,
+        Some(record) if inputs::changed(&record.frozen.inputs, &present.inputs) == ["source"] => BuildReason::SourceChanged,
+        Some(_) => BuildReason::SpecChanged,
+    };
+    Some((reason, None))
+}
+
+/// Whether `image` was made from the present inputs.
+pub(super) fn is_of(observed: &Observation, present: &Present<'_>, image: &Image) -> bool {
+    let source = image.tags.get(SOURCE).map(String::as_str);
+    content_hash_of(image).is_some_and(|hash| wanted_hashes(observed, present, source).iter().any(|wanted| wanted == hash))
+}
+
+/// The content hashes that answer the spec: that of the newest source and, where a changed source is no reason to build, that of `source`.
+fn wanted_hashes(observed: &Observation, present: &Present<'_>, source: Option<&str>) -> Vec<String> {
+    let mut hashes = vec![present.content_hash.clone()];
+    let follows = observed.spec().rebuild.on_source_change;
+    // Another source in the spec itself is a change of the spec, whatever `onSourceChange` says.
+    let searched = observed.spec().build.source.search.is_some();
+    if let Some(source) = source.filter(|_| !follows && searched) {
+        hashes.push(inputs::content_hash(&inputs::inputs(observed.spec(), source)));
+    }
+    hashes
+}
+
+/// The failure of the same build, when nothing has changed since.
+fn failed_already(observed: &Observation, present: &Present<'_>) -> Option<Failure> {
+    let last = observed.records.last()?;
+    let outcome = last.ended(BuildResult::Failed)?;
+    let same = last.frozen.content_hash == present.content_hash
+        && last.frozen.test_hash == present.test_hash
+        && outcome.generation == observed.generation();
+    same.then(|| outcome.failure.clone())?
+}
+
+fn record(observed: &Observation, present: &Present<'_>, reason: BuildReason, existing: Option<Image>) -> Result<BuildRecord, Failure> {
+    let number = next_number(observed);
+    let spec = observed.spec();
+    let architecture = crate::recipe::checks::architecture(spec)?;
+    let parts = NameParts {
+        recipe: &observed.owner.name,
+        namespace: &observed.owner.namespace,
+        build: number,
+        architecture: architecture.as_str(),
+        content_hash: &present.content_hash,
+        start: observed.now,
+    };
+    let image_name = match &existing {
+        Some(image) => image.name.clone(),
+        None => image_name(&spec.image.name, &parts).map_err(|error| Failure::new("InvalidImageName", error.to_string()))?,
+    };
+    let before = observed.records.last().map(|record| &record.frozen.inputs);
+    let record = BuildRecord {
+        frozen: Frozen {
+            number,
+            reason,
+            changed: before.map(|before| inputs::changed(before, &present.inputs)).unwrap_or_default(),
+            inputs: present.inputs.clone(),
+            content_hash: present.content_hash.clone(),
+            test_hash: present.test_hash.clone(),
+            image_name,
+            start_time: observed.now,
+            spec: spec.clone(),
+            source: FrozenSource {
+                image_id: present.source.id.clone(),
+                creation_time: present.source.creation_time.unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+            },
+            request: observed.request("build").map(str::to_owned),
+            existing_image: existing.map(|image| image.id),
+        },
+        progress: Progress::default(),
+        user_data: Default::default(),
+        outputs: Default::default(),
+    };
+    // What cannot be sent to a guest is found before anything is launched.
+    super::launch::render_all(observed, &record)?;
+    Ok(record)
+}
+
+fn begin(decision: &mut Decision<'_>, record: BuildRecord) {
+    let frozen = &record.frozen;
+    let why = if frozen.changed.is_empty() { String::new() } else { format!("; changed: {}", frozen.changed.join(", ")) };
+    decision.note("BuildStarted", format!("build {} begins ({}{why})", frozen.number, frozen.reason.as_str()));
+    decision.build = Some(status_of(&record));
+    decision.building(&record, "BuildStarted", format!("build {} begins", record.number()));
+    decision.look_again = std::time::Duration::ZERO;
+    decision.effects.push(Effect::BeginBuild(Box::new(record)));
+}
+
+/// The status of a build, as its record tells it: nothing of its attempt is known yet.
+pub(super) fn status_of(record: &BuildRecord) -> BuildStatus {
+    BuildStatus {
+        number: record.number(),
+        reason: record.frozen.reason.as_str().to_owned(),
+        changed: record.frozen.changed.clone(),
+        content_hash: record.frozen.content_hash.clone(),
+        name: record.frozen.image_name.clone(),
+        start_time: Some(time(record.frozen.start_time)),
+        attempt: record.progress.attempt,
+        failure: None,
+        architectures: Vec::new(),
+    }
+}
+
+/// One more than any number that was ever used under this name, as far as status, records and tags tell.
+fn next_number(observed: &Observation) -> i64 {
+    let status = observed.status();
+    let path = observed.owner.path();
+    let view = &observed.view;
+    let tags = view.instances.iter().map(|instance| &instance.tags);
+    let tags = tags.chain(view.images.iter().map(|image| &image.tags)).chain(view.snapshots.iter().map(|snapshot| &snapshot.tags));
+    let tagged = tags.filter_map(|tags| Claim::read(tags, &observed.installation)).filter(|claim| claim.owner == path).map(|claim| claim.build);
+    let recorded = observed.records.iter().map(BuildRecord::number);
+    let known = status.build.iter().map(|build| build.number).chain(status.history.iter().map(|entry| entry.build));
+    let latest = status.latest.iter().map(|latest| latest.build);
+    tagged.chain(recorded).chain(known).chain(latest).max().unwrap_or(0).saturating_add(1)
+}

@@ -1,0 +1,177 @@
+//! A decision in the making: collects effects, notes and the next status.
+
+use std::time::Duration;
+
+use super::leftovers::Claims;
+use super::{IDLE, SOON};
+use crate::api::{BuildResult, BuildStatus, HistoryEntry, LatestStatus, Phase, Readiness, SourceStatus};
+use crate::recipe::observation::Observation;
+use crate::recipe::plan::{Draft, Effect, Note, Plan};
+use crate::recipe::record::{BuildRecord, Failure, Outcome};
+use crate::recipe::time;
+use crate::world::{Image, ImageId};
+
+pub(super) struct Decision<'a> {
+    pub observed: &'a Observation,
+    pub effects: Vec<Effect>,
+    pub notes: Vec<Note>,
+    pub look_again: Duration,
+    /// Which temporary things the build in hand still needs.
+    pub claims: Claims,
+    pub build: Option<BuildStatus>,
+    pub latest: Option<LatestStatus>,
+    readiness: Option<Readiness>,
+    source: Result<SourceStatus, Failure>,
+    content_hash: Option<String>,
+}
+
+impl<'a> Decision<'a> {
+    pub fn new(observed: &'a Observation) -> Self {
+        let status = observed.status();
+        Self {
+            observed,
+            effects: Vec::new(),
+            notes: Vec::new(),
+            look_again: IDLE,
+            claims: Claims::none(),
+            build: None,
+            latest: status.latest.clone(),
+            readiness: None,
+            source: status.source.values().next().cloned().ok_or_else(|| Failure::new("Unknown", "the source has not been looked up yet")),
+            content_hash: status.content_hash,
+        }
+    }
+
+    pub fn found_source(&mut self, image: &Image, content_hash: &str) {
+        self.source = Ok(SourceStatus {
+            image_id: image.id.to_string(),
+            name: image.name.clone(),
+            owner_id: image.owner_id.clone(),
+            creation_time: image.creation_time.map(time),
+        });
+        self.content_hash = Some(content_hash.to_owned());
+    }
+
+    pub fn ready(&mut self, reason: &str, message: impl Into<String>) {
+        self.readiness = Some(Readiness::Ready { reason: reason.to_owned(), message: message.into() });
+    }
+
+    pub fn progressing(&mut self, reason: &str, message: impl Into<String>) {
+        self.readiness = Some(Readiness::Progressing { reason: reason.to_owned(), message: message.into() });
+        self.look_again = SOON;
+    }
+
+    /// On the way to an image that replaces a good one for no reason of the spec's: what is wanted is there meanwhile.
+    pub fn building(&mut self, record: &BuildRecord, reason: &str, message: impl Into<String>) {
+        use crate::recipe::record::BuildReason::{Requested, SourceChanged};
+        let serves = self.latest.is_some() && matches!(record.frozen.reason, SourceChanged | Requested);
+        if serves {
+            self.ready("Rebuilding", format!("{reason}: {}", message.into()));
+            self.look_again = SOON;
+        } else {
+            self.progressing(reason, message);
+        }
+    }
+
+    pub fn stalled(&mut self, failure: &Failure) {
+        self.readiness = Some(Readiness::Stalled { reason: failure.reason.clone(), message: failure.message.clone() });
+    }
+
+    pub fn suspended(&mut self) {
+        self.readiness = Some(Readiness::Suspended);
+    }
+
+    /// The spec cannot be built from as it is.
+    pub fn refuse(&mut self, failure: Failure) {
+        self.stalled(&failure);
+        if self.changes_reason(&failure.reason) {
+            self.warn("Refused", failure.message.clone());
+        }
+        if failure.reason.starts_with("Source") || failure.reason == "ArchitectureMismatch" || failure.reason == "OwnerNotAllowed" {
+            self.source = Err(failure);
+        }
+    }
+
+    fn changes_reason(&self, reason: &str) -> bool {
+        let status = self.observed.status();
+        crate::api::get(&status.conditions, crate::api::READY).is_none_or(|condition| condition.reason != reason)
+    }
+
+    pub fn note(&mut self, reason: &'static str, text: impl Into<String>) {
+        self.notes.push(Note { warning: false, reason, text: text.into() });
+    }
+
+    pub fn warn(&mut self, reason: &'static str, text: impl Into<String>) {
+        self.notes.push(Note { warning: true, reason, text: text.into() });
+    }
+
+    /// The build's inputs have changed, so it is abandoned.
+    pub fn supersede(&mut self, record: &BuildRecord) {
+        self.end(record, BuildResult::Superseded, None, None);
+        self.note("BuildSuperseded", format!("build {} is abandoned: its inputs have changed", record.number()));
+        self.progressing("Superseded", format!("build {} is abandoned, because its inputs have changed", record.number()));
+    }
+
+    /// Writes how the build ended; nothing of it is claimed any longer.
+    pub fn end(&mut self, record: &BuildRecord, result: BuildResult, image: Option<ImageId>, failure: Option<Failure>) {
+        let outcome = Outcome {
+            result,
+            time: self.observed.now,
+            generation: self.observed.generation(),
+            attempts: record.progress.attempt,
+            image,
+            failure,
+        };
+        self.effects.push(Effect::EndBuild { build: record.number(), outcome });
+        self.build = None;
+        self.claims = Claims::none();
+        self.look_again = SOON;
+    }
+
+    pub fn set_phase(&mut self, phase: Phase) {
+        if let Some(architecture) = self.build.as_mut().and_then(|build| build.architectures.first_mut()) {
+            architecture.phase = phase;
+        }
+    }
+
+    pub fn into_plan(self) -> Plan {
+        let readiness = self.readiness.unwrap_or(Readiness::Suspended);
+        Plan {
+            effects: self.effects,
+            draft: Draft {
+                readiness,
+                source: self.source,
+                content_hash: self.content_hash,
+                build: self.build,
+                latest: self.latest,
+            },
+            notes: self.notes,
+            look_again: self.look_again,
+        }
+    }
+}
+
+/// The history that the records tell, newest first.
+pub fn history(records: &[BuildRecord], limit: usize) -> Vec<HistoryEntry> {
+    let ended = records.iter().rev().filter_map(|record| Some((record, record.progress.outcome.as_ref()?)));
+    ended
+        .take(limit)
+        .map(|(record, outcome)| HistoryEntry {
+            build: record.number(),
+            result: outcome.result,
+            reason: record.frozen.reason.as_str().to_owned(),
+            changed: record.frozen.changed.clone(),
+            content_hash: record.frozen.content_hash.clone(),
+            name: record.frozen.image_name.clone(),
+            images: outcome
+                .image
+                .iter()
+                .filter_map(|image| Some((record.frozen.spec.build.architectures.first()?.as_str().to_owned(), image.to_string())))
+                .collect(),
+            attempts: outcome.attempts,
+            start_time: Some(time(record.frozen.start_time)),
+            end_time: Some(time(outcome.time)),
+            message: outcome.failure.as_ref().map(|failure| format!("{}: {}", failure.reason, failure.message)),
+        })
+        .collect()
+}

@@ -1,0 +1,251 @@
+//! Launching an instance for a role: what it is told, where it is tried, and under which token.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::draft::Decision;
+use crate::api::{ArchitectureStatus, LaunchStatus, Volume};
+use crate::guest::{BuilderGuest, InspectorGuest, TestGuest, UserData};
+use crate::recipe::observation::Observation;
+use crate::recipe::plan::{Effect, Launch};
+use crate::recipe::record::{BuildRecord, Failure, GuestKey};
+use crate::recipe::seal::guest_role;
+use crate::recipe::{since, time};
+use crate::world::{Claim, ImageId, Instance, InstanceState, Role, Tags};
+
+/// Between two rounds through all types and subnets, when none of them had capacity.
+const ROUND_PAUSE: Duration = Duration::from_secs(60);
+/// Beyond its work, before an instance of ours powers itself off.
+const SPARE: Duration = Duration::from_secs(600);
+/// How long EC2 may take to show what it has made.
+pub(super) const YOUNG: Duration = Duration::from_secs(300);
+
+/// The instance of a role of the present attempt.
+pub(super) enum Found<'a> {
+    /// It is there.
+    Instance(&'a Instance),
+    /// It is being launched, or not visible yet.
+    Coming,
+    /// It was there, and is gone or on its way out.
+    Gone,
+}
+
+/// Finds the instance of `role`, or launches it from `image`.
+pub(super) fn find_or_launch<'a>(decision: &mut Decision<'a>, record: &BuildRecord, role: Role, image: &ImageId) -> Result<Found<'a>, Failure> {
+    let observed = decision.observed;
+    let attempt = record.progress.attempt;
+    let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
+    let known = slot.as_ref().and_then(|launch| launch.id.as_deref());
+    let mut ours: Vec<&Instance> = observed
+        .instances()
+        .filter(|(_, claim)| (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role))
+        .map(|(instance, _)| instance)
+        .collect();
+    // Two of a kind can only come of a token that a zone did not know; every pass prefers the same one, and the others are leftovers.
+    ours.sort_by_key(|instance| (known != Some(instance.id.as_str()), instance.launch_time, instance.id.clone()));
+    if let Some(instance) = ours.first() {
+        for double in &ours[1..] {
+            if !matches!(double.state, InstanceState::Terminated | InstanceState::ShuttingDown) {
+                decision.effects.push(Effect::Terminate { instance: double.id.clone() });
+            }
+        }
+        remember(decision, role, slot, instance);
+        let gone = matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated);
+        return Ok(if gone { Found::Gone } else { Found::Instance(instance) });
+    }
+    if let Some(launch) = &slot
+        && launch.id.is_some()
+    {
+        let young = launch.launch_time.as_ref().is_some_and(|launched| since(launched.0, observed.now) < YOUNG);
+        return Ok(if young { Found::Coming } else { Found::Gone });
+    }
+    launch(decision, record, role, image, slot)?;
+    Ok(Found::Coming)
+}
+
+fn launch(decision: &mut Decision<'_>, record: &BuildRecord, role: Role, image: &ImageId, slot: Option<LaunchStatus>) -> Result<(), Failure> {
+    let observed = decision.observed;
+    let spec = &record.frozen.spec;
+    let builder = &spec.build.builder;
+    let types = match role {
+        Role::Test if !spec.test.instance_types.is_empty() => &spec.test.instance_types,
+        _ => &builder.instance_types,
+    };
+    let subnets = crate::recipe::checks::subnets(observed)?;
+    let candidates = i64::try_from(types.len() * subnets.len()).unwrap_or(1).max(1);
+    let number = slot.as_ref().map_or(0, |launch| launch.candidate);
+    let waited = slot.as_ref().and_then(|launch| launch.launch_time.as_ref()).map(|launched| since(launched.0, observed.now));
+    if number > 0 && number % candidates == 0 && waited.is_some_and(|waited| waited < ROUND_PAUSE) {
+        decision.look_again = ROUND_PAUSE;
+        return Ok(());
+    }
+    let place = usize::try_from(number % candidates).unwrap_or(0);
+    let (instance_type, subnet) = (&types[place % types.len()], subnets[place / types.len()]);
+    let guest = GuestKey { attempt: record.progress.attempt, role };
+    let user_data = match record.user_data.get(&guest) {
+        Some(kept) => kept.clone(),
+        None => {
+            let user_data = render(observed, record, guest)?.as_bytes().to_vec();
+            decision.effects.push(Effect::KeepUserData { build: record.number(), guest, user_data: user_data.clone() });
+            user_data
+        }
+    };
+    let intent = LaunchStatus {
+        id: None,
+        candidate: number,
+        instance_type: instance_type.clone(),
+        subnet: subnet.id.to_string(),
+        // The same call again is the same launch.
+        launch_time: match &slot {
+            Some(launch) if launch.instance_type == *instance_type && launch.subnet == subnet.id.as_str() && number % candidates != 0 => launch.launch_time.clone(),
+            _ => Some(time(observed.now)),
+        },
+    };
+    if let Some(status) = architecture_status_mut(decision) {
+        *slot_mut(status, role) = Some(intent);
+    }
+    let mut tags = builder.tags.clone();
+    tags.extend(claim(observed, record, role).tags(&observed.installation));
+    tags.entry("Name".into()).or_insert_with(|| format!("{} {} of build {}", observed.owner.path(), role.as_str(), record.number()));
+    decision.effects.push(Effect::Launch(Box::new(Launch {
+        role,
+        token: token(observed, record, role, &format!("{instance_type} {} {number}", subnet.id)),
+        image: image.clone(),
+        instance_type: instance_type.clone(),
+        subnet: subnet.id.to_string(),
+        security_groups: builder.security_group_ids.clone(),
+        // Only steps may need credentials; an instance that proves an image has no business with any.
+        instance_profile: builder.instance_profile.clone().filter(|_| role == Role::Builder),
+        guest,
+        user_data,
+        volumes: if role == Role::Builder { builder.volumes.clone() } else { Vec::<Volume>::new() },
+        tags,
+    })));
+    Ok(())
+}
+
+/// Renders what every guest of the build would be sent, so that what does not fit is found before the first launch.
+pub(super) fn render_all(observed: &Observation, record: &BuildRecord) -> Result<(), Failure> {
+    let tested = record.frozen.spec.test.enabled;
+    for role in [Role::Builder, Role::Test, Role::Inspector].into_iter().filter(|role| tested || *role == Role::Builder) {
+        render(observed, record, GuestKey { attempt: 1, role })?;
+    }
+    Ok(())
+}
+
+fn render(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Result<UserData, Failure> {
+    let frozen = &record.frozen;
+    let spec = &frozen.spec;
+    let nonce = nonce(observed, record, guest);
+    let rendered = match guest.role {
+        Role::Builder | Role::Image => BuilderGuest {
+            nonce: &nonce,
+            recipe: &observed.owner.path(),
+            build: record.number(),
+            attempt: guest.attempt,
+            content_hash: &frozen.content_hash,
+            timeout: build_timeout(record)?,
+            environment: &spec.build.environment,
+            steps: &spec.build.steps,
+            cleanup: &spec.build.cleanup,
+        }
+        .render(),
+        Role::Test => TestGuest { nonce: &nonce, checks: &spec.test.checks, lifetime: test_lifetime(record)? }.render(),
+        Role::Inspector => {
+            InspectorGuest { nonce: &nonce, source_created: frozen.source.creation_time, lifetime: INSPECTION + SPARE }.render()
+        }
+    };
+    rendered.map_err(|error| Failure::new("UserDataRefused", format!("{} instance: {error}", guest.role.as_str())))
+}
+
+/// From the inspector's launch to its last word.
+pub(super) const INSPECTION: Duration = Duration::from_secs(1800);
+
+pub(super) fn build_timeout(record: &BuildRecord) -> Result<Duration, Failure> {
+    record.frozen.spec.build.builder.timeout().map_err(invalid)
+}
+
+pub(super) fn boot_deadline(record: &BuildRecord) -> Result<Duration, Failure> {
+    record.frozen.spec.test.boot_deadline().map_err(invalid)
+}
+
+fn test_lifetime(record: &BuildRecord) -> Result<Duration, Failure> {
+    let mut lifetime = boot_deadline(record)? + SPARE;
+    for check in &record.frozen.spec.test.checks {
+        lifetime += check.timeout().map_err(invalid)?;
+    }
+    Ok(lifetime)
+}
+
+fn invalid(error: crate::api::InvalidDuration) -> Failure {
+    Failure::new("InvalidSpec", error.to_string())
+}
+
+pub(super) fn nonce(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> String {
+    observed.keys.nonce(&observed.owner.uid, record.number(), guest.attempt, guest_role(guest.role))
+}
+
+/// What the tags of something made for the present attempt say.
+pub(super) fn claim(observed: &Observation, record: &BuildRecord, role: Role) -> Claim {
+    Claim { owner: observed.owner.path(), owner_uid: observed.owner.uid.clone(), build: record.number(), attempt: record.progress.attempt, role }
+}
+
+/// Tags of something temporary made for the present attempt.
+pub(super) fn temporary_tags(observed: &Observation, record: &BuildRecord, role: Role) -> Tags {
+    let mut tags: BTreeMap<String, String> = record.frozen.spec.build.builder.tags.clone();
+    tags.extend(claim(observed, record, role).tags(&observed.installation));
+    tags
+}
+
+/// A client token of 64 characters, EC2's maximum, that depends on what is made and nothing else.
+pub(super) fn token(observed: &Observation, record: &BuildRecord, role: Role, what: &str) -> String {
+    let text = format!(
+        "{}\0{}\0{}\0{}\0{}\0{what}",
+        observed.installation.cluster,
+        observed.owner.uid,
+        record.number(),
+        record.progress.attempt,
+        role.as_str()
+    );
+    hex::encode(Sha256::digest(text))
+}
+
+fn remember(decision: &mut Decision<'_>, role: Role, slot: Option<LaunchStatus>, instance: &Instance) {
+    let launch = LaunchStatus {
+        id: Some(instance.id.to_string()),
+        candidate: slot.as_ref().map_or(0, |launch| launch.candidate),
+        instance_type: instance.instance_type.clone(),
+        subnet: instance.subnet_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        launch_time: Some(time(instance.launch_time)),
+    };
+    if let Some(status) = architecture_status_mut(decision) {
+        *slot_mut(status, role) = Some(launch);
+    }
+}
+
+pub(super) fn architecture_status<'d>(decision: &'d Decision<'_>) -> Option<&'d ArchitectureStatus> {
+    decision.build.as_ref()?.architectures.first()
+}
+
+pub(super) fn architecture_status_mut<'d>(decision: &'d mut Decision<'_>) -> Option<&'d mut ArchitectureStatus> {
+    decision.build.as_mut()?.architectures.first_mut()
+}
+
+fn slot(status: &ArchitectureStatus, role: Role) -> &Option<LaunchStatus> {
+    match role {
+        Role::Builder | Role::Image => &status.instance,
+        Role::Test => &status.test,
+        Role::Inspector => &status.inspector,
+    }
+}
+
+/// Where status keeps the launch of a role.
+pub fn slot_mut(status: &mut ArchitectureStatus, role: Role) -> &mut Option<LaunchStatus> {
+    match role {
+        Role::Builder | Role::Image => &mut status.instance,
+        Role::Test => &mut status.test,
+        Role::Inspector => &mut status.inspector,
+    }
+}

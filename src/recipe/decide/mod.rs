@@ -1,0 +1,102 @@
+//! From what is to what is to be done. Pure: no clock, no randomness, no I/O.
+//!
+//! Read top down: a pass either lets a deleted recipe go, or goes on with the build in hand, or begins one, or keeps what is there up to date.
+//! Whatever carries the recipe's tags and has no part in that is a leftover, and removed in every one of these cases by the same few lines.
+
+mod attempt;
+mod begin;
+mod draft;
+mod launch;
+mod leftovers;
+mod proof;
+mod upkeep;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use self::draft::Decision;
+use super::checks;
+use super::inputs::{self, Inputs};
+use super::observation::Observation;
+use super::plan::Plan;
+use super::record::Failure;
+use crate::world::Image;
+
+pub use draft::history;
+pub use launch::slot_mut;
+pub use leftovers::may_be_removed;
+pub use proof::DEVICE;
+use leftovers::Claims;
+
+/// A pause while EC2 works: things change on their own, and the inventory says so earlier when it notices.
+const SOON: Duration = Duration::from_secs(2);
+/// With nothing to do: often enough that a changed source is noticed within a minute.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// The present inputs of a recipe: its source image and what follows from it.
+struct Present<'a> {
+    source: &'a Image,
+    inputs: Inputs,
+    content_hash: String,
+    test_hash: String,
+}
+
+/// Decides what a pass does.
+pub fn decide(observed: &Observation) -> Plan {
+    if observed.recipe.metadata.deletion_timestamp.is_some() {
+        return deleted(observed);
+    }
+    let mut decision = Decision::new(observed);
+    match present(observed) {
+        Err(failure) => refused(&mut decision, failure),
+        Ok(present) => {
+            decision.found_source(present.source, &present.content_hash);
+            upkeep::adopt_latest(&mut decision, &present);
+            match observed.active() {
+                Some(record) if begin::is_superseded(observed, record, &present) => decision.supersede(record),
+                Some(record) => attempt::go_on(&mut decision, record),
+                None => begin::begin_if_due(&mut decision, &present),
+            }
+        }
+    }
+    upkeep::keep_up_to_date(&mut decision);
+    upkeep::prune_records(&mut decision);
+    leftovers::remove(&mut decision);
+    decision.into_plan()
+}
+
+/// The present inputs, or why nothing can be built from them.
+fn present(observed: &Observation) -> Result<Present<'_>, Failure> {
+    checks::grants(observed)?;
+    let source = checks::resolve_source(observed)?;
+    checks::check(observed, source)?;
+    let inputs = inputs::inputs(observed.spec(), source.id.as_str());
+    let content_hash = inputs::content_hash(&inputs);
+    Ok(Present { source, inputs, content_hash, test_hash: inputs::test_hash(&observed.spec().test) })
+}
+
+/// Nothing can be built from the present spec. A build in hand came from another one, so it ends.
+fn refused(decision: &mut Decision<'_>, failure: Failure) {
+    if let Some(record) = decision.observed.active() {
+        decision.supersede(record);
+    }
+    decision.refuse(failure);
+}
+
+/// The recipe goes: everything temporary goes with it, its images stay.
+fn deleted(observed: &Observation) -> Plan {
+    let mut decision = Decision::new(observed);
+    decision.claims = Claims::none();
+    decision.progressing("Deleting", "removing what the recipe's builds have left; its images stay");
+    leftovers::remove(&mut decision);
+    if decision.effects.is_empty() && !leftovers::any_left(observed) && !attempt::answer_may_be_out(observed) {
+        for record in &observed.records {
+            decision.effects.push(super::plan::Effect::ForgetBuild { build: record.number() });
+        }
+        decision.effects.push(super::plan::Effect::RemoveFinalizer);
+    }
+    decision.look_again = SOON;
+    decision.into_plan()
+}

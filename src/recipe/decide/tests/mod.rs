@@ -1,0 +1,4 @@
+//! Whole builds through `decide` and `report` alone, on a world of plain values that does at once what EC2 does in minutes.
+
+mod small_world;
+mod stories;

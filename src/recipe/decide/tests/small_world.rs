@@ -1,0 +1,426 @@
+//! A world just large enough for one recipe. Guests speak the real console protocol.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use crate::api::{ImageRecipe, ImageRecipeStatus, ImageSearch};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::recipe::decide::decide;
+use crate::recipe::observation::{Observation, interests};
+use crate::recipe::plan::{Effect, Plan};
+use crate::recipe::record::{BuildRecord, Progress};
+use crate::recipe::report::{Made, Outcomes, report};
+use crate::recipe::seal::SealKeys;
+use crate::world::*;
+
+pub const RECIPE: &str = r#"
+apiVersion: goldsmith.dev/v1alpha1
+kind: ImageRecipe
+metadata: {name: web, namespace: platform, uid: 6a4a0f9e-0000-4000-8000-000000000001, generation: 1}
+spec:
+  region: eu-central-1
+  build:
+    source: {search: {owners: [amazon], name: "base-{{arch}}"}}
+    builder:
+      instanceTypes: [m7i.large, m6i.large]
+      subnets: {ids: [subnet-0a, subnet-0b]}
+      securityGroupIds: [sg-0a]
+    steps:
+      - {name: packages, run: "true"}
+      - {name: site, file: {path: /etc/site, content: hello}}
+  test: {checks: [{name: up, run: "true"}], bootDeadline: 5m}
+  image: {name: "{{recipe}}-v{{build}}", tags: {team: platform}}
+  failureLimit: 2
+"#;
+
+pub struct SmallWorld {
+    pub recipe: ImageRecipe,
+    pub view: View,
+    pub records: Vec<BuildRecord>,
+    pub consoles: BTreeMap<InstanceId, String>,
+    pub now: Timestamp,
+    pub policy: AccountPolicy,
+    /// Every effect that was carried out, in order.
+    pub journal: Vec<Effect>,
+    /// The step that fails, with its output.
+    pub failing_step: Option<(&'static str, &'static str)>,
+    /// What the inspector finds: an item and a path.
+    pub finding: Option<(&'static str, &'static str)>,
+    pub check_fails: bool,
+    /// Errors that the next effects of that operation meet.
+    pub refusals: Vec<(&'static str, ErrorClass)>,
+    serial: u32,
+}
+
+impl SmallWorld {
+    pub fn new() -> Self {
+        let recipe: ImageRecipe = serde_saphyr::from_str(RECIPE).expect("the recipe above");
+        let now: Timestamp = "2026-11-23T08:00:00Z".parse().expect("a time");
+        let base = |id: &str, name: &str| Image {
+            id: id.parse().expect("an id"),
+            name: name.into(),
+            description: None,
+            owner_id: "137112412989".into(),
+            owner_alias: Some("amazon".into()),
+            state: ImageState::Available,
+            state_reason: None,
+            architecture: "x86_64".into(),
+            root_device_type: "ebs".into(),
+            root_device_name: Some("/dev/xvda".into()),
+            virtualization_type: "hvm".into(),
+            platform: None,
+            product_codes: Vec::new(),
+            block_devices: vec![BlockDevice { device_name: "/dev/xvda".into(), snapshot_id: "snap-0a".parse().ok(), size_gib: Some(8), encrypted: Some(false) }],
+            creation_time: "2026-11-01T00:00:00Z".parse().ok(),
+            imds_v2_required: false,
+            deregistration_protection: String::new(),
+            tags: Tags::new(),
+        };
+        let subnet = |id: &str, zone: &str| Subnet { id: id.parse().expect("an id"), vpc_id: "vpc-0a".into(), availability_zone: zone.into(), tags: Tags::new() };
+        let instance_type = |name: &str| InstanceType { name: name.into(), architectures: vec!["x86_64".into()], nitro: true };
+        let search = |name: &str| ImageSearch { owners: vec!["amazon".into()], name: Some(name.into()), tags: BTreeMap::new() };
+        let view = View {
+            account_id: "123456789012".into(),
+            searches: vec![(search("base-x86_64"), Ok(vec![base("ami-0a", "base-x86_64")])), (search("inspector-x86_64"), Ok(vec![base("ami-0b", "inspector-x86_64")]))],
+            subnets: vec![subnet("subnet-0a", "eu-central-1a"), subnet("subnet-0b", "eu-central-1b")],
+            security_groups: vec![SecurityGroup { id: "sg-0a".parse().expect("an id"), vpc_id: "vpc-0a".into() }],
+            instance_types: vec![instance_type("m7i.large"), instance_type("m6i.large")],
+            ..View::default()
+        };
+        let all = || vec!["*".to_owned()];
+        let grant = Grant { namespaces: all(), subnets: all(), security_groups: all(), instance_profiles: all(), kms_keys: all() };
+        Self {
+            recipe,
+            view,
+            records: Vec::new(),
+            consoles: BTreeMap::new(),
+            now,
+            policy: AccountPolicy { name: "default".into(), regions: vec!["eu-central-1".into()], grants: vec![grant] },
+            journal: Vec::new(),
+            failing_step: None,
+            finding: None,
+            check_fails: false,
+            refusals: Vec::new(),
+            serial: 0,
+        }
+    }
+
+    pub fn observe(&self) -> Observation {
+        let inspector = ImageSearch { owners: vec!["amazon".into()], name: Some("inspector-x86_64".into()), tags: BTreeMap::new() };
+        let mut view = self.view.clone();
+        view.taken = Some(self.now);
+        let wanted = interests(&self.recipe, &self.records, &inspector);
+        view.named_images.retain(|image| wanted.contains(&Interest::ImageName(image.name.clone())));
+        Observation {
+            recipe: self.recipe.clone(),
+            owner: Owner { namespace: "platform".into(), name: "web".into(), uid: self.uid() },
+            installation: Installation { name: "test".into(), cluster: "cluster".into() },
+            now: self.now,
+            keys: SealKeys::new(vec![vec![7; 32]]).expect("a key of 32 bytes"),
+            policy: Some(self.policy.clone()),
+            inspector,
+            view: Arc::new(view),
+            records: self.records.clone(),
+            consoles: self.consoles.clone(),
+        }
+    }
+
+    pub fn uid(&self) -> String {
+        self.recipe.metadata.uid.clone().unwrap_or_default()
+    }
+
+    pub fn status(&self) -> ImageRecipeStatus {
+        self.recipe.status.clone().unwrap_or_default()
+    }
+
+    /// Reason of the condition of that type, with its status.
+    pub fn condition(&self, type_: &str) -> Option<(bool, String)> {
+        let status = self.status();
+        crate::api::get(&status.conditions, type_).map(|condition| (condition.status == "True", condition.reason.clone()))
+    }
+
+    /// One whole pass.
+    pub fn pass(&mut self) -> Plan {
+        self.pass_cut_short(usize::MAX)
+    }
+
+    /// A pass that dies after so many effects; its report is lost then.
+    pub fn pass_cut_short(&mut self, effects: usize) -> Plan {
+        let observed = self.observe();
+        let plan = decide(&observed);
+        if plan.effects.iter().any(Effect::creates) {
+            self.recipe.status = Some(crate::recipe::report::intent(&observed, &plan));
+        }
+        let mut outcomes = Outcomes::default();
+        for (index, effect) in plan.effects.iter().enumerate() {
+            if index >= effects {
+                return plan;
+            }
+            self.journal.push(effect.clone());
+            match self.carry_out(effect) {
+                Ok(made) => outcomes.made.push((effect.clone(), made)),
+                Err(error) => {
+                    outcomes.failed.push((effect.clone(), error));
+                    break;
+                }
+            }
+        }
+        if effects == plan.effects.len() {
+            return plan;
+        }
+        let report = report(&observed, &plan, &outcomes);
+        let generation = Some(observed.generation());
+        assert_eq!(crate::api::violations(&report.status.conditions, generation), Vec::<String>::new());
+        self.recipe.status = Some(report.status);
+        plan
+    }
+
+    /// Passes, and time between them, until nothing is to be done.
+    pub fn settle(&mut self) {
+        for _ in 0..60 {
+            self.time_goes_by(Duration::from_secs(5));
+            let before = (self.recipe.status.clone(), self.view.clone());
+            let plan = self.pass();
+            if plan.effects.is_empty() && before == (self.recipe.status.clone(), self.view.clone()) && !plan.is_moving() {
+                return;
+            }
+        }
+        panic!("never comes to rest: {:#?}", self.status());
+    }
+
+    pub fn time_goes_by(&mut self, by: Duration) {
+        self.now += by;
+        self.live();
+    }
+
+    /// The image that the recipe starts from.
+    pub fn source(&self) -> Image {
+        self.view.searches[0].1.as_ref().expect("found")[0].clone()
+    }
+
+    fn refuse(&mut self, operation: &'static str) -> Result<(), AwsError> {
+        match self.refusals.iter().position(|(refused, _)| *refused == operation) {
+            None => Ok(()),
+            Some(index) => {
+                let (_, class) = self.refusals.remove(index);
+                Err(AwsError { operation, class, code: format!("{class:?}"), message: "no".into(), request_id: None })
+            }
+        }
+    }
+
+    fn next(&mut self) -> u32 {
+        self.serial += 1;
+        self.serial
+    }
+
+    fn carry_out(&mut self, effect: &Effect) -> Result<Made, AwsError> {
+        match effect {
+            Effect::BeginBuild(record) => self.records.push((**record).clone()),
+            Effect::KeepUserData { build, guest, user_data } => {
+                let record = self.record(*build);
+                record.progress.attempt = guest.attempt;
+                record.user_data.insert(*guest, user_data.clone());
+            }
+            Effect::KeepOutput { build, key, text } => drop(self.record(*build).outputs.insert(key.clone(), text.clone())),
+            Effect::KeepTagKeys { build, keys } => self.record(*build).progress.tag_keys.clone_from(keys),
+            Effect::EndBuild { build, outcome } => {
+                let record = self.record(*build);
+                record.progress = Progress { outcome: Some(outcome.clone()), ..record.progress.clone() };
+            }
+            Effect::ForgetBuild { build } => self.records.retain(|record| record.number() != *build),
+            Effect::Launch(launch) => {
+                self.refuse("RunInstances")?;
+                let token = launch.token.clone();
+                if let Some(instance) = self.view.instances.iter().find(|instance| instance.tags.get("token") == Some(&token)) {
+                    return Ok(Made::Instance(instance.id.clone()));
+                }
+                let id: InstanceId = format!("i-{:x}", self.next()).parse().expect("an id");
+                let mut tags = launch.tags.clone();
+                tags.insert("token".into(), token);
+                self.view.instances.push(Instance {
+                    id: id.clone(),
+                    state: InstanceState::Running,
+                    state_reason: None,
+                    image_id: launch.image.clone(),
+                    instance_type: launch.instance_type.clone(),
+                    subnet_id: launch.subnet.parse().ok(),
+                    availability_zone: "eu-central-1a".into(),
+                    launch_time: self.now,
+                    volumes: Vec::new(),
+                    tags,
+                });
+                return Ok(Made::Instance(id));
+            }
+            Effect::CreateImage { name, tags, description, .. } => {
+                self.refuse("CreateImage")?;
+                if self.view.named_images.iter().any(|image| image.name == *name) {
+                    return Err(AwsError { operation: "CreateImage", class: ErrorClass::Exists, code: "InvalidAMIName.Duplicate".into(), message: String::new(), request_id: None });
+                }
+                let (image, snapshot) = (self.next(), self.next());
+                let mut made = self.source();
+                made.id = format!("ami-{image:x}").parse().expect("an id");
+                made.name.clone_from(name);
+                made.description.clone_from(description);
+                made.owner_id = "123456789012".into();
+                made.owner_alias = None;
+                made.creation_time = Some(self.now);
+                made.block_devices[0].snapshot_id = format!("snap-{snapshot:x}").parse().ok();
+                made.tags.clone_from(tags);
+                self.view.snapshots.push(Snapshot {
+                    id: format!("snap-{snapshot:x}").parse().expect("an id"),
+                    state: SnapshotState::Completed,
+                    progress_percent: 100,
+                    start_time: Some(self.now),
+                    tags: tags.clone(),
+                });
+                let id = made.id.clone();
+                self.view.named_images.push(made.clone());
+                self.view.images.push(made);
+                return Ok(Made::Image(id));
+            }
+            Effect::CreateVolume { snapshot, tags, .. } => {
+                if let Some(volume) = self.view.volumes.iter().find(|volume| volume.snapshot_id.as_ref() == Some(snapshot)) {
+                    return Ok(Made::Volume(volume.id.clone()));
+                }
+                let id: VolumeId = format!("vol-{:x}", self.next()).parse().expect("an id");
+                self.view.volumes.push(Volume {
+                    id: id.clone(),
+                    state: VolumeState::Available,
+                    availability_zone: "eu-central-1a".into(),
+                    snapshot_id: Some(snapshot.clone()),
+                    instance_id: None,
+                    delete_on_termination: false,
+                    create_time: Some(self.now),
+                    tags: tags.clone(),
+                });
+                return Ok(Made::Volume(id));
+            }
+            Effect::AttachVolume { volume, instance } => {
+                for attached in self.view.volumes.iter_mut().filter(|attached| attached.id == *volume) {
+                    attached.state = VolumeState::InUse;
+                    attached.instance_id = Some(instance.clone());
+                }
+            }
+            Effect::DeleteWithInstance { instance, .. } => {
+                self.view.volumes.iter_mut().filter(|volume| volume.instance_id.as_ref() == Some(instance)).for_each(|volume| volume.delete_on_termination = true);
+            }
+            Effect::RequireImdsV2 { image } => self.image(image).imds_v2_required = true,
+            Effect::SetDescription { image, description } => self.image(image).description = Some(description.clone()),
+            Effect::Tag { resources, tags } => self.tagged(resources, |present| present.extend(tags.clone())),
+            Effect::Untag { resources, keys } => self.tagged(resources, |present| present.retain(|key, _| !keys.contains(key))),
+            Effect::Protect { image } => self.image(image).deregistration_protection = "enabled-with-cooldown".into(),
+            Effect::Terminate { instance } => {
+                self.view.instances.iter_mut().filter(|ended| ended.id == *instance).for_each(|ended| ended.state = InstanceState::Terminated);
+                self.view.volumes.retain(|volume| volume.instance_id.as_ref() != Some(instance));
+            }
+            Effect::DeleteVolume { volume } => self.view.volumes.retain(|present| present.id != *volume),
+            Effect::Deregister { image } => {
+                let snapshots: Vec<SnapshotId> = self.image(image).snapshots().cloned().collect();
+                self.view.images.retain(|present| present.id != *image);
+                self.view.named_images.retain(|present| present.id != *image);
+                self.view.snapshots.retain(|present| !snapshots.contains(&present.id));
+            }
+            Effect::DeleteSnapshot { snapshot } => self.view.snapshots.retain(|present| present.id != *snapshot),
+            Effect::RemoveFinalizer => self.recipe.metadata.finalizers = None,
+        }
+        Ok(Made::Nothing)
+    }
+
+    fn record(&mut self, build: i64) -> &mut BuildRecord {
+        self.records.iter_mut().find(|record| record.number() == build).expect("a record of this build")
+    }
+
+    fn image(&mut self, id: &ImageId) -> &mut Image {
+        self.view.images.iter_mut().find(|image| image.id == *id).expect("an image of this id")
+    }
+
+    fn tagged(&mut self, resources: &[String], change: impl Fn(&mut Tags)) {
+        let named = |id: &str| resources.iter().any(|resource| resource == id);
+        self.view.images.iter_mut().filter(|image| named(image.id.as_str())).for_each(|image| change(&mut image.tags));
+        self.view.snapshots.iter_mut().filter(|snapshot| named(snapshot.id.as_str())).for_each(|snapshot| change(&mut snapshot.tags));
+    }
+
+    /// What instances do of themselves.
+    fn live(&mut self) {
+        let observed = self.observe();
+        let steps: Vec<String> = self.recipe.spec.build.steps.iter().map(|step| step.name.clone()).collect();
+        for instance in self.view.instances.clone() {
+            let Some(claim) = observed.claim(&instance.tags) else { continue };
+            if instance.state != InstanceState::Running {
+                continue;
+            }
+            let nonce = observed.keys.nonce(&claim.owner_uid, claim.build, claim.attempt, crate::recipe::seal::guest_role(claim.role));
+            let mut said = vec![];
+            match claim.role {
+                Role::Builder => {
+                    said.push("started".to_owned());
+                    let failing = self.failing_step;
+                    for (index, step) in steps.iter().enumerate() {
+                        said.push(format!("step-started {} {}", index + 1, encode(step)));
+                        let fails = failing.filter(|(name, _)| name == step);
+                        let (result, exit, output) = fails.map_or(("succeeded", 0, ""), |(_, output)| ("failed", 3, output));
+                        said.push(format!("step-finished {} {} {result} 1 {exit} {}", index + 1, encode(step), encode(output)));
+                        if fails.is_some() {
+                            break;
+                        }
+                    }
+                    if failing.is_none() {
+                        said.push("finished".to_owned());
+                    }
+                    self.stop(&instance.id);
+                }
+                Role::Test => {
+                    let (result, exit) = if self.check_fails { ("failed", 1) } else { ("passed", 0) };
+                    said.extend(["booted".to_owned(), format!("check 1 {} {result} {exit} -", encode("up"))]);
+                    if !self.check_fails {
+                        said.push(format!("passed {}", instance.launch_time.as_millisecond() + 4321));
+                    }
+                    said.push("tested".to_owned());
+                }
+                Role::Inspector => {
+                    said.push("up".to_owned());
+                    if self.view.volumes.iter().any(|volume| volume.instance_id.as_ref() == Some(&instance.id)) {
+                        let record = self.records.last().expect("a build");
+                        let made = self.view.images.iter().find(|image| Some(image.id.as_str()) == self.status().build.and_then(|build| build.architectures[0].image.clone()).as_deref());
+                        let (build, attempt) = made.map_or((claim.build, claim.attempt), |image| {
+                            let made = Claim::read(&image.tags, &observed.installation).expect("a claim");
+                            (made.build, made.attempt)
+                        });
+                        let manifest = serde_json::json!({
+                            "recipe": claim.owner, "build": build, "attempt": attempt, "contentHash": record.frozen.content_hash,
+                            "steps": steps.iter().map(|name| serde_json::json!({"name": name, "result": "succeeded", "tries": 1})).collect::<Vec<_>>(),
+                            "skipped": record.frozen.spec.build.cleanup.skip, "findings": [],
+                        });
+                        said.extend(["reading".to_owned(), format!("manifest {}", encode(&manifest.to_string()))]);
+                        said.extend(self.finding.map(|(item, path)| format!("finding {item} {}", encode(path))));
+                        said.push("inspected".to_owned());
+                    }
+                }
+                Role::Image => {}
+            }
+            let console = said.iter().enumerate().map(|(index, record)| line(&nonce, index + 1, record)).collect();
+            self.consoles.insert(instance.id, console);
+        }
+    }
+
+    fn stop(&mut self, id: &InstanceId) {
+        for instance in self.view.instances.iter_mut().filter(|instance| instance.id == *id) {
+            instance.state = InstanceState::Stopped;
+            instance.state_reason = Some(StateReason { code: "Client.InstanceInitiatedShutdown".into(), message: String::new() });
+        }
+    }
+}
+
+fn encode(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { BASE64_STANDARD.encode(text) }
+}
+
+fn line(nonce: &str, sequence: usize, record: &str) -> String {
+    let body = format!("{nonce} {sequence}.1/1 {record}");
+    format!("\n@goldsmith1 {} {body}\n", hex::encode(&Sha256::digest(body.as_bytes())[..4]))
+}

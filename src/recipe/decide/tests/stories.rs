@@ -1,0 +1,303 @@
+use std::time::Duration;
+
+use super::small_world::SmallWorld;
+use crate::api::{BuildResult, CleanupItem, READY, RECONCILING, STALLED};
+use crate::recipe::plan::Effect;
+use crate::world::*;
+
+fn launches(world: &SmallWorld, role: Role) -> usize {
+    world.journal.iter().filter(|effect| matches!(effect, Effect::Launch(launch) if launch.role == role)).count()
+}
+
+fn images_created(world: &SmallWorld) -> usize {
+    world.journal.iter().filter(|effect| matches!(effect, Effect::CreateImage { .. })).count()
+}
+
+/// Nothing temporary is left, and nothing is there twice.
+fn nothing_left(world: &SmallWorld) {
+    assert!(world.view.instances.iter().all(|instance| instance.state == InstanceState::Terminated), "{:#?}", world.view.instances);
+    assert_eq!(world.view.volumes, []);
+    assert!(world.view.images.iter().all(|image| image.tags.contains_key(PROVEN) || image.tags.contains_key(FINISHED)), "{:#?}", world.view.images);
+    assert_eq!(world.view.snapshots.len(), world.view.images.len());
+}
+
+#[test]
+fn a_recipe_becomes_a_proven_image_and_leaves_nothing() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    nothing_left(&world);
+    let status = world.status();
+    let latest = status.latest.expect("a latest image");
+    assert_eq!((latest.build, latest.name.as_str(), latest.boot_milliseconds), (1, "web-v1", Some(4321)));
+    assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+    assert_eq!(status.history.len(), 1);
+    assert_eq!(status.history[0].result, BuildResult::Succeeded);
+    assert!(world.view.images[0].is_protected());
+    assert!(world.view.images[0].imds_v2_required);
+    assert_eq!((launches(&world, Role::Builder), launches(&world, Role::Test), launches(&world, Role::Inspector)), (1, 1, 1));
+}
+
+#[test]
+fn a_tag_is_changed_in_place_and_a_step_is_a_new_build_that_says_so() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    world.recipe.spec.image.tags = [("tier".to_owned(), "web".to_owned())].into();
+    world.recipe.metadata.generation = Some(2);
+    world.settle();
+    assert_eq!(images_created(&world), 1);
+    let tags = &world.view.images[0].tags;
+    assert_eq!((tags.get("tier").map(String::as_str), tags.get("team")), (Some("web"), None));
+
+    world.recipe.spec.build.steps[0].run = Some("false".into());
+    world.recipe.metadata.generation = Some(3);
+    world.time_goes_by(Duration::from_secs(1));
+    world.pass();
+    let build = world.status().build.expect("a build");
+    assert_eq!((build.number, build.reason.as_str(), build.changed), (2, "SpecChanged", vec!["step packages".to_owned()]));
+    assert_eq!(world.condition(READY).map(|(ready, _)| ready), Some(false));
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+
+    world.recipe.spec.build.steps[0].run = Some("true".into());
+    world.recipe.metadata.generation = Some(4);
+    world.settle();
+    assert_eq!(images_created(&world), 2, "a revert adopts the older image");
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn a_failed_step_is_named_with_its_output_tried_again_and_then_stalls_until_the_spec_changes() {
+    let mut world = SmallWorld::new();
+    world.failing_step = Some(("site", "no space left on device"));
+    world.settle();
+    let failure = world.status().build.and_then(|build| build.failure).expect("a failure");
+    assert_eq!((failure.attempt, failure.reason.as_str()), (1, "StepFailed"));
+    assert!(failure.message.contains("step site failed with exit status 3") && failure.message.ends_with("no space left on device"), "{}", failure.message);
+    assert_eq!(world.condition(RECONCILING), Some((true, "StepFailed".into())));
+    world.time_goes_by(Duration::from_secs(61));
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "StepFailed".into())));
+    assert_eq!(launches(&world, Role::Builder), 2);
+    nothing_left(&world);
+    world.settle();
+    assert_eq!(launches(&world, Role::Builder), 2, "a stalled recipe does not try on");
+
+    world.failing_step = None;
+    world.recipe.metadata.generation = Some(2);
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+}
+
+#[test]
+fn a_secret_in_the_snapshot_keeps_the_image_from_ever_being_latest() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.failure_limit = 1;
+    world.finding = Some(("PrivateKeys", "/root/.ssh/id_rsa"));
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "SecretFound".into())));
+    let message = world.status().history[0].message.clone().expect("a message");
+    assert!(message.contains("/root/.ssh/id_rsa"), "{message}");
+    assert_eq!(world.status().latest, None);
+    assert_eq!(world.view.images, []);
+    nothing_left(&world);
+}
+
+#[test]
+fn what_a_recipe_chose_to_leave_in_the_image_passes_and_is_named() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.build.cleanup.skip = vec![CleanupItem::ShellHistory];
+    world.finding = Some(("ShellHistory", "/root/.bash_history"));
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.cleanup_skipped), Some(vec!["ShellHistory".to_owned()]));
+}
+
+#[test]
+fn a_failed_check_removes_the_image() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.failure_limit = 1;
+    world.check_fails = true;
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "CheckFailed".into())));
+    nothing_left(&world);
+    assert_eq!(world.view.images, []);
+}
+
+#[test]
+fn without_capacity_the_next_type_and_then_the_next_subnet_is_tried() {
+    let mut world = SmallWorld::new();
+    world.refusals = vec![("RunInstances", ErrorClass::Capacity); 3];
+    world.settle();
+    let builders: Vec<(String, String)> = world
+        .journal
+        .iter()
+        .filter_map(|effect| if let Effect::Launch(launch) = effect { Some(launch) } else { None })
+        .filter(|launch| launch.role == Role::Builder)
+        .map(|launch| (launch.instance_type.clone(), launch.subnet.clone()))
+        .collect();
+    let expected = [("m7i.large", "subnet-0a"), ("m6i.large", "subnet-0a"), ("m7i.large", "subnet-0b"), ("m6i.large", "subnet-0b")];
+    assert_eq!(builders, expected.map(|(instance_type, subnet)| (instance_type.to_owned(), subnet.to_owned())));
+    nothing_left(&world);
+}
+
+#[test]
+fn a_crash_after_any_effect_of_any_pass_neither_doubles_nor_leaks() {
+    // How many effects and passes an undisturbed build has.
+    let mut undisturbed = SmallWorld::new();
+    undisturbed.settle();
+    let passes = 30;
+    for pass in 0..passes {
+        for effects in 1..=6 {
+            let mut world = SmallWorld::new();
+            for _ in 0..pass {
+                world.time_goes_by(Duration::from_secs(5));
+                world.pass();
+            }
+            world.time_goes_by(Duration::from_secs(5));
+            let plan = world.pass_cut_short(effects);
+            if plan.effects.len() < effects {
+                continue;
+            }
+            world.settle();
+            nothing_left(&world);
+            assert_eq!((world.view.images.len(), images_created(&world), world.view.instances.len()), (1, 1, 3), "crash in pass {pass} after effect {effects}");
+            assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+        }
+    }
+}
+
+#[test]
+fn a_lost_status_at_any_moment_neither_doubles_nor_leaks() {
+    for pass in 0..20 {
+        let mut world = SmallWorld::new();
+        for _ in 0..pass {
+            world.time_goes_by(Duration::from_secs(5));
+            world.pass();
+        }
+        world.recipe.status = None;
+        world.settle();
+        nothing_left(&world);
+        assert_eq!((world.view.images.len(), world.view.instances.len()), (1, 3), "status lost before pass {pass}");
+        assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+        assert_eq!(world.status().history.len(), 1);
+    }
+}
+
+#[test]
+fn deleting_at_any_moment_leaves_nothing_but_proven_images() {
+    for pass in 0..20 {
+        let mut world = SmallWorld::new();
+        for _ in 0..pass {
+            world.time_goes_by(Duration::from_secs(5));
+            world.pass();
+        }
+        world.recipe.metadata.finalizers = Some(vec!["goldsmith.dev/cleanup".into()]);
+        world.recipe.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+        for _ in 0..10 {
+            world.time_goes_by(Duration::from_secs(5));
+            world.pass();
+        }
+        assert_eq!(world.recipe.metadata.finalizers, None, "deleted before pass {pass}");
+        assert!(world.records.is_empty());
+        nothing_left(&world);
+    }
+}
+
+#[test]
+fn a_changed_source_builds_again_while_the_old_image_serves_unless_it_is_told_not_to() {
+    for follows in [true, false] {
+        let mut world = SmallWorld::new();
+        world.recipe.spec.rebuild.on_source_change = follows;
+        world.settle();
+        let mut newer = world.source();
+        newer.id = "ami-0c".parse().expect("an id");
+        newer.creation_time = "2026-11-20T00:00:00Z".parse().ok();
+        world.view.searches[0].1.as_mut().expect("found").push(newer);
+        world.time_goes_by(Duration::from_secs(30));
+        world.pass();
+        assert_eq!(world.status().build.map(|build| build.reason), follows.then(|| "SourceChanged".to_owned()));
+        assert_eq!(world.condition(READY).map(|(ready, _)| ready), Some(true), "the image that is there is still good");
+        world.settle();
+        assert_eq!(world.status().latest.map(|latest| latest.build), Some(if follows { 2 } else { 1 }));
+    }
+}
+
+#[test]
+fn a_request_builds_once() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    let ask = |world: &mut SmallWorld, token: &str| {
+        world.recipe.metadata.annotations = Some([("goldsmith.dev/build".to_owned(), token.to_owned())].into());
+    };
+    ask(&mut world, "one");
+    world.settle();
+    world.settle();
+    assert_eq!(images_created(&world), 2);
+    assert_eq!(world.status().handled_requests.get("build").map(String::as_str), Some("one"));
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+    world.recipe.status = None;
+    world.settle();
+    assert_eq!(images_created(&world), 2, "a lost status does not ask again");
+}
+
+#[test]
+fn another_test_proves_the_same_image_again() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    world.recipe.spec.test.boot_deadline = "3m".into();
+    world.recipe.metadata.generation = Some(2);
+    world.settle();
+    assert_eq!((images_created(&world), launches(&world, Role::Builder), launches(&world, Role::Test)), (1, 1, 2));
+    assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+    nothing_left(&world);
+}
+
+#[test]
+fn suspended_starts_nothing_and_finishes_what_runs() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.suspend = true;
+    world.settle();
+    assert!(world.journal.is_empty());
+    world.recipe.spec.suspend = false;
+    world.time_goes_by(Duration::from_secs(5));
+    world.pass();
+    world.recipe.spec.suspend = true;
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn what_is_not_granted_is_stalled_before_anything_is_made() {
+    let mut world = SmallWorld::new();
+    world.policy.grants[0].subnets = vec!["subnet-0a".into()];
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
+    assert!(world.journal.is_empty());
+}
+
+#[test]
+fn a_name_that_a_stranger_holds_stalls_and_the_strangers_image_stays() {
+    let mut world = SmallWorld::new();
+    let mut stranger = world.source();
+    stranger.id = "ami-0d".parse().expect("an id");
+    stranger.name = "web-v1".into();
+    world.view.named_images.push(stranger);
+    world.recipe.spec.failure_limit = 1;
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "NameTaken".into())));
+    assert_eq!(world.view.named_images.len(), 1);
+    nothing_left(&world);
+}
+
+#[test]
+fn a_forged_proof_is_not_adopted() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    let forged = &mut world.view.images[0].tags;
+    forged.insert(SEAL.into(), "00".repeat(32));
+    world.recipe.status = None;
+    world.records.clear();
+    world.time_goes_by(Duration::from_secs(5));
+    world.pass();
+    assert_eq!(world.status().latest, None);
+    assert!(world.status().build.is_some(), "it is built again");
+}

@@ -1,0 +1,123 @@
+//! The four verbs, one after the other.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::ListParams;
+use kube::{Api, Resource, ResourceExt};
+
+use super::act::{act, remove, write_status};
+use super::context::{Context, Error};
+use super::decide::decide;
+use super::observe::{observe, owner};
+use super::plan::{Effect, Plan};
+use super::report::{Outcomes, report};
+use super::sweep::sweep;
+use crate::api::{ImageRecipe, get, READY};
+use crate::controller::{Note, NoteType, finalizers};
+
+/// Looks at one recipe and does what is due. Answers with when to look again.
+///
+/// # Errors
+/// When Kubernetes or AWS could not be asked, or the object changed meanwhile; [`Error::retry_after`] says what then.
+pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Result<Duration, Error> {
+    let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &recipe.namespace().unwrap_or_default());
+    // The watch may lag behind our own last write; what is decided on must not.
+    let Some(recipe) = api.get_opt(&recipe.name_any()).await.map_err(Error::kubernetes("reading the recipe"))? else {
+        return Ok(gone(&context, &recipe));
+    };
+    let deleting = recipe.metadata.deletion_timestamp.is_some();
+    if deleting && !recipe.finalizers().iter().any(|finalizer| finalizer == finalizers::FINALIZER) {
+        return Ok(gone(&context, &recipe));
+    }
+    let recipe = match deleting {
+        true => recipe,
+        false => finalizers::ensure(&api, &recipe).await.map_err(Error::kubernetes("adding the finalizer"))?.unwrap_or(recipe),
+    };
+    let observed = observe(&context, recipe).await?;
+    let plan = decide(&observed);
+    let mut recipe = observed.recipe.clone();
+    let outcomes = match context.inventory(&recipe.spec.account, &recipe.spec.region) {
+        Some(inventory) => {
+            let answer = act(&context, &observed, &plan, inventory.ec2(), &mut recipe).await;
+            if !plan.effects.is_empty() {
+                // Whatever became of it: what was read before says nothing any more.
+                context.has_acted(&observed.owner.uid);
+            }
+            inventory.set_moving(&observed.owner, plan.is_moving());
+            answer?
+        }
+        // Without an account there is nothing of AWS to act on, and only the object itself can be let go.
+        None => Outcomes::default(),
+    };
+    let released = outcomes.made.iter().any(|(effect, _)| *effect == Effect::RemoveFinalizer);
+    if released {
+        return Ok(gone(&context, &recipe));
+    }
+    let report = report(&observed, &plan, &outcomes);
+    say(&context, &observed.recipe, &plan, &report.status.conditions).await;
+    write_status(&context, &mut recipe, report.status).await?;
+    match report.backoff {
+        Some(error) => Err(error.into()),
+        None => Ok(report.look_again),
+    }
+}
+
+/// What a pass would do now. Reads only.
+///
+/// # Errors
+/// As [`reconcile`].
+pub async fn plan(recipe: ImageRecipe, context: &Context) -> Result<Plan, Error> {
+    Ok(decide(&observe(context, recipe).await?))
+}
+
+/// Removes what objects that are gone have left, in every account and region. Answers with how much of each kind there is.
+///
+/// # Errors
+/// When the living objects could not be listed, or AWS could not be read. Nothing is removed then.
+pub async fn sweep_leftovers(context: &Context) -> Result<Vec<(&'static str, usize)>, Error> {
+    let mut leaked = std::collections::BTreeMap::new();
+    for inventory in context.inventories.values() {
+        let view = inventory.view(context.clock.now()).await?;
+        // Listed after the view was taken: whoever made something that is in it is either in the list, or gone.
+        let api: Api<ImageRecipe> = Api::all(context.client.clone());
+        let living = api.list(&ListParams::default()).await.map_err(Error::kubernetes("listing recipes"))?;
+        let uids: BTreeSet<String> = living.items.iter().filter_map(ResourceExt::uid).collect();
+        let swept = sweep(&view, &context.installation, &uids, context.config.sweep_after, context.clock.now());
+        for effect in &swept.effects {
+            tracing::warn!(%effect, account = inventory.ec2().account(), region = inventory.ec2().region(), "sweeping what no object claims");
+            if let Err(error) = remove(inventory.ec2(), effect).await {
+                tracing::warn!(%effect, %error, "the sweep could not remove something; it is tried again");
+            }
+        }
+        for (kind, count) in swept.leaked {
+            *leaked.entry(kind).or_insert(0) += count;
+        }
+    }
+    Ok(leaked.into_iter().collect())
+}
+
+/// The object is no more; nothing of it is remembered.
+fn gone(context: &Context, recipe: &ImageRecipe) -> Duration {
+    let owner = owner(recipe);
+    context.forget(&owner.uid);
+    if let Some(inventory) = context.inventory(&recipe.spec.account, &recipe.spec.region) {
+        inventory.forget(&owner);
+    }
+    Duration::from_secs(3600)
+}
+
+async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]) {
+    let regarding = recipe.object_ref(&());
+    let build = plan.draft.build.as_ref().map(|build| build.number).or(recipe.status.as_ref().and_then(|status| status.build.as_ref()).map(|build| build.number));
+    for note in &plan.notes {
+        tracing::info!(reason = note.reason, text = note.text, "told");
+        let type_ = if note.warning { NoteType::Warning } else { NoteType::Normal };
+        let note = Note { type_, reason: note.reason.to_owned(), action: "Reconcile".to_owned(), note: note.text.clone(), build: build.unwrap_or_default() };
+        context.recorder.publish(&regarding, note).await;
+    }
+    if let Some(ready) = get(conditions, READY) {
+        tracing::debug!(status = ready.status, reason = ready.reason, message = ready.message, "reported");
+    }
+}

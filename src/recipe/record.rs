@@ -1,0 +1,149 @@
+//! The durable record of a build, kept in its ConfigMap `<recipe>-build-<number>`: inputs frozen when it began, what was sent to
+//! its guests, the end of each step's output, and how it ended. Status may be lost; from the records it is made anew.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::inputs::Inputs;
+use crate::api::{BuildResult, ImageRecipeSpec};
+use crate::world::{ImageId, Role};
+
+/// One build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildRecord {
+    pub frozen: Frozen,
+    pub progress: Progress,
+    /// User data of the present attempt's guests, so that a repeated launch is byte-identical even after an upgrade.
+    pub user_data: BTreeMap<GuestKey, Vec<u8>>,
+    /// The end of each step's output by a key such as `output.1-packages`; at most 4 KiB each.
+    pub outputs: BTreeMap<String, String>,
+}
+
+/// Which guest of which attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GuestKey {
+    pub attempt: i64,
+    pub role: Role,
+}
+
+/// What never changes once a build has begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Frozen {
+    pub number: i64,
+    pub reason: BuildReason,
+    /// Inputs that differ from the build before.
+    pub changed: Vec<String>,
+    pub inputs: Inputs,
+    pub content_hash: String,
+    pub test_hash: String,
+    pub image_name: String,
+    pub start_time: Timestamp,
+    pub spec: ImageRecipeSpec,
+    pub source: FrozenSource,
+    /// The request (token of the annotation `goldsmith.dev/build`) that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// An image that is there already and only has to be proved again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_image: Option<ImageId>,
+}
+
+/// The source image, as it was when the build began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrozenSource {
+    pub image_id: ImageId,
+    pub creation_time: Timestamp,
+}
+
+/// Why a build began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BuildReason {
+    FirstBuild,
+    SpecChanged,
+    SourceChanged,
+    /// The annotation `goldsmith.dev/build` asked for it.
+    Requested,
+    /// The image is there, proven under other test settings.
+    TestChanged,
+    /// The proven image of these inputs is gone.
+    ImageGone,
+}
+
+impl BuildReason {
+    /// As it is written in status and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstBuild => "FirstBuild",
+            Self::SpecChanged => "SpecChanged",
+            Self::SourceChanged => "SourceChanged",
+            Self::Requested => "Requested",
+            Self::TestChanged => "TestChanged",
+            Self::ImageGone => "ImageGone",
+        }
+    }
+}
+
+/// What changes while a build runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    /// Attempt that was last begun; 0 before the first.
+    pub attempt: i64,
+    /// Keys of the spec's tags that were put on the image, so that one that leaves the spec leaves the image too.
+    pub tag_keys: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    pub result: BuildResult,
+    pub time: Timestamp,
+    /// Generation of the recipe then: a failed build is tried anew once the spec has changed.
+    pub generation: i64,
+    pub attempts: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageId>,
+    /// Of a failure: a condition's reason and message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Why an attempt failed, as a condition says it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub reason: String,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: super::bounded(&message.into()) }
+    }
+}
+
+impl BuildRecord {
+    pub fn number(&self) -> i64 {
+        self.frozen.number
+    }
+
+    /// Whether it has not ended.
+    pub fn is_active(&self) -> bool {
+        self.progress.outcome.is_none()
+    }
+
+    /// How it ended, if it has ended so.
+    pub fn ended(&self, result: BuildResult) -> Option<&Outcome> {
+        self.progress.outcome.as_ref().filter(|outcome| outcome.result == result)
+    }
+
+    pub fn config_map_name(recipe: &str, number: i64) -> String {
+        format!("{recipe}-build-{number}")
+    }
+}

@@ -1,0 +1,189 @@
+//! From what a pass decided, and what came of it, to the next status. Pure.
+
+use std::time::Duration;
+
+use super::decide::{history, slot_mut};
+use super::observation::Observation;
+use super::plan::{Effect, Plan};
+use super::record::{BuildRecord, Progress};
+use super::{bounded, time};
+use crate::api::{
+    ArchitectureStatus, AttemptFailure, ImageRecipeStatus, Readiness, SOURCE_RESOLVED, set,
+};
+use crate::world::{AwsError, ErrorClass, ImageId, InstanceId, VolumeId};
+
+/// What carrying out an effect has made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Made {
+    /// Nothing that has an id.
+    Nothing,
+    Instance(InstanceId),
+    Image(ImageId),
+    Volume(VolumeId),
+}
+
+/// What came of the effects of a plan: those that were carried out, in order, and the one that was not, if any.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcomes {
+    pub made: Vec<(Effect, Made)>,
+    pub failed: Vec<(Effect, AwsError)>,
+}
+
+/// The next status, and when to look again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    pub status: ImageRecipeStatus,
+    pub look_again: Duration,
+    /// A failure after which the object's own backoff decides when to look again.
+    pub backoff: Option<AwsError>,
+}
+
+/// AWS does not let us; tried again so rarely because it takes a person to change that.
+const DENIED: Duration = Duration::from_secs(600);
+const QUOTA: Duration = Duration::from_secs(300);
+/// Something is not visible yet, or still in use.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Status as the plan wants it, before anything has been done.
+pub fn intent(observed: &Observation, plan: &Plan) -> ImageRecipeStatus {
+    report(observed, plan, &Outcomes::default()).status
+}
+
+/// Status after the plan has been carried out, as far as it was.
+pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Report {
+    let mut status = observed.status();
+    let draft = &plan.draft;
+    let generation = observed.generation();
+    let mut report = Report { status: ImageRecipeStatus::default(), look_again: plan.look_again, backoff: None };
+    let mut readiness = draft.readiness.clone();
+    status.observed_generation = Some(generation);
+    status.build = draft.build.clone();
+    status.latest = draft.latest.clone();
+    status.content_hash = draft.content_hash.clone();
+    match &draft.source {
+        Ok(source) => {
+            let architecture = observed.spec().build.architectures.first().map(|architecture| architecture.as_str().to_owned());
+            let message = format!("{} ({}) of {}", source.image_id, source.name, source.owner_id);
+            status.source = architecture.into_iter().map(|architecture| (architecture, source.clone())).collect();
+            set(&mut status.conditions, SOURCE_RESOLVED, true, "Resolved", &message, generation, observed.now);
+        }
+        Err(failure) => {
+            status.source.clear();
+            set(&mut status.conditions, SOURCE_RESOLVED, false, &failure.reason, &failure.message, generation, observed.now);
+        }
+    }
+    for (effect, made) in &outcomes.made {
+        carried_out(&mut status, effect, made);
+    }
+    for (effect, error) in &outcomes.failed {
+        failed(observed, &mut status, &mut readiness, &mut report, effect, error);
+    }
+    let records = records_after(observed, outcomes);
+    status.history = history(&records, limit(observed));
+    handle_requests(observed, &records, &mut status);
+    readiness.apply(&mut status.conditions, generation, observed.now);
+    report.status = status;
+    report
+}
+
+fn limit(observed: &Observation) -> usize {
+    usize::try_from(observed.spec().history_limit).unwrap_or(1).max(1)
+}
+
+fn carried_out(status: &mut ImageRecipeStatus, effect: &Effect, made: &Made) {
+    let Some(architecture) = architecture(status) else { return };
+    match (effect, made) {
+        (Effect::Launch(launch), Made::Instance(id)) => {
+            if let Some(slot) = slot_mut(architecture, launch.role) {
+                slot.id = Some(id.to_string());
+            }
+        }
+        (_, Made::Image(id)) => architecture.image = Some(id.to_string()),
+        (_, Made::Volume(id)) => architecture.volume = Some(id.to_string()),
+        _ => {}
+    }
+}
+
+fn failed(observed: &Observation, status: &mut ImageRecipeStatus, readiness: &mut Readiness, report: &mut Report, effect: &Effect, error: &AwsError) {
+    let progressing = |reason: &str| Readiness::Progressing { reason: reason.to_owned(), message: bounded(&error.to_string()) };
+    match (effect, error.class) {
+        (Effect::Launch(launch), ErrorClass::Capacity) => {
+            if let Some(slot) = architecture(status).and_then(|architecture| slot_mut(architecture, launch.role).as_mut()) {
+                slot.candidate += 1;
+            }
+            let where_to = format!("{} in {}: {error}; the next type or subnet is tried", launch.instance_type, launch.subnet);
+            *readiness = Readiness::Progressing { reason: "InsufficientCapacity".into(), message: bounded(&where_to) };
+            report.look_again = Duration::ZERO;
+        }
+        (_, ErrorClass::Denied) => {
+            *readiness = Readiness::Stalled { reason: "Denied".into(), message: bounded(&format!("{error}; allow it in the controller's IAM policy (tried again every ten minutes)")) };
+            report.look_again = DENIED;
+        }
+        (_, ErrorClass::Quota) => {
+            *readiness = progressing("QuotaExceeded");
+            report.look_again = QUOTA;
+        }
+        // A request that EC2 does not take may be about something that is too young to be known there (an instance profile, a key): the attempt
+        // fails, and the next one tries again.
+        (effect, ErrorClass::Invalid | ErrorClass::Token | ErrorClass::NotFound) if effect.creates() => {
+            if let Some(build) = status.build.as_mut() {
+                let retry = observed.now + Duration::from_secs(60);
+                build.failure = Some(AttemptFailure {
+                    attempt: build.attempt,
+                    reason: format!("{}Refused", error.operation),
+                    message: bounded(&error.to_string()),
+                    time: Some(time(observed.now)),
+                    retry_time: Some(time(retry)),
+                });
+            }
+            *readiness = progressing(&format!("{}Refused", error.operation));
+            report.look_again = SOON;
+        }
+        (_, ErrorClass::Invalid) => {
+            *readiness = Readiness::Stalled { reason: format!("{}Refused", error.operation), message: bounded(&error.to_string()) };
+            report.look_again = DENIED;
+        }
+        (_, ErrorClass::NotFound | ErrorClass::Gone | ErrorClass::WrongState | ErrorClass::Exists | ErrorClass::InUse | ErrorClass::Token | ErrorClass::Capacity) => {
+            report.look_again = report.look_again.min(SOON);
+        }
+        (_, ErrorClass::Throttled | ErrorClass::Server | ErrorClass::Credentials | ErrorClass::NoAnswer) => {
+            let serves = matches!(readiness, Readiness::Ready { .. });
+            if !serves {
+                *readiness = progressing("AWSUnavailable");
+            }
+            report.backoff = Some(error.clone());
+        }
+    }
+}
+
+fn architecture(status: &mut ImageRecipeStatus) -> Option<&mut ArchitectureStatus> {
+    status.build.as_mut()?.architectures.first_mut()
+}
+
+/// The records as they are once the effects that were carried out are counted in.
+fn records_after(observed: &Observation, outcomes: &Outcomes) -> Vec<BuildRecord> {
+    let mut records = observed.records.clone();
+    for (effect, _) in &outcomes.made {
+        match effect {
+            Effect::EndBuild { build, outcome } => {
+                for record in records.iter_mut().filter(|record| record.number() == *build) {
+                    record.progress = Progress { outcome: Some(outcome.clone()), ..record.progress.clone() };
+                }
+            }
+            Effect::BeginBuild(record) => records.push((**record).clone()),
+            Effect::ForgetBuild { build } => records.retain(|record| record.number() != *build),
+            _ => {}
+        }
+    }
+    records
+}
+
+/// A request to build is known by the record of the build that answers it.
+fn handle_requests(observed: &Observation, records: &[BuildRecord], status: &mut ImageRecipeStatus) {
+    if let Some(token) = records.iter().rev().find_map(|record| record.frozen.request.clone()) {
+        status.handled_requests.insert("build".into(), token);
+    }
+    if let Some(token) = observed.request("reconcile") {
+        status.handled_requests.insert("reconcile".into(), token.to_owned());
+    }
+}
