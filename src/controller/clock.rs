@@ -11,6 +11,7 @@ pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
     /// The time of this machine.
+    #[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
     pub fn system() -> Self {
         Self::from_fn(Timestamp::now)
     }

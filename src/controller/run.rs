@@ -1,5 +1,6 @@
 //! The process: what is started, in which order, and how it ends.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
 use super::connect::{self, Clients};
-use super::leader::{Candidate, Terms};
+use super::leader::{Candidate, LeaseLost, Terms};
 use super::pass::Passes;
 use super::{Clock, Config, Failure, Recorder, Stop, recipes, stop};
 use crate::aws::Ec2;
@@ -85,7 +86,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let mut leader = tokio::spawn(process.candidate().run(leads, finished));
     let ended = tokio::select! {
         ended = process.work(cluster, leading) => ended,
-        lost = &mut leader => Err(lost.map_or_else(Failure::from, |lost| lost.map_or_else(Failure::from, |()| "the Lease was given back".into()))),
+        lost = lost(&mut leader) => Err(lost),
         served = server => Err(format!("health and metrics are not answered any more: {served:?}").into()),
         () = process.grace() => {
             tracing::warn!("some passes have not ended in time and are abandoned");
@@ -98,6 +99,15 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         tracing::warn!("the Lease could not be given back in time; it runs out by itself");
     }
     ended
+}
+
+/// Why this process leads no more, and never will again.
+async fn lost(leader: &mut JoinHandle<Result<(), LeaseLost>>) -> Failure {
+    match leader.await {
+        Ok(Ok(())) => "the Lease was given back while passes were running".into(),
+        Ok(Err(lost)) => lost.into(),
+        Err(panic) => panic.into(),
+    }
 }
 
 /// What everything in the process shares.
@@ -123,7 +133,7 @@ impl Process {
     }
 
     /// Answers health and metrics to the very end, whatever else has stopped.
-    fn serve(&self, listener: TcpListener) -> tokio::task::JoinHandle<std::io::Result<()>> {
+    fn serve(&self, listener: TcpListener) -> JoinHandle<io::Result<()>> {
         tokio::spawn(health::serve(
             listener,
             self.health.clone(),
@@ -169,7 +179,8 @@ impl Process {
         let (poke, poked) = mpsc::unbounded_channel();
         let inventories = connect::inventories(&self.regions, &installation, &self.clock, &poke);
         let mut pollers = JoinSet::new();
-        for inventory in inventories.values().cloned() {
+        for inventory in inventories.values() {
+            let inventory = inventory.clone();
             pollers.spawn(async move { inventory.run().await });
         }
         let recorder = Recorder::new(
@@ -279,7 +290,7 @@ fn recipes_of(
 }
 
 /// Stops on SIGTERM and SIGINT.
-fn on_signal() -> std::io::Result<Stop> {
+fn on_signal() -> io::Result<Stop> {
     let (stopper, stop) = stop::channel();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
