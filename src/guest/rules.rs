@@ -137,3 +137,44 @@ fn names(rules: &[(CleanupItem, &[&str])]) -> String {
         .flat_map(|(item, patterns)| patterns.iter().map(move |pattern| format!("{item:?} {pattern}")));
     lines.collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_looked_for_by_one_kind_of_rule() {
+        use CleanupItem::*;
+        let items = [
+            SshHostKeys,
+            AuthorizedKeys,
+            MachineId,
+            ShellHistory,
+            CloudInitState,
+            Logs,
+            PrivateKeys,
+            Credentials,
+        ];
+        for item in items {
+            let rules = TRACES.iter().chain(SECRETS).filter(|(other, _)| *other == item);
+            assert_eq!(rules.count(), 1, "{item:?}");
+        }
+        assert_eq!(TRACES.len() + SECRETS.len(), items.len());
+    }
+
+    #[test]
+    fn rules_are_lines_that_the_shell_reads_back_unchanged() {
+        for (_, patterns) in TRACES.iter().chain(SECRETS) {
+            for pattern in *patterns {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-*".contains(&byte);
+                assert!(pattern.starts_with('/') && pattern.bytes().all(plain), "{pattern}");
+            }
+        }
+        for (_, expression) in CONTENTS {
+            assert!(
+                !expression.contains('\n') && expression.trim() == *expression,
+                "{expression}"
+            );
+        }
+    }
+}
