@@ -1,3 +1,6 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use goldsmith_simulator::control::GuestRule;
 use goldsmith_simulator::engine::{Simulator, State};
 use serde_json::json;
 
@@ -79,11 +82,25 @@ fn a_published_image_is_the_newest_of_its_name() {
 #[test]
 fn a_guest_does_as_it_is_told_from_outside() {
     let mut aws = Aws::new();
-    let rule = json!({"tags": {"role": "x"}, "instructions": ["print=hello"]});
-    assert!(serde_json::from_value::<goldsmith_simulator::control::GuestRule>(rule).is_ok());
-    let unknown = json!({"instance": "i-1", "instructions": []});
-    assert!(serde_json::from_value::<goldsmith_simulator::control::GuestRule>(unknown).is_err());
-    let _ = &mut aws;
+    let rule = json!({"tags": {"role": "chatty"}, "instructions": ["print=hello there"]});
+    aws.simulator.add_guest_rule(serde_json::from_value(rule).unwrap());
+    let mut says = |tags: &[(&str, &str)]| {
+        let id = aws.running(tags);
+        aws.wait(60);
+        let answer = aws.call("GetConsoleOutput", &[("InstanceId", &id), ("Latest", "true")]);
+        String::from_utf8(BASE64.decode(answer.get("output")).unwrap()).unwrap()
+    };
+    assert!(!says(&[]).contains("hello there"));
+    assert!(
+        says(&[
+            ("TagSpecification.1.ResourceType", "instance"),
+            ("TagSpecification.1.Tag.1.Key", "role"),
+            ("TagSpecification.1.Tag.1.Value", "chatty"),
+        ])
+        .contains("hello there")
+    );
+    let misspelt = json!({"instance": "i-0123456789abcdef0", "instructions": []});
+    assert!(serde_json::from_value::<GuestRule>(misspelt).is_err());
 }
 
 #[test]
