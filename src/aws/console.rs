@@ -1,7 +1,7 @@
 //! Console output, which EC2 gives for one instance a call.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Console {
     ec2: Ec2,
-    read: Mutex<HashMap<InstanceId, (Instant, Arc<str>)>>,
+    read: Mutex<HashMap<InstanceId, (Instant, String)>>,
 }
 
 impl Console {
@@ -30,21 +30,21 @@ impl Console {
     }
 
     /// The end of the instance's console as it is now, or was two seconds ago.
-    pub(super) async fn read(&self, instance: &InstanceId) -> Result<Arc<str>, AwsError> {
+    pub(super) async fn read(&self, instance: &InstanceId) -> Result<String, AwsError> {
         let asked = Instant::now();
         if let Some((at, text)) = self.entries().get(instance)
             && asked.duration_since(*at) < LIFETIME
         {
-            return Ok(Arc::clone(text));
+            return Ok(text.clone());
         }
-        let text: Arc<str> = self.ec2.console_output(instance, true).await?.into();
+        let text = self.ec2.console_output(instance, true).await?;
         let mut entries = self.entries();
         entries.retain(|_, (at, _)| asked.duration_since(*at) < FORGET_AFTER);
-        entries.insert(instance.clone(), (asked, Arc::clone(&text)));
+        entries.insert(instance.clone(), (asked, text.clone()));
         Ok(text)
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<InstanceId, (Instant, Arc<str>)>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<InstanceId, (Instant, String)>> {
         // Whole entries are put in and taken out, so that a panic leaves nothing half done.
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,9 @@
 //! From the SDK's errors to ours.
 
+use std::error::Error;
+
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::RequestId;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
@@ -11,7 +13,7 @@ use crate::world::{AwsError, ErrorClass, MESSAGE_LIMIT};
 /// What `error` means for the one who called `operation`.
 pub(super) fn from_sdk<E>(operation: Operation, error: SdkError<E>) -> AwsError
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + Error + 'static,
 {
     match &error {
         SdkError::ServiceError(answer) => {
@@ -27,25 +29,12 @@ where
             }
         }
         // Nothing was sent.
-        SdkError::ConstructionFailure(_) => ours(
-            operation,
-            ErrorClass::Invalid,
-            "InvalidRequest",
-            &DisplayErrorContext(&error),
-        ),
-        SdkError::DispatchFailure(failure) if failure.as_connector_error().is_some_and(lacks_credentials) => ours(
-            operation,
-            ErrorClass::Credentials,
-            "NoCredentials",
-            &DisplayErrorContext(&error),
-        ),
+        SdkError::ConstructionFailure(_) => ours(operation, ErrorClass::Invalid, "InvalidRequest", &chain(&error)),
+        SdkError::DispatchFailure(failure) if failure.as_connector_error().is_some_and(lacks_credentials) => {
+            ours(operation, ErrorClass::Credentials, "NoCredentials", &chain(&error))
+        }
         // A connection may break, and an answer may be cut short, after AWS has done what was asked.
-        _ => ours(
-            operation,
-            ErrorClass::NoAnswer,
-            "NoAnswer",
-            &DisplayErrorContext(&error),
-        ),
+        _ => ours(operation, ErrorClass::NoAnswer, "NoAnswer", &chain(&error)),
     }
 }
 
@@ -66,14 +55,16 @@ fn ours(operation: Operation, class: ErrorClass, code: &str, message: &dyn std::
 }
 
 fn lacks_credentials(error: &ConnectorError) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if error.is::<CredentialsError>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    sources(error).any(|error| error.is::<CredentialsError>())
+}
+
+/// `error` and what lies beneath it, as one sentence: the SDK's own words say only that something failed.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// The first `limit` bytes of `text`, cut between characters.

@@ -60,11 +60,36 @@ operations! {
     DescribeSnapshots from Describe,
     DescribeSubnets from Describe,
     DescribeVolumes from Describe,
-    DisableImageDeregistrationProtection from Mutate,
     EnableImageDeregistrationProtection from Mutate,
     GetConsoleOutput from Describe,
     ModifyImageAttribute from Retire,
     ModifyInstanceAttribute from Mutate,
     RunInstances from RunInstances,
     TerminateInstances from Retire,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::ACTIONS;
+
+    #[test]
+    fn the_policy_for_builds_allows_what_the_controller_calls_and_nothing_else() {
+        let policy: Value = serde_json::from_str(include_str!("../../deploy/iam/build.json")).unwrap();
+        let mut allowed = BTreeSet::new();
+        for statement in policy["Statement"].as_array().unwrap() {
+            match &statement["Action"] {
+                Value::String(action) => drop(allowed.insert(action.as_str())),
+                actions => allowed.extend(actions.as_array().unwrap().iter().filter_map(Value::as_str)),
+            }
+        }
+        assert!(
+            allowed.remove("iam:PassRole"),
+            "asked of whoever launches with an instance profile"
+        );
+        assert_eq!(allowed, ACTIONS.iter().copied().collect());
+    }
 }

@@ -7,7 +7,7 @@ mod from_sdk;
 mod read;
 mod write;
 
-use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
@@ -77,38 +77,40 @@ impl Ec2 {
         &self.region.ec2
     }
 
-    async fn call<T, E>(
-        &self,
+    /// Not an `async fn`, which would keep the SDK's future, of several kilobytes, in every future around it.
+    fn call<'a, T, E>(
+        &'a self,
         operation: Operation,
-        request: impl Future<Output = Result<T, SdkError<E>>>,
-    ) -> Result<T, AwsError>
+        request: impl Future<Output = Result<T, SdkError<E>>> + Send + 'a,
+    ) -> impl Future<Output = Result<T, AwsError>> + Send + 'a
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        let RegionClient {
-            account,
-            name,
-            limiter,
-            metrics,
-            ..
-        } = &*self.region;
-        if let Some(budget) = operation.budget() {
-            let left = limiter.take(budget, self.urgency).await;
-            metrics.budget_left(account, name, budget, left);
+        let request: Pin<Box<dyn Future<Output = Result<T, SdkError<E>>> + Send + 'a>> = Box::pin(request);
+        async move {
+            let RegionClient {
+                account,
+                name,
+                limiter,
+                metrics,
+                ..
+            } = &*self.region;
+            if let Some(budget) = operation.budget() {
+                let left = limiter.take(budget, self.urgency).await;
+                metrics.budget_left(account, name, budget, left);
+            }
+            let measured = metrics.begin(operation);
+            let answer = request.await.map_err(|error| error::from_sdk(operation, error));
+            measured.end(&answer);
+            if let (Err(error), Some(budget)) = (&answer, operation.budget())
+                && error.class == ErrorClass::Throttled
+            {
+                limiter.drain(budget);
+                metrics.budget_left(account, name, budget, 0.0);
+            }
+            answer
         }
-        let measured = metrics.begin(operation);
-        // On the heap: the SDK's futures are large, and passes nest several of them.
-        let answer = Box::pin(request)
-            .await
-            .map_err(|error| error::from_sdk(operation, error));
-        measured.end(&answer);
-        if let (Err(error), Some(budget)) = (&answer, operation.budget())
-            && error.class == ErrorClass::Throttled
-        {
-            limiter.drain(budget);
-            metrics.budget_left(account, name, budget, 0.0);
-        }
-        answer
     }
 
     /// Every page of a list. `page` gets the token of the page to read, none for the first, and answers with the page and

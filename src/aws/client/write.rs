@@ -275,17 +275,6 @@ impl Ec2 {
             .await
             .map(drop)
     }
-
-    /// Takes the fence away; what was put on with cooldown holds for 24 hours more.
-    pub async fn disable_deregistration_protection(&self, image: &ImageId) -> Result<(), AwsError> {
-        let request = self
-            .sdk()
-            .disable_image_deregistration_protection()
-            .image_id(image.as_str());
-        self.call(Operation::DisableImageDeregistrationProtection, request.send())
-            .await
-            .map(drop)
-    }
 }
 
 fn absent_is_done(answer: Result<(), AwsError>) -> Result<(), AwsError> {
