@@ -35,7 +35,7 @@ pub const KEY_VALIDATION: Span = (5.0, 10.0);
 /// From deregistration until the image's name is free again.
 pub const NAME_RELEASE: Span = (5.0, 10.0);
 /// From a create to the moment at which every describe shows it.
-pub const VISIBILITY: Span = (0.3, 1.0);
+pub const VISIBILITY: Span = (0.05, 0.5);
 
 /// Wall time for which a terminated instance is still described.
 pub const TERMINATED_VISIBLE_SECONDS: i64 = 3600;

@@ -12,9 +12,10 @@ pub struct Key {
 }
 
 /// Aliases that exist in every region, and the key ids they stand for.
-pub const ALIASES: [(&str, &str); 2] = [
+pub const ALIASES: [(&str, &str); 3] = [
     ("alias/aws/ebs", "00000000-0000-4000-8000-0000000000eb"),
     ("alias/images", "00000000-0000-4000-8000-0000000000a1"),
+    ("alias/us-images", "00000000-0000-4000-8000-0000000000a2"),
 ];
 
 /// Resolves a key's id, ARN, alias or alias ARN; without one, the account's default key for EBS.

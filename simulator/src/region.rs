@@ -85,9 +85,9 @@ impl Region {
         at
     }
 
-    /// From when on describes show what is created now: for one in three, not at once.
+    /// From when on describes show what is created now: for one in five, not at once.
     pub fn visible_from(&mut self, now: Timestamp) -> Timestamp {
-        match self.random.draw() % 3 {
+        match self.random.draw() % 5 {
             0 => after(now, self.lasts(durations::VISIBILITY)),
             _ => now,
         }
@@ -135,6 +135,26 @@ impl Region {
             .values()
             .filter_map(|volume| Some((volume, volume.attachment.as_ref()?)))
             .filter(move |(_, attachment)| attachment.instance_id == instance)
+    }
+
+    /// The addresses of a subnet that instances hold.
+    pub fn held_addresses(&self, subnet_id: &str) -> Vec<&str> {
+        let holds = |instance: &&Instance| instance.exists() && instance.subnet_id == subnet_id;
+        self.instances
+            .values()
+            .filter(holds)
+            .map(|instance| instance.private_ip.as_str())
+            .collect()
+    }
+
+    /// How many more instances of a type a zone has room for.
+    pub fn capacity_left(&self, instance_type: &str, zone: &str) -> u32 {
+        let Some(most) = self.capacity.get(&format!("{instance_type} {zone}")) else {
+            return u32::MAX;
+        };
+        let here = |i: &&Instance| i.instance_type == instance_type && i.zone == zone && i.state.runs();
+        let here = self.instances.values().filter(here).count();
+        most.saturating_sub(u32::try_from(here).unwrap_or(u32::MAX))
     }
 
     /// Everything of the account's own that can carry tags.
@@ -216,6 +236,22 @@ pub fn shown<'a, T>(
         items.insert(id, item);
     }
     Ok(items.into_values().collect())
+}
+
+/// Whether every `Owner.N` is an account's id or one of AWS's words for some.
+pub fn check_owners(wanted: &[String]) -> Result<(), Error> {
+    let known = ["self", "amazon", "aws-marketplace", "aws-backup-vault"];
+    let valid = |owner: &str| known.contains(&owner) || owner.len() == 12 && owner.bytes().all(|b| b.is_ascii_digit());
+    match wanted.iter().find(|owner| !valid(owner)) {
+        Some(owner) => {
+            let message = format!(
+                "Invalid user id: \"{owner}\" (expecting 12 digits, or one of {})",
+                known.join(", ")
+            );
+            Err(Error::new("InvalidUserID.Malformed", message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// `Owner.N`: account ids, `self`, `amazon`; none means any.

@@ -90,7 +90,7 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
             state: "available".to_owned(),
             vpc_id: vpc_id.clone(),
             cidr_block: format!("172.31.{third}.0/20"),
-            available_ip_address_count: 4091,
+            available_ip_address_count: 0,
             availability_zone: zone.zone_name.clone(),
             availability_zone_id: zone.zone_id.clone(),
             default_for_az: default,

@@ -1,5 +1,7 @@
 //! Subnets: DescribeSubnets.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::describe::{Bounds, Described, Field, Filter, Page, ids_or_page, page};
@@ -9,7 +11,7 @@ use crate::protocol::Error;
 use crate::region::named;
 use crate::tags::Tags;
 
-/// A subnet, as it is kept and as it is described.
+/// A subnet, as it is kept and, with its free addresses counted, as it is described.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subnet {
@@ -18,8 +20,9 @@ pub struct Subnet {
     pub state: String,
     pub vpc_id: String,
     pub cidr_block: String,
-    /// Addresses that no instance holds.
-    pub available_ip_address_count: u32,
+    /// Addresses that no instance holds; counted when it is described.
+    #[serde(default)]
+    pub available_ip_address_count: usize,
     pub availability_zone: String,
     pub availability_zone_id: String,
     pub default_for_az: bool,
@@ -27,6 +30,17 @@ pub struct Subnet {
     pub assign_ipv6_address_on_creation: bool,
     pub owner_id: String,
     pub tag_set: Tags,
+}
+
+impl Subnet {
+    /// The addresses that instances can have; the first four and the last are AWS's own.
+    pub fn hosts(&self) -> impl Iterator<Item = Ipv4Addr> + use<> {
+        let (network, prefix) = self.cidr_block.split_once('/').unwrap_or((&self.cidr_block, "32"));
+        let network = network.parse::<Ipv4Addr>().map(u32::from).unwrap_or_default();
+        let bits = 32 - prefix.parse::<u32>().unwrap_or(32).min(32);
+        let size = 1_u32.checked_shl(bits).unwrap_or(u32::MAX);
+        (4..size.saturating_sub(1)).map(move |host| Ipv4Addr::from(network.wrapping_add(host)))
+    }
 }
 
 impl Described for Subnet {
@@ -85,7 +99,15 @@ pub fn describe_subnets(
         next_token: request.next_token,
     };
     ids_or_page(&request.subnet_ids, "subnetIds", &wanted)?;
-    let items = named(Kind::Subnet, &request.subnet_ids, call.region.subnets.iter().cloned())?;
+    let region = &*call.region;
+    let counted = region.subnets.iter().cloned().map(|subnet| {
+        let held = region.held_addresses(&subnet.subnet_id).len();
+        Subnet {
+            available_ip_address_count: subnet.hosts().count().saturating_sub(held),
+            ..subnet
+        }
+    });
+    let items = named(Kind::Subnet, &request.subnet_ids, counted)?;
     let (subnet_set, next_token) = page(items, &request.filters, &wanted, Bounds::strict(5, 1000))?;
     Ok(DescribeSubnetsResponse { subnet_set, next_token })
 }

@@ -175,12 +175,11 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
     )?;
     one_of("ImdsSupport", request.imds_support.as_deref(), &["v2.0"])?;
     one_of("TpmSupport", request.tpm_support.as_deref(), &["v2.0"])?;
-    if let Some(id) = request
+    let ebs = request
         .block_device_mappings
         .iter()
-        .filter_map(|m| m.ebs.as_ref()?.snapshot_id.as_ref())
-        .next()
-    {
+        .filter_map(|mapping| mapping.ebs.as_ref());
+    for id in ebs.filter_map(|ebs| ebs.snapshot_id.as_ref()) {
         region.usable_snapshot(id)?;
     }
     let planned = plan(region, &[], &request.block_device_mappings)?;

@@ -9,7 +9,7 @@ use crate::describe::{Bounds, Described, Field, Filter, Page, page};
 use crate::ids::Kind;
 use crate::operations::Call;
 use crate::protocol::Error;
-use crate::region::{owned_by, shown};
+use crate::region::{check_owners, owned_by, shown};
 use crate::seed::AMAZON;
 use crate::tags::Tags;
 use crate::time::{Time, to_second};
@@ -190,6 +190,7 @@ pub fn describe_images(call: &mut Call<'_>, request: DescribeImagesRequest) -> R
         next_token: request.next_token.clone(),
     };
     let (now, account) = (call.now, call.region.account.clone());
+    check_owners(&request.owners)?;
     if let Some(id) = request
         .image_ids
         .iter()

@@ -174,6 +174,11 @@ pub struct MetadataOptions {
 }
 
 impl State {
+    /// Whether it takes room in its zone and of the quota.
+    pub fn runs(self) -> bool {
+        matches!(self, State::Pending | State::Running)
+    }
+
     /// Whether there is no way back.
     pub fn ends(self) -> bool {
         matches!(self, State::ShuttingDown | State::Terminated)

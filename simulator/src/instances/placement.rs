@@ -1,6 +1,5 @@
 //! Where an instance goes: subnet, security groups, room and addresses.
 
-use super::State;
 use super::run::RunInstancesRequest;
 use crate::ids::Kind;
 use crate::instance_types::{self, InstanceType};
@@ -35,7 +34,8 @@ pub fn find_subnet(
             ));
         }
         if interface.delete_on_termination == Some(false) {
-            let message = "A network interface that outlives its instance is not simulated; DeleteOnTermination must be true";
+            let message =
+                "A network interface that outlives its instance is not simulated; DeleteOnTermination must be true";
             return Err(Error::new("UnsupportedOperation", message));
         }
         if request.subnet_id.is_some() || !request.security_group_ids.is_empty() || !request.security_groups.is_empty()
@@ -156,14 +156,9 @@ pub fn room(
         );
         return Err(Error::new("Unsupported", message));
     }
-    let running = || {
-        region
-            .instances
-            .values()
-            .filter(|i| matches!(i.state, State::Pending | State::Running))
-    };
-    let used: u32 = running()
-        .filter_map(|i| instance_types::find(&i.instance_type))
+    let running = region.instances.values().filter(|instance| instance.state.runs());
+    let used: u32 = running
+        .filter_map(|instance| instance_types::find(&instance.instance_type))
         .map(|t| t.vcpus)
         .sum();
     let by_quota = VCPU_LIMIT.saturating_sub(used) / instance_type.vcpus;
@@ -174,12 +169,7 @@ pub fn room(
         );
         return Err(Error::new("VcpuLimitExceeded", message));
     }
-    let here = running().filter(|i| i.instance_type == name && i.zone == *zone).count();
-    let here = u32::try_from(here).unwrap_or(u32::MAX);
-    let by_capacity = region
-        .capacity
-        .get(&format!("{name} {zone}"))
-        .map_or(u32::MAX, |most| most.saturating_sub(here));
+    let by_capacity = region.capacity_left(name, zone);
     if by_capacity < request.min_count {
         return Err(no_capacity(name, zone));
     }
@@ -203,19 +193,11 @@ pub fn free_addresses(
     count: u32,
     wanted: Option<&String>,
 ) -> Result<Vec<String>, Error> {
-    let (network, prefix) = subnet.cidr_block.split_once('/').unwrap_or((&subnet.cidr_block, "32"));
-    let network = network.parse::<std::net::Ipv4Addr>().map(u32::from).unwrap_or_default();
-    let size = 1_u32
-        .checked_shl(32 - prefix.parse::<u32>().unwrap_or(32).min(32))
-        .unwrap_or(u32::MAX);
-    let held: Vec<&str> = region
-        .instances
-        .values()
-        .filter(|instance| instance.exists() && instance.subnet_id == subnet.subnet_id)
-        .map(|instance| instance.private_ip.as_str())
-        .collect();
-    let all = (4..size.saturating_sub(1)).map(|host| std::net::Ipv4Addr::from(network + host).to_string());
-    let mut free = all.filter(|address| !held.contains(&address.as_str()));
+    let held = region.held_addresses(&subnet.subnet_id);
+    let mut free = subnet
+        .hosts()
+        .map(|address| address.to_string())
+        .filter(|address| !held.contains(&address.as_str()));
     if let Some(wanted) = wanted {
         if count > 1 {
             return Err(Error::combination(

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::launch::public_address;
+use super::placement::no_capacity;
 use super::{Instance, State, StateItem};
 use crate::durations;
 use crate::images::StateReason;
@@ -72,19 +73,18 @@ pub fn start_instances(call: &mut Call<'_>, request: InstancesRequest) -> Result
         State::Stopped | State::Pending | State::Running => Ok(()),
         _ => Err(wrong_state(instance, "started", "stopped")),
     };
+    let mut starting = 0;
     for id in &request.instance_ids {
-        check(call.region.instance(id)?)?;
+        let instance = call.region.instance(id)?;
+        check(instance)?;
+        if instance.state == State::Stopped {
+            starting += 1;
+            if call.region.capacity_left(&instance.instance_type, &instance.zone) == 0 {
+                return Err(no_capacity(&instance.instance_type, &instance.zone));
+            }
+        }
     }
-    let stopped = |id: &&String| {
-        call.region
-            .instances
-            .get(*id)
-            .is_some_and(|i| i.state == State::Stopped)
-    };
-    let starting = request.instance_ids.iter().filter(stopped).count();
-    call.region
-        .buckets
-        .take_instances(u32::try_from(starting).unwrap_or(u32::MAX), call.now)?;
+    call.region.buckets.take_instances(starting, call.now)?;
     change(call, &request.instance_ids, check, |region, now, id| {
         let chance = region.random.draw();
         let Some(instance) = region

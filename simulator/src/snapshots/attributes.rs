@@ -70,9 +70,14 @@ pub struct ModifySnapshotAttributeRequest {
     snapshot_id: String,
     attribute: Option<String>,
     create_volume_permission: Option<PermissionChanges>,
+    operation_type: Option<String>,
+    #[serde(rename = "UserId", default)]
+    user_ids: Vec<String>,
+    #[serde(rename = "UserGroup", default)]
+    groups: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PermissionChanges {
     #[serde(default)]
@@ -91,9 +96,37 @@ pub fn modify_snapshot_attribute(
     {
         return Err(Error::invalid(other, "attribute", "It must be createVolumePermission."));
     }
-    let changes = request
-        .create_volume_permission
-        .ok_or_else(|| Error::missing("CreateVolumePermission"))?;
+    let users = request.user_ids.into_iter().map(|id| CreateVolumePermission {
+        user_id: Some(id),
+        group: None,
+    });
+    let groups = request.groups.into_iter().map(|group| CreateVolumePermission {
+        user_id: None,
+        group: Some(group),
+    });
+    let named: Vec<CreateVolumePermission> = users.chain(groups).collect();
+    let changes = match (
+        request.create_volume_permission,
+        request.operation_type.as_deref(),
+        named.is_empty(),
+    ) {
+        (Some(changes), None, true) => changes,
+        (None, Some("add"), false) => PermissionChanges {
+            add: named,
+            ..Default::default()
+        },
+        (None, Some("remove"), false) => PermissionChanges {
+            remove: named,
+            ..Default::default()
+        },
+        (None, None, true) => return Err(Error::missing("CreateVolumePermission")),
+        _ => {
+            return Err(Error::combination(
+                "Permissions are given either as CreateVolumePermission, or as OperationType (add or remove) with \
+                 UserId or UserGroup.",
+            ));
+        }
+    };
     let snapshot = call.region.own_snapshot(&request.snapshot_id)?;
     for permission in changes.add {
         let account = grantee(permission)?;

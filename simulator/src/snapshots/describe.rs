@@ -8,7 +8,7 @@ use crate::describe::{Bounds, Described, Field, Filter, Page, ids_or_page, page}
 use crate::ids::Kind;
 use crate::operations::Call;
 use crate::protocol::Error;
-use crate::region::{owned_by, shown};
+use crate::region::{check_owners, owned_by, shown};
 use crate::tags::Tags;
 use crate::time::Time;
 
@@ -117,6 +117,7 @@ pub fn describe_snapshots(
         next_token: request.next_token,
     };
     ids_or_page(&request.snapshot_ids, "snapshotIds", &wanted)?;
+    check_owners(&request.owners)?;
     let (now, account) = (call.now, call.region.account.clone());
     let seen = |snapshot: &Snapshot| {
         let ours = snapshot.owner == account || snapshot.shared_with.iter().any(|a| a == "all" || *a == account);

@@ -214,6 +214,10 @@ fn a_name_alone_can_be_spoofed_and_an_owner_can_not() {
     ];
     let anyone = aws.call("DescribeImages", &name);
     assert!(anyone.all("imageOwnerId").contains(&"999988887777"));
+    assert_eq!(
+        aws.code("DescribeImages", &[("Owner.1", "me")]),
+        "InvalidUserID.Malformed"
+    );
     for owner in ["amazon", "137112412989"] {
         let answer = aws.call("DescribeImages", &[&name[..], &[("Owner.1", owner)]].concat());
         assert_eq!(answer.all("imageId").len(), 3);

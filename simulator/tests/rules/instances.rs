@@ -123,6 +123,36 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
 }
 
 #[test]
+fn a_subnet_counts_its_free_addresses() {
+    let mut aws = Aws::new();
+    let small = "subnet-0c300000000000001";
+    let free = |aws: &mut Aws| {
+        aws.call("DescribeSubnets", &[("SubnetId.1", small)])
+            .get("availableIpAddressCount")
+            .to_owned()
+    };
+    assert_eq!(free(&mut aws), "11");
+    aws.call("RunInstances", &launch(small));
+    assert_eq!(free(&mut aws), "10");
+}
+
+#[test]
+fn a_stopped_instance_may_find_no_room_to_start() {
+    let mut aws = Aws::new();
+    let id = aws.stopped();
+    let capacity =
+        serde_json::json!({"availabilityZone": "eu-central-1a", "instanceType": "m7i.large", "instances": 0});
+    aws.simulator
+        .set_capacity(serde_json::from_value(capacity).unwrap())
+        .unwrap();
+    assert_eq!(
+        aws.code("StartInstances", &[("InstanceId.1", &id)]),
+        "InsufficientInstanceCapacity"
+    );
+    assert_eq!(aws.state(&id), "stopped");
+}
+
+#[test]
 fn a_client_token_repeats_only_itself() {
     let mut aws = Aws::new();
     let token = ("ClientToken", "attempt-1");
