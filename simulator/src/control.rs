@@ -94,7 +94,6 @@ impl Simulator {
         let mut inventories = BTreeMap::new();
         for region in self.state.regions.values() {
             let new = |id: &str| !region.seeded.contains(id);
-            let lower = |state: String| state.to_lowercase();
             let inventory = Inventory {
                 instances: region
                     .instances
@@ -114,7 +113,7 @@ impl Simulator {
                     .filter(|volume| new(&volume.id))
                     .map(|v| Found {
                         id: v.id.clone(),
-                        state: lower(format!("{:?}", v.state)),
+                        state: v.state.name().to_owned(),
                         name: v.tags.0.get("Name").cloned(),
                         created: v.created,
                         tags: v.tags.0.clone(),
@@ -138,7 +137,7 @@ impl Simulator {
                     .filter(|snapshot| new(&snapshot.id))
                     .map(|s| Found {
                         id: s.id.clone(),
-                        state: lower(format!("{:?}", s.state)),
+                        state: s.state.name().to_owned(),
                         name: s.tags.0.get("Name").cloned(),
                         created: s.started,
                         tags: s.tags.0.clone(),

@@ -131,10 +131,28 @@ impl Simulator {
     }
 
     fn answer(&mut self, now: Timestamp, incoming: Incoming, request_id: String) -> Reply {
-        let fault = self
-            .faults
-            .strike(&incoming.operation, &incoming.region, &mut self.state.random);
-        let (outcome, made) = self.carry_out(now, &incoming, &request_id, fault.as_ref());
+        let mut fault = None;
+        let mut made = Vec::new();
+        // The region is taken out of the map while it changes, so that it can look at the others.
+        let outcome = match self.state.regions.remove(&incoming.region) {
+            Some(mut region) => {
+                let outcome = incoming.throttle(&mut region, now).and_then(|()| {
+                    fault = self
+                        .faults
+                        .strike(&incoming.operation, &incoming.region, &mut self.state.random);
+                    self.carry_out(now, &incoming, &request_id, fault.as_ref(), &mut region)
+                });
+                made = std::mem::take(&mut region.made);
+                self.state.regions.insert(incoming.region.clone(), region);
+                outcome
+            }
+            None => {
+                let known: Vec<&str> = self.state.regions.keys().map(String::as_str).collect();
+                let (given, known) = (&incoming.region, known.join(", "));
+                let message = format!("Credential is scoped to '{given}'; the regions here are {known}.");
+                Err(Error::new("AuthFailure", message))
+            }
+        };
         let error = outcome.as_ref().err();
         self.journal.write(Entry {
             sequence: 0,
@@ -153,72 +171,48 @@ impl Simulator {
         Reply { delay, response }
     }
 
-    /// Runs the operation, and says what it made.
+    /// Runs the operation in its region, under the fault that strikes it.
     fn carry_out(
         &mut self,
         now: Timestamp,
         incoming: &Incoming,
         request_id: &str,
         fault: Option<&Fault>,
-    ) -> (Result<String, Error>, Vec<String>) {
-        // The region is taken out of the map while it changes, so that it can look at the others.
-        let Some(mut region) = self.state.regions.remove(&incoming.region) else {
-            let known: Vec<&str> = self.state.regions.keys().map(String::as_str).collect();
-            let message = format!(
-                "Credential is scoped to '{}'; the regions here are {}.",
-                incoming.region,
-                known.join(", ")
-            );
-            return (Err(Error::new("AuthFailure", message)), Vec::new());
-        };
-        region.made.clear();
-        let read = is_read(&incoming.operation);
-        // A dry run works on a copy that is thrown away, a stale read on the world as it was.
+        region: &mut Region,
+    ) -> Result<String, Error> {
         let kind = fault.map(|fault| fault.kind);
-        let mut instead = match kind {
-            _ if incoming.dry_run => Some(region.clone()),
-            Some(FaultKind::Stale) if read => self.before.get(&region.name).cloned(),
-            _ => None,
-        };
-        let before = (!read && self.faults.any_stale()).then(|| region.clone());
-        let outcome = admit(&mut region, incoming, fault, now).and_then(|()| {
-            let region = instead.as_mut().unwrap_or(&mut region);
-            execute(region, &self.state.regions, incoming, request_id, now)
-        });
-        let made = std::mem::take(&mut region.made);
-        if let Some(before) = before.filter(|_| outcome.is_ok() && !incoming.dry_run) {
+        if kind == Some(FaultKind::Throttle) {
+            region.buckets.empty(&incoming.operation, now);
+        }
+        if kind == Some(FaultKind::Capacity) && incoming.operation == "RunInstances" {
+            let instance_type = incoming.pairs.get("InstanceType").map_or("m1.small", String::as_str);
+            return Err(no_capacity(instance_type, "every zone"));
+        }
+        if let Some(error) = fault.and_then(Fault::error) {
+            return Err(error);
+        }
+        let others = &self.state.regions;
+        if incoming.dry_run {
+            // On a copy that is thrown away.
+            execute(&mut region.clone(), others, incoming, request_id, now)?;
+            let message = "Request would have succeeded, but DryRun flag is set.";
+            return Err(Error::new("DryRunOperation", message));
+        }
+        if is_read(&incoming.operation) {
+            let mut before = self
+                .before
+                .get(&region.name)
+                .filter(|_| kind == Some(FaultKind::Stale))
+                .cloned();
+            return execute(before.as_mut().unwrap_or(region), others, incoming, request_id, now);
+        }
+        let before = self.faults.any_stale().then(|| region.clone());
+        let outcome = execute(region, others, incoming, request_id, now);
+        if let Some(before) = before.filter(|_| outcome.is_ok()) {
             self.before.insert(region.name.clone(), before);
         }
-        self.state.regions.insert(incoming.region.clone(), region);
-        if incoming.dry_run {
-            let done = Error::new(
-                "DryRunOperation",
-                "Request would have succeeded, but DryRun flag is set.",
-            );
-            return (outcome.and(Err(done)), Vec::new());
-        }
-        (outcome, made)
+        outcome
     }
-}
-
-/// What comes before the operation itself: throttling and faults.
-fn admit(region: &mut Region, incoming: &Incoming, fault: Option<&Fault>, now: Timestamp) -> Result<(), Error> {
-    if incoming.service == Service::Ec2 {
-        let plain = !incoming.pairs.keys().any(|name| {
-            let parameter = name.split('.').next().unwrap_or_default();
-            parameter == "Filter" || parameter == "MaxResults" || parameter.ends_with("Id")
-        });
-        region.buckets.take(&incoming.operation, plain, now)?;
-    }
-    let kind = fault.map(|fault| fault.kind);
-    if kind == Some(FaultKind::Throttle) {
-        region.buckets.empty(&incoming.operation, now);
-    }
-    if kind == Some(FaultKind::Capacity) && incoming.operation == "RunInstances" {
-        let instance_type = incoming.pairs.get("InstanceType").map_or("m1.small", String::as_str);
-        return Err(no_capacity(instance_type, "every zone"));
-    }
-    fault.and_then(Fault::error).map_or(Ok(()), Err)
 }
 
 fn execute(
@@ -256,6 +250,18 @@ fn execute(
 }
 
 impl Incoming {
+    /// Takes a token of the operation's bucket.
+    fn throttle(&self, region: &mut Region, now: Timestamp) -> Result<(), Error> {
+        if self.service == Service::Sts {
+            return Ok(());
+        }
+        let plain = !self.pairs.keys().any(|name| {
+            let parameter = name.split('.').next().unwrap_or_default();
+            parameter == "Filter" || parameter == "MaxResults" || parameter.ends_with("Id")
+        });
+        region.buckets.take(&self.operation, plain, now)
+    }
+
     /// Takes what is common to all operations out of a request.
     fn read(request: Request<'_>) -> Result<Self, (Service, Error)> {
         let fail = |error| (Service::Ec2, error);

@@ -12,6 +12,9 @@ use serde::forward_to_deserialize_any;
 
 use super::Error;
 
+/// How many parts a parameter's name may have.
+const DEEPEST: usize = 12;
+
 /// A request's parameters as a tree.
 #[derive(Debug, Default)]
 pub struct Parameters {
@@ -24,6 +27,10 @@ impl Parameters {
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Error> {
         let mut root = Self::default();
         for (name, value) in pairs {
+            // EC2 nests no deeper than six; a tree of any depth could not even be dropped.
+            if name.split('.').count() > DEEPEST {
+                return Err(unknown(name));
+            }
             let leaf = name.split('.').fold(&mut root, |node, part| {
                 node.children.entry(part.to_owned()).or_default()
             });
@@ -312,6 +319,12 @@ mod tests {
         assert_eq!(request.filters[0].values[1], "2");
         assert_eq!(request.filters[0].values[10], "11");
         assert_eq!(request.behavior, Some(Behavior::Stop));
+    }
+
+    #[test]
+    fn a_name_of_a_million_parts_is_refused() {
+        let name = "a.".repeat(1_000_000);
+        assert_eq!(read(&[(&name, "x")]).unwrap_err().code, "UnknownParameter");
     }
 
     #[test]

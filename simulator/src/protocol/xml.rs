@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use serde::ser::{self, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct};
+use serde::ser::{self, Impossible, Serialize, SerializeSeq, SerializeStruct};
 
 use super::Error;
 
@@ -94,8 +94,7 @@ impl<'a> Element<'a> {
         }
         Open {
             out: self.out,
-            name: self.name.to_owned(),
-            key: String::new(),
+            name: self.name,
         }
     }
 }
@@ -117,7 +116,7 @@ impl<'a> ser::Serializer for Element<'a> {
     type Error = Error;
     type SerializeSeq = Open<'a>;
     type SerializeStruct = Open<'a>;
-    type SerializeMap = Open<'a>;
+    type SerializeMap = Impossible<(), Error>;
     type SerializeTuple = Impossible<(), Error>;
     type SerializeTupleStruct = Impossible<(), Error>;
     type SerializeTupleVariant = Impossible<(), Error>;
@@ -156,8 +155,8 @@ impl<'a> ser::Serializer for Element<'a> {
         Ok(self.open())
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Open<'a>, Error> {
-        Ok(self.open())
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Error> {
+        unsupported("a map")
     }
 
     fn serialize_bytes(self, _: &[u8]) -> Result<(), Error> {
@@ -214,8 +213,7 @@ impl<'a> ser::Serializer for Element<'a> {
 /// An element that has been opened and waits for its content.
 struct Open<'a> {
     out: &'a mut String,
-    name: String,
-    key: String,
+    name: &'a str,
 }
 
 impl Open<'_> {
@@ -249,33 +247,6 @@ impl SerializeStruct for Open<'_> {
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
         value.serialize(Element { out: self.out, name })
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-/// What a flattened structure is serialized as.
-impl SerializeMap for Open<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
-        let mut out = String::new();
-        key.serialize(Element {
-            out: &mut out,
-            name: "k",
-        })?;
-        self.key = out.trim_start_matches("<k>").trim_end_matches("</k>").to_owned();
-        Ok(())
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        value.serialize(Element {
-            out: self.out,
-            name: &self.key,
-        })
     }
 
     fn end(self) -> Result<(), Error> {

@@ -52,14 +52,6 @@ impl SnapshotItem {
             tag_set: snapshot.tags.clone(),
         }
     }
-
-    fn status_name(&self) -> &'static str {
-        match self.status {
-            SnapshotState::Pending => "pending",
-            SnapshotState::Completed => "completed",
-            SnapshotState::Error => "error",
-        }
-    }
 }
 
 impl Described for SnapshotItem {
@@ -73,7 +65,7 @@ impl Described for SnapshotItem {
         ("progress", |s| vec![s.progress.clone()]),
         ("snapshot-id", |s| vec![s.snapshot_id.clone()]),
         ("start-time", |s| vec![s.start_time.to_string()]),
-        ("status", |s| vec![s.status_name().to_owned()]),
+        ("status", |s| vec![s.status.name().to_owned()]),
         ("storage-tier", |s| vec![s.storage_tier.to_owned()]),
         ("volume-id", |s| vec![s.volume_id.clone()]),
         ("volume-size", |s| vec![s.volume_size.to_string()]),

@@ -54,6 +54,16 @@ pub enum SnapshotState {
     Error,
 }
 
+impl SnapshotState {
+    pub fn name(self) -> &'static str {
+        match self {
+            SnapshotState::Pending => "pending",
+            SnapshotState::Completed => "completed",
+            SnapshotState::Error => "error",
+        }
+    }
+}
+
 impl Snapshot {
     /// Percent done: told from the time, so that it moves between two looks.
     fn progress(&self, now: Timestamp) -> i64 {

@@ -86,13 +86,6 @@ impl VolumeItem {
     }
 }
 
-fn named<T: Serialize>(value: T) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|v| v.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
-
 impl Described for VolumeItem {
     const FILTERS: &'static [Field<Self>] = &[
         ("attachment.attach-time", |v| {
@@ -103,14 +96,14 @@ impl Described for VolumeItem {
         }),
         ("attachment.device", |v| v.attachments(|a| a.device.clone())),
         ("attachment.instance-id", |v| v.attachments(|a| a.instance_id.clone())),
-        ("attachment.status", |v| v.attachments(|a| named(a.status))),
+        ("attachment.status", |v| v.attachments(|a| a.status.name().to_owned())),
         ("availability-zone", |v| vec![v.availability_zone.clone()]),
         ("create-time", |v| vec![v.create_time.to_string()]),
         ("encrypted", |v| vec![v.encrypted.to_string()]),
         ("multi-attach-enabled", |v| vec![v.multi_attach_enabled.to_string()]),
         ("size", |v| vec![v.size.to_string()]),
         ("snapshot-id", |v| vec![v.snapshot_id.clone()]),
-        ("status", |v| vec![named(v.status)]),
+        ("status", |v| vec![v.status.name().to_owned()]),
         ("volume-id", |v| vec![v.volume_id.clone()]),
         ("volume-type", |v| vec![v.volume_type.clone()]),
     ];

@@ -47,6 +47,17 @@ pub enum VolumeState {
     Deleting,
 }
 
+impl VolumeState {
+    pub fn name(self) -> &'static str {
+        match self {
+            VolumeState::Creating => "creating",
+            VolumeState::Available => "available",
+            VolumeState::InUse => "in-use",
+            VolumeState::Deleting => "deleting",
+        }
+    }
+}
+
 /// Size and performance, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,7 +86,16 @@ pub enum AttachmentState {
     Attaching,
     Attached,
     Detaching,
-    Detached,
+}
+
+impl AttachmentState {
+    pub fn name(self) -> &'static str {
+        match self {
+            AttachmentState::Attaching => "attaching",
+            AttachmentState::Attached => "attached",
+            AttachmentState::Detaching => "detaching",
+        }
+    }
 }
 
 /// What a volume type allows: sizes in GiB, IOPS, and IOPS per GiB.
