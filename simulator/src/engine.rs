@@ -142,7 +142,9 @@ impl Simulator {
                         .strike(&incoming.operation, &incoming.region, &mut self.state.random);
                     self.carry_out(now, &incoming, &request_id, fault.as_ref(), &mut region)
                 });
-                made = std::mem::take(&mut region.made);
+                made = Some(std::mem::take(&mut region.made))
+                    .filter(|_| outcome.is_ok())
+                    .unwrap_or_default();
                 self.state.regions.insert(incoming.region.clone(), region);
                 outcome
             }

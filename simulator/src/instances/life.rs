@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::{SignedDuration, Timestamp};
 
+use super::run::decode_user_data;
 use super::{Instance, ShutdownBehavior, State};
 use crate::disk::{Disk, File};
 use crate::durations::{self, TERMINATED_VISIBLE_SECONDS};
@@ -126,8 +125,8 @@ impl Region {
         };
         let user_data = instance
             .user_data
-            .as_ref()
-            .and_then(|text| BASE64.decode(text.trim()).ok());
+            .as_deref()
+            .and_then(|text| decode_user_data(text).ok());
         let empty = Disk::default();
         let root = self
             .attached(id)

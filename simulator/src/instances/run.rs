@@ -284,16 +284,17 @@ fn check_choices(request: &RunInstancesRequest) -> Result<(), Error> {
     one_of("Placement.Tenancy", tenancy, &["default"])
 }
 
+/// What base64 stands for; broken lines are whole again.
+pub fn decode_user_data(text: &str) -> Result<Vec<u8>, Error> {
+    let joined: String = text.split_ascii_whitespace().collect();
+    let decoded = BASE64.decode(joined);
+    decoded.map_err(|_| Error::new("InvalidParameterValue", "Invalid BASE64 encoding of user data."))
+}
+
 pub fn check_user_data(user_data: Option<&str>) -> Result<(), Error> {
-    let Some(text) = user_data else { return Ok(()) };
-    let decoded = BASE64
-        .decode(text.trim())
-        .map_err(|_| Error::new("InvalidParameterValue", "Invalid BASE64 encoding of user data."))?;
-    if decoded.len() > MOST_USER_DATA {
-        let message = format!(
-            "User data is limited to {MOST_USER_DATA} bytes; this has {}",
-            decoded.len()
-        );
+    let length = user_data.map(decode_user_data).transpose()?.unwrap_or_default().len();
+    if length > MOST_USER_DATA {
+        let message = format!("User data is limited to {MOST_USER_DATA} bytes; this has {length}");
         return Err(Error::new("InvalidParameterValue", message));
     }
     Ok(())
