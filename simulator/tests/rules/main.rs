@@ -1,5 +1,6 @@
 //! EC2's rules, asked of the engine in its own protocol, under a clock that the test moves.
 
+mod anything;
 mod aws;
 mod control;
 mod faults;
