@@ -26,6 +26,7 @@ impl Connection {
     }
 }
 
+/// A connection, and whether it has been cut.
 pub struct CuttableStream {
     stream: TcpStream,
     connection: Connection,

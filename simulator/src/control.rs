@@ -15,8 +15,10 @@ use crate::seed::{AMAZON, Finished};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GuestRule {
+    /// The one instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
+    /// What the instance was launched from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
     /// Tags that the instance has, by key.
@@ -27,6 +29,7 @@ pub struct GuestRule {
 }
 
 impl GuestRule {
+    /// Whether every given field fits the instance.
     pub fn matches(&self, instance: &Instance) -> bool {
         self.instance_id.as_ref().is_none_or(|id| *id == instance.id)
             && self.image_id.as_ref().is_none_or(|id| *id == instance.image_id)
@@ -41,10 +44,14 @@ impl GuestRule {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewImage {
+    /// Where it is published.
     pub region: String,
+    /// As AWS allows names; it may be one that exists.
     pub name: String,
+    /// `x86_64` or `arm64`.
     #[serde(default = "x86_64")]
     pub architecture: String,
+    /// An account id; Amazon's by default.
     #[serde(default = "amazon")]
     pub owner: String,
 }
@@ -61,8 +68,11 @@ fn amazon() -> String {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Capacity {
+    /// Such as `eu-central-1a`.
     pub availability_zone: String,
+    /// Such as `m7i.large`.
     pub instance_type: String,
+    /// Pending and running ones count.
     pub instances: Option<u32>,
 }
 
@@ -72,18 +82,26 @@ pub struct Capacity {
 pub struct Inventory {
     /// All but the terminated.
     pub instances: Vec<Found>,
+    /// Attached or not.
     pub volumes: Vec<Found>,
+    /// In any state.
     pub images: Vec<Found>,
+    /// Of images or not.
     pub snapshots: Vec<Found>,
 }
 
+/// Something that exists.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Found {
+    /// Its id.
     pub id: String,
+    /// In EC2's words.
     pub state: String,
+    /// An image's name, else the tag `Name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// When it was made.
     pub created: Timestamp,
     pub tags: BTreeMap<String, String>,
 }
@@ -235,6 +253,7 @@ impl Simulator {
             .for_each(|region| region.guest_rules.push(rule.clone()));
     }
 
+    /// Ends all rules.
     pub fn clear_guest_rules(&mut self) {
         self.state
             .regions

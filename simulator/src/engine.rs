@@ -33,6 +33,7 @@ pub struct Request<'a> {
 /// What comes back, and when.
 #[derive(Clone, Debug)]
 pub struct Reply {
+    /// How much later it comes, by the caller's clock.
     pub delay: Duration,
     /// None: the connection closes without a response.
     pub response: Option<Response>,
@@ -40,7 +41,9 @@ pub struct Reply {
 
 #[derive(Clone, Debug)]
 pub struct Response {
+    /// HTTP status.
     pub status: u16,
+    /// What EC2 would be asked about.
     pub request_id: String,
     /// XML.
     pub body: String,
@@ -49,8 +52,11 @@ pub struct Response {
 /// The world, with the faults and the journal beside it. It has no clock: every request says what time it is.
 #[derive(Debug)]
 pub struct Simulator {
+    /// Everything that a state file keeps.
     pub state: State,
+    /// What goes wrong on purpose.
     pub faults: Faults,
+    /// The calls so far.
     pub journal: Journal,
     /// The regions before their latest change, kept while a fault makes reads stale.
     before: BTreeMap<String, Region>,
@@ -59,7 +65,9 @@ pub struct Simulator {
 /// What a state file keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {
+    /// Of request ids and faults; every region has its own.
     pub random: Random,
+    /// By name.
     pub regions: BTreeMap<String, Region>,
 }
 
@@ -93,6 +101,7 @@ impl Simulator {
         }
     }
 
+    /// What durations are multiplied by from now on.
     pub fn set_latency_scale(&mut self, latency_scale: f64) {
         self.state
             .regions

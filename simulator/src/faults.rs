@@ -16,6 +16,7 @@ pub struct Fault {
     /// Only in this region.
     #[serde(default)]
     pub region: Option<String>,
+    /// What it does.
     pub kind: FaultKind,
     /// Of an `error`: AWS's code, `InternalError` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +78,7 @@ impl Fault {
         }
     }
 
+    /// How much later the response comes.
     pub fn delay(&self) -> Duration {
         self.seconds
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -110,6 +112,7 @@ impl Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
+    /// Puts a fault in force, or says why it could not strike.
     pub fn add(&mut self, fault: Fault) -> Result<(), String> {
         match fault.wrong() {
             Some(message) => Err(message),
@@ -120,6 +123,7 @@ impl Faults {
         }
     }
 
+    /// Ends all faults.
     pub fn clear(&mut self) {
         self.0.clear();
     }

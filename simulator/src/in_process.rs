@@ -25,6 +25,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
+    /// A client of `simulator` that asks `clock` for the time of every request.
     pub fn new(simulator: Shared, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self {
             simulator,

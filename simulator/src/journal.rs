@@ -18,9 +18,13 @@ const LONGEST_PARAMETER: usize = 256;
 pub struct Entry {
     /// Counts from 1, without gaps.
     pub sequence: u64,
+    /// When it was made.
     pub time: Timestamp,
+    /// The region it was signed for.
     pub region: String,
+    /// The action.
     pub operation: String,
+    /// By their flattened names, but for what all requests have.
     pub parameters: BTreeMap<String, String>,
     /// `Success`, or the error's code.
     pub outcome: String,

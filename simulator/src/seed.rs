@@ -290,7 +290,7 @@ fn base_disk(architecture: &str, made: Timestamp) -> Disk {
         ),
     ];
     Disk {
-        layout: Layout::Ext4,
+        layout: Layout::Xfs,
         files: files.into_iter().map(|(path, file)| (path.to_owned(), file)).collect(),
     }
 }
