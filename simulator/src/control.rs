@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::disk::Layout;
 use crate::engine::Simulator;
 use crate::ids::Kind;
 use crate::instance_types;
@@ -54,10 +55,17 @@ pub struct NewImage {
     /// An account id; Amazon's by default.
     #[serde(default = "amazon")]
     pub owner: String,
+    /// How its disk is laid out: an inspector can mount `xfs` and `ext4` only.
+    #[serde(default = "xfs")]
+    pub layout: Layout,
 }
 
 fn x86_64() -> String {
     "x86_64".to_owned()
+}
+
+fn xfs() -> Layout {
+    Layout::Xfs
 }
 
 fn amazon() -> String {
@@ -185,6 +193,7 @@ impl Simulator {
             name,
             architecture,
             owner,
+            layout,
         } = image;
         let region = self
             .state
@@ -207,6 +216,7 @@ impl Simulator {
             architecture: &architecture,
             created: now,
             public: true,
+            layout,
         });
         Ok(image_id)
     }

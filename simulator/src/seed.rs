@@ -199,6 +199,7 @@ pub struct Finished<'a> {
     pub architecture: &'a str,
     pub created: Timestamp,
     pub public: bool,
+    pub layout: Layout,
 }
 
 impl Region {
@@ -212,6 +213,7 @@ impl Region {
             architecture,
             created,
             public,
+            layout,
         } = finished;
         let snapshot = Snapshot {
             id: snapshot_id.clone(),
@@ -226,7 +228,7 @@ impl Region {
             visible: created,
             shared_with: if public { vec!["all".to_owned()] } else { Vec::new() },
             tags: Tags::default(),
-            disk: base_disk(architecture, created),
+            disk: base_disk(architecture, created, layout),
         };
         self.snapshots.insert(snapshot_id.clone(), snapshot);
         let image = Image {
@@ -273,7 +275,7 @@ impl Region {
 }
 
 /// What a fresh distribution image holds, as far as anyone looks.
-fn base_disk(architecture: &str, made: Timestamp) -> Disk {
+fn base_disk(architecture: &str, made: Timestamp, layout: Layout) -> Disk {
     let file = |mode, content: &str| File {
         mode,
         content: content.to_owned(),
@@ -290,7 +292,7 @@ fn base_disk(architecture: &str, made: Timestamp) -> Disk {
         ),
     ];
     Disk {
-        layout: Layout::Xfs,
+        layout,
         files: files.into_iter().map(|(path, file)| (path.to_owned(), file)).collect(),
     }
 }
@@ -308,6 +310,7 @@ fn seed_images(region: &mut Region, number: u32) {
                 architecture,
                 created: day(year, month, of_month),
                 public: true,
+                layout: Layout::Xfs,
             });
         }
     }
@@ -320,6 +323,7 @@ fn seed_images(region: &mut Region, number: u32) {
             architecture,
             created,
             public: false,
+            layout: Layout::Xfs,
         });
         put.description = Some(format!("{name}, by the platform team"));
         put.tags = tags(&[("Name", name), ("team", "platform")]);
@@ -367,5 +371,6 @@ fn seed_images(region: &mut Region, number: u32) {
         architecture: "x86_64",
         created: day(2026, 11, 15),
         public: true,
+        layout: Layout::Xfs,
     });
 }
