@@ -94,8 +94,9 @@ pub struct Cleanup {
     /// - `ShellHistory`: histories of shells, editors and database clients
     /// - `CloudInitState`: `/var/lib/cloud` and cloud-init's logs
     /// - `Logs`: files under `/var/log`, and the journal
-    /// - `PrivateKeys`: private keys in small files that changed since the source image was made
-    /// - `Credentials`: those of AWS, other clouds and package managers in their usual places
+    /// - `PrivateKeys`: private keys in small files that changed since the source image was made; looked for, and never
+    ///   removed: whoever laid them should know
+    /// - `Credentials`: those of AWS, other clouds and package managers in their usual places; looked for, and never removed
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = distinct())]

@@ -12,7 +12,7 @@ pub const STALLED: &str = "Stalled";
 /// Whether the source image could be found.
 pub const SOURCE_RESOLVED: &str = "SourceResolved";
 
-/// Longest message of a condition, in bytes: the API server refuses more.
+/// Longest message of a condition, in bytes: what `metav1.Condition` allows.
 pub const MESSAGE_LIMIT: usize = 32 * 1024;
 
 /// Where an object stands, by the rules of `kstatus`.

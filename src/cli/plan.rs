@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::api::{ImageRecipe, Readiness};
 use crate::controller::connect::{self, Clients};
-use crate::controller::{Clock, Config, Recorder};
+use crate::controller::{Clock, Config, Recorder, stop};
 use crate::recipe::{self, Context, plan::Plan};
 use crate::telemetry::Metrics;
 use crate::world::Installation;
@@ -49,6 +49,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync
     let (poke, _) = mpsc::unbounded_channel();
     let inventories = connect::inventories(&regions, &installation, &clock, &poke);
     let recorder = Recorder::new(clients.calls.clone(), clock.clone(), "goldsmith-plan");
+    // Nothing is carried out, so there is nothing to stop.
+    let (_stopper, stop) = stop::channel();
     let context = Context::new(
         clients.calls,
         clock,
@@ -56,6 +58,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync
         installation.cluster,
         recorder,
         inventories,
+        stop,
     )?;
     let plan = recipe::plan(recipe, &context).await?;
     std::io::stdout().write_all(described(&plan).as_bytes())?;

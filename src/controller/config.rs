@@ -202,7 +202,7 @@ impl File {
 /// The field that is wrong, and what is wrong with it.
 fn check_account(account: &AccountPolicy) -> Result<(), (String, String)> {
     let wrong = |field: &str, problem: &str| Err((field.to_owned(), problem.to_owned()));
-    if account.name.is_empty() {
+    if !is_label(&account.name) {
         return wrong("name", "write what recipes say in spec.account, for example default");
     }
     if account.regions.is_empty() {

@@ -195,6 +195,7 @@ impl Process {
             installation.cluster,
             recorder,
             inventories,
+            self.stop.clone(),
         )?);
         let passes = Arc::new(Passes {
             controller: recipes::CONTROLLER,

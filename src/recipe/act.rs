@@ -26,12 +26,21 @@ const PLAN_LIFETIME: Duration = Duration::from_secs(60);
 const FIELD_MANAGER: &str = "goldsmith";
 
 /// Carries out `plan`. `recipe` is brought up to date with every write of its status.
-pub async fn act(context: &Context, observed: &Observation, plan: &Plan, ec2: &Ec2, recipe: &mut ImageRecipe) -> Result<Outcomes, Error> {
+pub async fn act(
+    context: &Context,
+    observed: &Observation,
+    plan: &Plan,
+    ec2: &Ec2,
+    recipe: &mut ImageRecipe,
+) -> Result<Outcomes, Error> {
     let mut outcomes = Outcomes::default();
     if plan.effects.iter().any(Effect::creates) {
         write_status(context, recipe, report::intent(observed, plan)).await?;
     }
     for effect in &plan.effects {
+        if context.stop.requested() {
+            return Err(Error::Stopping);
+        }
         let age = since(observed.now, context.clock.now());
         if age > PLAN_LIFETIME {
             return Err(Error::StalePlan(age));
@@ -65,19 +74,32 @@ pub async fn write_status(context: &Context, recipe: &mut ImageRecipe, status: I
         "status": status,
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    *recipe = api.patch_status(&recipe.name_any(), &parameters, &Patch::Apply(patch)).await.map_err(Error::kubernetes("writing status"))?;
+    *recipe = api
+        .patch_status(&recipe.name_any(), &parameters, &Patch::Apply(patch))
+        .await
+        .map_err(Error::kubernetes("writing status"))?;
     Ok(())
 }
 
 /// The outer error is Kubernetes' and ends the pass; the inner is AWS's and is reported.
-async fn carry_out(context: &Context, observed: &Observation, ec2: &Ec2, recipe: &ImageRecipe, effect: &Effect) -> Result<Result<Made, AwsError>, Error> {
+async fn carry_out(
+    context: &Context,
+    observed: &Observation,
+    ec2: &Ec2,
+    recipe: &ImageRecipe,
+    effect: &Effect,
+) -> Result<Result<Made, AwsError>, Error> {
     let nothing = |answer: Result<(), AwsError>| answer.map(|()| Made::Nothing);
     Ok(match effect {
         Effect::BeginBuild(record) => {
             begin(context, observed, record).await?;
             Ok(Made::Nothing)
         }
-        Effect::KeepUserData { build, guest, user_data } => {
+        Effect::KeepUserData {
+            build,
+            guest,
+            user_data,
+        } => {
             let keep = |record: &mut BuildRecord| {
                 record.progress.attempt = record.progress.attempt.max(guest.attempt);
                 record.user_data.retain(|kept, _| kept.attempt == guest.attempt);
@@ -87,16 +109,25 @@ async fn carry_out(context: &Context, observed: &Observation, ec2: &Ec2, recipe:
             Ok(Made::Nothing)
         }
         Effect::KeepOutput { build, key, text } => {
-            change_record(context, observed, *build, |record| drop(record.outputs.insert(key.clone(), text.clone()))).await?;
+            change_record(context, observed, *build, |record| {
+                drop(record.outputs.insert(key.clone(), text.clone()))
+            })
+            .await?;
             Ok(Made::Nothing)
         }
         Effect::KeepTagKeys { build, keys } => {
-            change_record(context, observed, *build, |record| record.progress.tag_keys.clone_from(keys)).await?;
+            change_record(context, observed, *build, |record| {
+                record.progress.tag_keys.clone_from(keys)
+            })
+            .await?;
             Ok(Made::Nothing)
         }
         Effect::EndBuild { build, outcome } => {
             let end = |record: &mut BuildRecord| {
-                record.progress = Progress { outcome: Some(outcome.clone()), ..record.progress.clone() };
+                record.progress = Progress {
+                    outcome: Some(outcome.clone()),
+                    ..record.progress.clone()
+                };
                 // Nothing is launched for it any more.
                 record.user_data.clear();
             };
@@ -109,16 +140,30 @@ async fn carry_out(context: &Context, observed: &Observation, ec2: &Ec2, recipe:
         }
         Effect::RemoveFinalizer => {
             let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &observed.owner.namespace);
-            finalizers::remove(&api, recipe).await.map_err(Error::kubernetes("removing the finalizer"))?;
+            finalizers::remove(&api, recipe)
+                .await
+                .map_err(Error::kubernetes("removing the finalizer"))?;
             Ok(Made::Nothing)
         }
         Effect::Launch(launch) => ec2.run_instance(&request(launch)).await.map(Made::Instance),
-        Effect::CreateImage { instance, name, description, tags } => {
-            ec2.create_image(instance, name, description.as_deref(), tags).await.map(Made::Image)
-        }
-        Effect::CreateVolume { token, snapshot, availability_zone, tags } => {
-            ec2.create_volume(token, snapshot, availability_zone, tags).await.map(Made::Volume)
-        }
+        Effect::CreateImage {
+            instance,
+            name,
+            description,
+            tags,
+        } => ec2
+            .create_image(instance, name, description.as_deref(), tags)
+            .await
+            .map(Made::Image),
+        Effect::CreateVolume {
+            token,
+            snapshot,
+            availability_zone,
+            tags,
+        } => ec2
+            .create_volume(token, snapshot, availability_zone, tags)
+            .await
+            .map(Made::Volume),
         Effect::AttachVolume { volume, instance } => nothing(ec2.attach_volume(volume, instance, DEVICE).await),
         Effect::DeleteWithInstance { instance, device } => nothing(ec2.delete_on_termination(instance, device).await),
         Effect::RequireImdsV2 { image } => nothing(ec2.require_imds_v2(image).await),
@@ -126,7 +171,10 @@ async fn carry_out(context: &Context, observed: &Observation, ec2: &Ec2, recipe:
         Effect::Tag { resources, tags } => nothing(ec2.create_tags(resources, tags).await),
         Effect::Untag { resources, keys } => nothing(ec2.delete_tags(resources, keys).await),
         Effect::Protect { image } => nothing(ec2.enable_deregistration_protection(image).await),
-        Effect::Terminate { .. } | Effect::DeleteVolume { .. } | Effect::Deregister { .. } | Effect::DeleteSnapshot { .. } => nothing(remove(ec2, effect).await),
+        Effect::Terminate { .. }
+        | Effect::DeleteVolume { .. }
+        | Effect::Deregister { .. }
+        | Effect::DeleteSnapshot { .. } => nothing(remove(ec2, effect).await),
     })
 }
 
@@ -160,7 +208,11 @@ fn request(launch: &Launch) -> aws::Launch {
         user_data: launch.user_data.clone(),
         volumes: launch.volumes.clone(),
         // The builder's disk becomes the image; of the others nothing is wanted once they have powered off.
-        shutdown_behavior: if launch.role == Role::Builder { ShutdownBehavior::Stop } else { ShutdownBehavior::Terminate },
+        shutdown_behavior: if launch.role == Role::Builder {
+            ShutdownBehavior::Stop
+        } else {
+            ShutdownBehavior::Terminate
+        },
         tags: launch.tags.clone(),
     }
 }
@@ -168,27 +220,49 @@ fn request(launch: &Launch) -> aws::Launch {
 async fn begin(context: &Context, observed: &Observation, record: &BuildRecord) -> Result<(), Error> {
     let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
     let config_map = to_config_map(record, &observed.owner, reference);
-    config_maps(context, observed).create(&PostParams::default(), &config_map).await.map(drop).map_err(Error::kubernetes("creating the record of a build"))
+    config_maps(context, observed)
+        .create(&PostParams::default(), &config_map)
+        .await
+        .map(drop)
+        .map_err(Error::kubernetes("creating the record of a build"))
 }
 
 /// Reads, changes and replaces a record; whoever changes it at the same time makes one of the two look again.
-async fn change_record(context: &Context, observed: &Observation, build: i64, change: impl FnOnce(&mut BuildRecord)) -> Result<(), Error> {
+async fn change_record(
+    context: &Context,
+    observed: &Observation,
+    build: i64,
+    change: impl FnOnce(&mut BuildRecord),
+) -> Result<(), Error> {
     let api = config_maps(context, observed);
     let name = BuildRecord::config_map_name(&observed.owner.name, build);
-    let config_map = api.get(&name).await.map_err(Error::kubernetes("reading the record of a build"))?;
-    let Some(mut record) = from_config_map(&config_map, &observed.owner)? else { return Err(Error::Conflict) };
+    let config_map = api
+        .get(&name)
+        .await
+        .map_err(Error::kubernetes("reading the record of a build"))?;
+    let Some(mut record) = from_config_map(&config_map, &observed.owner)? else {
+        return Err(Error::Conflict);
+    };
     change(&mut record);
     let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
     let mut changed = to_config_map(&record, &observed.owner, reference);
     changed.metadata.resource_version = config_map.metadata.resource_version;
-    api.replace(&name, &PostParams::default(), &changed).await.map(drop).map_err(Error::kubernetes("writing the record of a build"))
+    api.replace(&name, &PostParams::default(), &changed)
+        .await
+        .map(drop)
+        .map_err(Error::kubernetes("writing the record of a build"))
 }
 
 async fn forget(context: &Context, observed: &Observation, build: i64) -> Result<(), Error> {
     let name = BuildRecord::config_map_name(&observed.owner.name, build);
-    match config_maps(context, observed).delete(&name, &DeleteParams::default()).await {
+    match config_maps(context, observed)
+        .delete(&name, &DeleteParams::default())
+        .await
+    {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        answer => answer.map(drop).map_err(Error::kubernetes("deleting the record of a build")),
+        answer => answer
+            .map(drop)
+            .map_err(Error::kubernetes("deleting the record of a build")),
     }
 }
 

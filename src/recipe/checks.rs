@@ -28,7 +28,10 @@ pub fn grants(observed: &Observation) -> Result<(), Failure> {
     let Some(policy) = &observed.policy else {
         return Err(Failure::new(
             "NotGranted",
-            format!("spec.account: the controller's configuration has no account {:?}; name one that it has", spec.account),
+            format!(
+                "spec.account: the controller's configuration has no account {:?}; name one that it has",
+                spec.account
+            ),
         ));
     };
     let builder = &spec.build.builder;
@@ -41,7 +44,9 @@ pub fn grants(observed: &Observation) -> Result<(), Failure> {
         policy.allows(namespace, Use::SecurityGroup, id).map_err(not_granted)?;
     }
     if let Some(name) = &builder.instance_profile {
-        policy.allows(namespace, Use::InstanceProfile, name).map_err(not_granted)?;
+        policy
+            .allows(namespace, Use::InstanceProfile, name)
+            .map_err(not_granted)?;
     }
     for key in builder.volumes.iter().filter_map(|volume| volume.kms_key_id.as_deref()) {
         policy.allows(namespace, Use::KmsKey, key).map_err(not_granted)?;
@@ -51,11 +56,12 @@ pub fn grants(observed: &Observation) -> Result<(), Failure> {
 
 /// The architecture that is built.
 pub fn architecture(spec: &ImageRecipeSpec) -> Result<Architecture, Failure> {
-    spec.build
-        .architectures
-        .first()
-        .copied()
-        .ok_or_else(|| Failure::new("InvalidSpec", "spec.build.architectures: it is empty; name x86_64 or arm64"))
+    spec.build.architectures.first().copied().ok_or_else(|| {
+        Failure::new(
+            "InvalidSpec",
+            "spec.build.architectures: it is empty; name x86_64 or arm64",
+        )
+    })
 }
 
 /// The source image as the spec names it now.
@@ -65,7 +71,13 @@ pub fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
     let source = &spec.build.source;
     if let Some(ids) = &source.ids {
         let Some(id) = ids.get(architecture.as_str()) else {
-            return Err(Failure::new("SourceNotFound", format!("spec.build.source.ids has no image for {}; add one", architecture.as_str())));
+            return Err(Failure::new(
+                "SourceNotFound",
+                format!(
+                    "spec.build.source.ids has no image for {}; add one",
+                    architecture.as_str()
+                ),
+            ));
         };
         return observed.view.images_by_id.values().find(|image| image.id.as_str() == id).ok_or_else(|| {
             Failure::new(
@@ -75,10 +87,18 @@ pub fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
         });
     }
     let Some(search) = &source.search else {
-        return Err(Failure::new("InvalidSpec", "spec.build.source has neither ids nor search; set one"));
+        return Err(Failure::new(
+            "InvalidSpec",
+            "spec.build.source has neither ids nor search; set one",
+        ));
     };
     let found = newest(observed, &search.for_architecture(architecture));
-    let found = found.map_err(|error| Failure::new("SourceSearchRefused", format!("spec.build.source.search: {error}; correct the search")))?;
+    let found = found.map_err(|error| {
+        Failure::new(
+            "SourceSearchRefused",
+            format!("spec.build.source.search: {error}; correct the search"),
+        )
+    })?;
     found.ok_or_else(|| {
         Failure::new(
             "SourceNotFound",
@@ -95,7 +115,12 @@ pub fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
 /// The trusted image that an inspector boots from.
 pub fn inspector_image(observed: &Observation) -> Result<&Image, Failure> {
     let found = newest(observed, &observed.inspector);
-    let found = found.map_err(|error| Failure::new("InspectorImageNotFound", format!("inspector.search of the controller's configuration: {error}")))?;
+    let found = found.map_err(|error| {
+        Failure::new(
+            "InspectorImageNotFound",
+            format!("inspector.search of the controller's configuration: {error}"),
+        )
+    })?;
     found.ok_or_else(|| {
         Failure::new(
             "InspectorImageNotFound",
@@ -115,20 +140,38 @@ pub fn subnets(observed: &Observation) -> Result<Vec<&Subnet>, Failure> {
         return ids
             .iter()
             .map(|id| {
-                observed.view.subnets.iter().find(|subnet| subnet.id.as_str() == id).ok_or_else(|| {
-                    Failure::new("SubnetNotFound", format!("spec.build.builder.subnets.ids: {id} does not exist in {}; name one that does", observed.spec().region))
-                })
+                observed
+                    .view
+                    .subnets
+                    .iter()
+                    .find(|subnet| subnet.id.as_str() == id)
+                    .ok_or_else(|| {
+                        Failure::new(
+                            "SubnetNotFound",
+                            format!(
+                                "spec.build.builder.subnets.ids: {id} does not exist in {}; name one that does",
+                                observed.spec().region
+                            ),
+                        )
+                    })
             })
             .collect();
     }
     let wanted = subnets.tags.clone().unwrap_or_default();
-    let mut found: Vec<&Subnet> =
-        observed.view.subnets.iter().filter(|subnet| wanted.iter().all(|(key, value)| subnet.tags.get(key) == Some(value))).collect();
+    let mut found: Vec<&Subnet> = observed
+        .view
+        .subnets
+        .iter()
+        .filter(|subnet| wanted.iter().all(|(key, value)| subnet.tags.get(key) == Some(value)))
+        .collect();
     found.sort_by(|one, other| one.id.cmp(&other.id));
     if wanted.is_empty() || found.is_empty() {
         return Err(Failure::new(
             "SubnetNotFound",
-            format!("spec.build.builder.subnets.tags: no subnet in {} has all of these tags; correct them, or tag a subnet", observed.spec().region),
+            format!(
+                "spec.build.builder.subnets.tags: no subnet in {} has all of these tags; correct them, or tag a subnet",
+                observed.spec().region
+            ),
         ));
     }
     Ok(found)
@@ -136,13 +179,30 @@ pub fn subnets(observed: &Observation) -> Result<Vec<&Subnet>, Failure> {
 
 /// The newest available image that a search finds; the error is EC2's, of the search itself.
 fn newest<'a>(observed: &'a Observation, search: &ImageSearch) -> Result<Option<&'a Image>, &'a AwsError> {
-    let Some((_, found)) = observed.view.searches.iter().find(|(asked, _)| asked == search) else { return Ok(None) };
-    let available = found.as_ref()?.iter().filter(|image| image.state == ImageState::Available);
-    Ok(available.max_by(|one, other| one.creation_time.cmp(&other.creation_time).then_with(|| one.id.cmp(&other.id))))
+    let Some((_, found)) = observed.view.searches.iter().find(|(asked, _)| asked == search) else {
+        return Ok(None);
+    };
+    let available = found
+        .as_ref()?
+        .iter()
+        .filter(|image| image.state == ImageState::Available);
+    Ok(available.max_by(|one, other| {
+        one.creation_time
+            .cmp(&other.creation_time)
+            .then_with(|| one.id.cmp(&other.id))
+    }))
 }
 
 fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<(), Failure> {
-    let refuse = |reason: &str, what: &str| Err(Failure::new(reason, format!("source image {} ({}) {what}; name another in spec.build.source", source.id, source.name)));
+    let refuse = |reason: &str, what: &str| {
+        Err(Failure::new(
+            reason,
+            format!(
+                "source image {} ({}) {what}; name another in spec.build.source",
+                source.id, source.name
+            ),
+        ))
+    };
     if source.state != ImageState::Available {
         return refuse("SourceUnavailable", &format!("is {:?}, not available", source.state));
     }
@@ -150,19 +210,36 @@ fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<
         return refuse("SourceUnsupported", "is a 32-bit image, which is not supported");
     }
     if source.architecture != architecture.as_str() {
-        return refuse("ArchitectureMismatch", &format!("is {}, and spec.build.architectures asks for {}", source.architecture, architecture.as_str()));
+        return refuse(
+            "ArchitectureMismatch",
+            &format!(
+                "is {}, and spec.build.architectures asks for {}",
+                source.architecture,
+                architecture.as_str()
+            ),
+        );
     }
     if source.root_device_type != "ebs" {
-        return refuse("SourceUnsupported", "has its root on instance store; only EBS-backed images can be built on");
+        return refuse(
+            "SourceUnsupported",
+            "has its root on instance store; only EBS-backed images can be built on",
+        );
     }
     if source.virtualization_type != "hvm" {
         return refuse("SourceUnsupported", "is paravirtual, which types on Nitro do not run");
     }
-    if source.platform.as_deref().is_some_and(|platform| platform.eq_ignore_ascii_case("windows")) {
+    if source
+        .platform
+        .as_deref()
+        .is_some_and(|platform| platform.eq_ignore_ascii_case("windows"))
+    {
         return refuse("SourceUnsupported", "is a Windows image, which is not supported yet");
     }
     if !source.product_codes.is_empty() {
-        return refuse("ProofUnsupported", "carries product codes, so its volumes cannot be attached to a running inspector");
+        return refuse(
+            "ProofUnsupported",
+            "carries product codes, so its volumes cannot be attached to a running inspector",
+        );
     }
     Ok(())
 }
@@ -170,7 +247,9 @@ fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<
 fn source_has_an_allowed_owner(observed: &Observation, source: &Image) -> Result<(), Failure> {
     let allowed = &observed.spec().build.allowed_owners;
     let is_own = source.owner_id == observed.view.account_id;
-    let is_owner = |owner: &String| *owner == source.owner_id || source.owner_alias.as_ref() == Some(owner) || (owner == "self" && is_own);
+    let is_owner = |owner: &String| {
+        *owner == source.owner_id || source.owner_alias.as_ref() == Some(owner) || (owner == "self" && is_own)
+    };
     if allowed.is_empty() || allowed.iter().any(is_owner) {
         return Ok(());
     }
@@ -187,13 +266,19 @@ fn source_has_an_allowed_owner(observed: &Observation, source: &Image) -> Result
 
 fn volumes_fit(spec: &ImageRecipeSpec, source: &Image) -> Result<(), Failure> {
     for volume in &spec.build.builder.volumes {
-        let from_source = source.block_devices.iter().find(|device| device.device_name == volume.device);
+        let from_source = source
+            .block_devices
+            .iter()
+            .find(|device| device.device_name == volume.device);
         if let (Some(size), Some(least)) = (volume.size_gib, from_source.and_then(|device| device.size_gib))
             && size < least
         {
             return Err(Failure::new(
                 "VolumeTooSmall",
-                format!("spec.build.builder.volumes: {} has {size} GiB, and its snapshot in {} needs at least {least}; ask for {least} or more", volume.device, source.id),
+                format!(
+                    "spec.build.builder.volumes: {} has {size} GiB, and its snapshot in {} needs at least {least}; ask for {least} or more",
+                    volume.device, source.id
+                ),
             ));
         }
         if from_source.is_none() && volume.size_gib.is_none() {
@@ -210,7 +295,10 @@ fn volumes_fit(spec: &ImageRecipeSpec, source: &Image) -> Result<(), Failure> {
         if volume.encrypted == Some(false) && from_source.and_then(|device| device.encrypted) == Some(true) {
             return Err(Failure::new(
                 "VolumeEncrypted",
-                format!("spec.build.builder.volumes: {} is encrypted in {}, and EC2 cannot take that back; leave encrypted out", volume.device, source.id),
+                format!(
+                    "spec.build.builder.volumes: {} is encrypted in {}, and EC2 cannot take that back; leave encrypted out",
+                    volume.device, source.id
+                ),
             ));
         }
     }
@@ -219,21 +307,45 @@ fn volumes_fit(spec: &ImageRecipeSpec, source: &Image) -> Result<(), Failure> {
 
 fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Result<(), Failure> {
     let spec = observed.spec();
-    let lists = [("spec.build.builder.instanceTypes", &spec.build.builder.instance_types), ("spec.test.instanceTypes", &spec.test.instance_types)];
-    for (field, name) in lists.into_iter().flat_map(|(field, types)| types.iter().map(move |name| (field, name))) {
-        let Some(offered) = observed.view.instance_types.iter().find(|offered| offered.name == *name) else {
-            return Err(Failure::new("InstanceTypeNotFound", format!("{field}: {name} does not exist in {}; name one that does", spec.region)));
+    let lists = [
+        ("spec.build.builder.instanceTypes", &spec.build.builder.instance_types),
+        ("spec.test.instanceTypes", &spec.test.instance_types),
+    ];
+    for (field, name) in lists
+        .into_iter()
+        .flat_map(|(field, types)| types.iter().map(move |name| (field, name)))
+    {
+        let Some(offered) = observed
+            .view
+            .instance_types
+            .iter()
+            .find(|offered| offered.name == *name)
+        else {
+            return Err(Failure::new(
+                "InstanceTypeNotFound",
+                format!("{field}: {name} does not exist in {}; name one that does", spec.region),
+            ));
         };
-        if !offered.architectures.iter().any(|offers| offers == architecture.as_str()) {
+        if !offered
+            .architectures
+            .iter()
+            .any(|offers| offers == architecture.as_str())
+        {
             return Err(Failure::new(
                 "ArchitectureMismatch",
-                format!("{field}: {name} is {}, and spec.build.architectures asks for {}; name another type", offered.architectures.join(" and "), architecture.as_str()),
+                format!(
+                    "{field}: {name} is {}, and spec.build.architectures asks for {}; name another type",
+                    offered.architectures.join(" and "),
+                    architecture.as_str()
+                ),
             ));
         }
         if !offered.nitro {
             return Err(Failure::new(
                 "InstanceTypeUnsupported",
-                format!("{field}: {name} is not built on Nitro, so its console cannot be read while it runs; name a newer type"),
+                format!(
+                    "{field}: {name} is not built on Nitro, so its console cannot be read while it runs; name a newer type"
+                ),
             ));
         }
     }
@@ -250,13 +362,27 @@ fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure
         }
     }
     for id in &spec.build.builder.security_group_ids {
-        let Some(group) = observed.view.security_groups.iter().find(|group| group.id.as_str() == id) else {
-            return Err(Failure::new("SecurityGroupNotFound", format!("spec.build.builder.securityGroupIds: {id} does not exist in {}; name one that does", spec.region)));
+        let Some(group) = observed
+            .view
+            .security_groups
+            .iter()
+            .find(|group| group.id.as_str() == id)
+        else {
+            return Err(Failure::new(
+                "SecurityGroupNotFound",
+                format!(
+                    "spec.build.builder.securityGroupIds: {id} does not exist in {}; name one that does",
+                    spec.region
+                ),
+            ));
         };
         if let Some(subnet) = subnets.iter().find(|subnet| subnet.vpc_id != group.vpc_id) {
             return Err(Failure::new(
                 "SecurityGroupMismatch",
-                format!("spec.build.builder: security group {id} is in {} and subnet {} in {}; name ones of the same VPC", group.vpc_id, subnet.id, subnet.vpc_id),
+                format!(
+                    "spec.build.builder: security group {id} is in {} and subnet {} in {}; name ones of the same VPC",
+                    group.vpc_id, subnet.id, subnet.vpc_id
+                ),
             ));
         }
     }

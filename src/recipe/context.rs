@@ -10,7 +10,7 @@ use kube::Client;
 use super::records::Malformed;
 use super::seal::{NoKey, SealKeys};
 use crate::aws::Inventory;
-use crate::controller::{Clock, Config, Recorder};
+use crate::controller::{Clock, Config, Recorder, Stop};
 use crate::world::{AwsError, Installation};
 
 /// What the passes share.
@@ -20,6 +20,8 @@ pub struct Context {
     pub config: Config,
     pub installation: Installation,
     pub recorder: Recorder,
+    /// Asked between two effects.
+    pub(super) stop: Stop,
     pub(super) keys: SealKeys,
     /// One for each account and region that the configuration names.
     pub(super) inventories: HashMap<(String, String), Inventory>,
@@ -37,10 +39,24 @@ impl Context {
         cluster: String,
         recorder: Recorder,
         inventories: HashMap<(String, String), Inventory>,
+        stop: Stop,
     ) -> Result<Self, NoKey> {
         let keys = SealKeys::new(config.seal_keys.iter().map(|key| key.bytes().to_vec()).collect())?;
-        let installation = Installation { name: config.installation.clone(), cluster };
-        Ok(Self { client, clock, config, installation, recorder, keys, inventories, acted: Mutex::default() })
+        let installation = Installation {
+            name: config.installation.clone(),
+            cluster,
+        };
+        Ok(Self {
+            client,
+            clock,
+            config,
+            installation,
+            recorder,
+            stop,
+            keys,
+            inventories,
+            acted: Mutex::default(),
+        })
     }
 
     pub(super) fn inventory(&self, account: &str, region: &str) -> Option<&Inventory> {
@@ -78,6 +94,8 @@ pub enum Error {
     Record(#[from] Malformed),
     #[error(transparent)]
     Aws(#[from] AwsError),
+    #[error("the process is asked to stop; the rest of the plan is made anew by whoever leads next")]
+    Stopping,
     /// Between observing and acting too much time went by, so another leader may have acted.
     #[error("the plan is {0:?} old, too old to be carried out; it is made anew")]
     StalePlan(Duration),

@@ -27,7 +27,10 @@ pub fn inputs(spec: &ImageRecipeSpec, source_image: &str) -> Inputs {
     skipped.sort();
     inputs.insert("cleanup".into(), digest(&(skipped, RULES_VERSION)));
     // The order of the steps shapes the image as much as their contents do.
-    inputs.insert("order of steps".into(), digest(&build.steps.iter().map(|step| &step.name).collect::<Vec<_>>()));
+    inputs.insert(
+        "order of steps".into(),
+        digest(&build.steps.iter().map(|step| &step.name).collect::<Vec<_>>()),
+    );
     for step in &build.steps {
         // How often and how long a step is tried does not show in an image on which it has succeeded.
         inputs.insert(format!("step {}", step.name), digest(&(&step.run, &step.file)));
@@ -47,10 +50,20 @@ pub fn test_hash(test: &Test) -> String {
 
 /// Names of the inputs that differ, for people.
 pub fn changed(before: &Inputs, after: &Inputs) -> Vec<String> {
-    let names = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>();
-    let mut changed: Vec<String> = names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
+    let names = before
+        .keys()
+        .chain(after.keys())
+        .collect::<std::collections::BTreeSet<_>>();
+    let mut changed: Vec<String> = names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .cloned()
+        .collect();
     // A step that is added or removed changes the order too, which then says nothing of its own.
-    if changed.iter().any(|name| name.starts_with("step ") && before.contains_key(name) != after.contains_key(name)) {
+    if changed
+        .iter()
+        .any(|name| name.starts_with("step ") && before.contains_key(name) != after.contains_key(name))
+    {
         changed.retain(|name| name != "order of steps");
     }
     changed

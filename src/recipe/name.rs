@@ -16,11 +16,15 @@ pub struct NameParts<'a> {
 /// A name that EC2 would refuse, or a template that does not render.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidName {
-    #[error("spec.image.name: {0}; a template holds text and {{{{recipe}}}}, {{{{namespace}}}}, {{{{date}}}}, {{{{build}}}}, {{{{arch}}}}, {{{{hash}}}}")]
+    #[error(
+        "spec.image.name: {0}; a template holds text and {{{{recipe}}}}, {{{{namespace}}}}, {{{{date}}}}, {{{{build}}}}, {{{{arch}}}}, {{{{hash}}}}"
+    )]
     Template(String),
     #[error("spec.image.name: it renders to {name:?}, which has {length} characters; EC2 takes 3 to 128: shorten it")]
     Length { name: String, length: usize },
-    #[error("spec.image.name: it renders to {name:?}, where EC2 does not take {character:?}; letters, digits, spaces and ()[]./-'@_ are taken")]
+    #[error(
+        "spec.image.name: it renders to {name:?}, where EC2 does not take {character:?}; letters, digits, spaces and ()[]./-'@_ are taken"
+    )]
     Character { name: String, character: char },
 }
 
@@ -39,13 +43,18 @@ pub fn image_name(template: &str, parts: &NameParts<'_>) -> Result<String, Inval
         hash => hash,
         date => parts.start.strftime("%Y-%m-%d").to_string(),
     };
-    let name = environment.render_str(template, values).map_err(|error| InvalidName::Template(error.to_string()))?;
+    let name = environment
+        .render_str(template, values)
+        .map_err(|error| InvalidName::Template(error.to_string()))?;
     let length = name.chars().count();
     if !(3..=128).contains(&length) {
         let name = name.chars().take(200).collect();
         return Err(InvalidName::Length { name, length });
     }
-    match name.chars().find(|character| !character.is_ascii_alphanumeric() && !"()[] ./-'@_".contains(*character)) {
+    match name
+        .chars()
+        .find(|character| !character.is_ascii_alphanumeric() && !"()[] ./-'@_".contains(*character))
+    {
         Some(character) => Err(InvalidName::Character { name, character }),
         None => Ok(name),
     }
@@ -57,7 +66,14 @@ mod tests {
 
     fn render(template: &str) -> Result<String, InvalidName> {
         let start = "2026-11-23T08:00:00Z".parse().expect("a timestamp");
-        let parts = NameParts { recipe: "web", namespace: "platform", build: 7, architecture: "arm64", content_hash: "0123456789abcdef", start };
+        let parts = NameParts {
+            recipe: "web",
+            namespace: "platform",
+            build: 7,
+            architecture: "arm64",
+            content_hash: "0123456789abcdef",
+            start,
+        };
         image_name(template, &parts)
     }
 
@@ -65,7 +81,10 @@ mod tests {
     fn names_are_what_the_template_says() {
         for (template, name) in [
             ("{{recipe}}-{{date}}-v{{build}}", "web-2026-11-23-v7"),
-            ("{{ namespace }}/{{recipe}} ({{arch}}) {{hash}}", "platform/web (arm64) 0123456789ab"),
+            (
+                "{{ namespace }}/{{recipe}} ({{arch}}) {{hash}}",
+                "platform/web (arm64) 0123456789ab",
+            ),
         ] {
             assert_eq!(render(template).as_deref(), Ok(name));
         }

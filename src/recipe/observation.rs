@@ -10,7 +10,8 @@ use super::record::BuildRecord;
 use super::seal::SealKeys;
 use crate::api::{ImageRecipe, ImageRecipeSpec, ImageRecipeStatus, ImageSearch};
 use crate::world::{
-    AccountPolicy, CONTENT_HASH, Claim, FINISHED, Image, ImageId, ImageState, Installation, Instance, InstanceId, Interest, Owner, PROVEN, View,
+    AccountPolicy, CONTENT_HASH, Claim, FINISHED, Image, ImageId, ImageState, Installation, Instance, InstanceId,
+    Interest, Owner, PROVEN, View,
 };
 
 /// Everything that a decision about one recipe may look at.
@@ -48,9 +49,18 @@ impl Observation {
     /// The value of the annotation `goldsmith.dev/<verb>`, if it asks for something that has not been done.
     pub fn request(&self, verb: &str) -> Option<&str> {
         let token = self.recipe.annotations().get(&format!("goldsmith.dev/{verb}"))?;
-        let handled = self.recipe.status.as_ref().and_then(|status| status.handled_requests.get(verb)) == Some(token);
+        let handled = self
+            .recipe
+            .status
+            .as_ref()
+            .and_then(|status| status.handled_requests.get(verb))
+            == Some(token);
         // Status may be lost; the record of the build that answered is not.
-        let answered = verb == "build" && self.records.iter().any(|record| record.frozen.request.as_ref() == Some(token));
+        let answered = verb == "build"
+            && self
+                .records
+                .iter()
+                .any(|record| record.frozen.request.as_ref() == Some(token));
         (!handled && !answered && !token.is_empty()).then_some(token.as_str())
     }
 
@@ -66,7 +76,10 @@ impl Observation {
 
     /// This object's instances, with what their tags say.
     pub fn instances(&self) -> impl Iterator<Item = (&Instance, Claim)> {
-        self.view.instances.iter().filter_map(|instance| Some((instance, self.claim(&instance.tags)?)))
+        self.view
+            .instances
+            .iter()
+            .filter_map(|instance| Some((instance, self.claim(&instance.tags)?)))
     }
 
     /// Images that a proof of ours stands behind, of any object of this name (a re-created recipe finds its images again), newest build first.
@@ -77,10 +90,22 @@ impl Observation {
             .images
             .iter()
             .filter(|image| image.state == ImageState::Available && image.tags.contains_key(PROVEN))
-            .filter_map(|image| Some((image, Claim::read(&image.tags, &self.installation).filter(|claim| claim.owner == path)?.build)))
+            .filter_map(|image| {
+                Some((
+                    image,
+                    Claim::read(&image.tags, &self.installation)
+                        .filter(|claim| claim.owner == path)?
+                        .build,
+                ))
+            })
             .filter(|(image, _)| self.keys.verify(&self.installation, image))
             .collect();
-        images.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| other.0.creation_time.cmp(&one.0.creation_time)));
+        images.sort_by(|one, other| {
+            other
+                .1
+                .cmp(&one.1)
+                .then_with(|| other.0.creation_time.cmp(&one.0.creation_time))
+        });
         images.into_iter().map(|(image, _)| image).collect()
     }
 
@@ -90,7 +115,11 @@ impl Observation {
             .view
             .images
             .iter()
-            .filter(|image| image.state == ImageState::Available && image.tags.contains_key(FINISHED) && !image.tags.contains_key(PROVEN))
+            .filter(|image| {
+                image.state == ImageState::Available
+                    && image.tags.contains_key(FINISHED)
+                    && !image.tags.contains_key(PROVEN)
+            })
             .filter_map(|image| Some((image, self.claim(&image.tags)?.build)))
             .collect();
         images.sort_by_key(|(_, build)| std::cmp::Reverse(*build));
@@ -110,7 +139,9 @@ pub fn content_hash_of(image: &Image) -> Option<&str> {
 /// What a recipe refers to, beside what carries its tags.
 pub fn interests(recipe: &ImageRecipe, records: &[BuildRecord], inspector: &ImageSearch) -> Vec<Interest> {
     let build = &recipe.spec.build;
-    let Some(&architecture) = build.architectures.first() else { return Vec::new() };
+    let Some(&architecture) = build.architectures.first() else {
+        return Vec::new();
+    };
     let mut interests = Vec::new();
     if let Some(id) = build.source.ids.as_ref().and_then(|ids| ids.get(architecture.as_str())) {
         interests.extend(id.parse().ok().map(Interest::Image));
@@ -121,7 +152,11 @@ pub fn interests(recipe: &ImageRecipe, records: &[BuildRecord], inspector: &Imag
     if recipe.spec.test.enabled {
         interests.push(Interest::Search(inspector.clone()));
     }
-    let types = build.builder.instance_types.iter().chain(&recipe.spec.test.instance_types);
+    let types = build
+        .builder
+        .instance_types
+        .iter()
+        .chain(&recipe.spec.test.instance_types);
     interests.extend(types.cloned().map(Interest::InstanceType));
     if let Some(record) = records.last().filter(|record| record.is_active()) {
         interests.push(Interest::ImageName(record.frozen.image_name.clone()));

@@ -18,13 +18,24 @@ use crate::world::{InstanceId, InstanceState, Owner, View};
 pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observation, Error> {
     let owner = owner(&recipe);
     let config_maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &owner.namespace);
-    let listed = config_maps.list(&ListParams::default().labels(&format!("{RECIPE_LABEL}={}", owner.name))).await;
+    let listed = config_maps
+        .list(&ListParams::default().labels(&format!("{RECIPE_LABEL}={}", owner.name)))
+        .await;
     let mut records = Vec::new();
-    for config_map in &listed.map_err(Error::kubernetes("listing the records of builds"))?.items {
+    for config_map in &listed
+        .map_err(Error::kubernetes("listing the records of builds"))?
+        .items
+    {
         records.extend(from_config_map(config_map, &owner)?);
     }
     records.sort_by_key(super::record::BuildRecord::number);
-    let architecture = recipe.spec.build.architectures.first().copied().unwrap_or(Architecture::X86_64);
+    let architecture = recipe
+        .spec
+        .build
+        .architectures
+        .first()
+        .copied()
+        .unwrap_or(Architecture::X86_64);
     let policy = context.config.account(&recipe.spec.account).cloned();
     let mut observed = Observation {
         owner,
@@ -40,9 +51,14 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
     };
     let inventory = context.inventory(&observed.spec().account, &observed.spec().region);
     // What is not granted is not asked of AWS either, but for what a deleted recipe has left.
-    let asks = super::checks::grants(&observed).is_ok() || observed.recipe.metadata.deletion_timestamp.is_some() || observed.active().is_some();
+    let asks = super::checks::grants(&observed).is_ok()
+        || observed.recipe.metadata.deletion_timestamp.is_some()
+        || observed.active().is_some();
     if let Some(inventory) = inventory.filter(|_| asks) {
-        inventory.register(&observed.owner, interests(&observed.recipe, &observed.records, &observed.inspector));
+        inventory.register(
+            &observed.owner,
+            interests(&observed.recipe, &observed.records, &observed.inspector),
+        );
         observed.view = inventory.view(context.acted(&observed.owner.uid)).await?;
         observed.consoles = consoles(inventory, &observed).await?;
         observed.now = context.clock.now();
@@ -52,15 +68,24 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
 
 /// Whose the tags, records and Events are.
 pub fn owner(recipe: &ImageRecipe) -> Owner {
-    Owner { namespace: recipe.namespace().unwrap_or_default(), name: recipe.name_any(), uid: recipe.uid().unwrap_or_default() }
+    Owner {
+        namespace: recipe.namespace().unwrap_or_default(),
+        name: recipe.name_any(),
+        uid: recipe.uid().unwrap_or_default(),
+    }
 }
 
 /// The consoles of the instances of the build in hand.
 async fn consoles(inventory: &Inventory, observed: &Observation) -> Result<BTreeMap<InstanceId, String>, Error> {
     let mut consoles = BTreeMap::new();
-    let Some(record) = observed.active() else { return Ok(consoles) };
+    let Some(record) = observed.active() else {
+        return Ok(consoles);
+    };
     for (instance, claim) in observed.instances().filter(|(_, claim)| claim.build == record.number()) {
-        let speaks = matches!(instance.state, InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped);
+        let speaks = matches!(
+            instance.state,
+            InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped
+        );
         if speaks && claim.attempt >= record.progress.attempt {
             match inventory.console(&instance.id).await {
                 Ok(text) => drop(consoles.insert(instance.id.clone(), text)),

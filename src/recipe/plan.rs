@@ -51,32 +51,85 @@ pub enum Effect {
     /// Writes the record of a new build.
     BeginBuild(Box<BuildRecord>),
     /// Keeps what a guest is sent, before it is launched.
-    KeepUserData { build: i64, guest: GuestKey, user_data: Vec<u8> },
+    KeepUserData {
+        build: i64,
+        guest: GuestKey,
+        user_data: Vec<u8>,
+    },
     /// Keeps the end of a step's output.
-    KeepOutput { build: i64, key: String, text: String },
+    KeepOutput {
+        build: i64,
+        key: String,
+        text: String,
+    },
     /// Remembers which of the spec's tags the image carries.
-    KeepTagKeys { build: i64, keys: Vec<String> },
-    EndBuild { build: i64, outcome: Outcome },
+    KeepTagKeys {
+        build: i64,
+        keys: Vec<String>,
+    },
+    EndBuild {
+        build: i64,
+        outcome: Outcome,
+    },
     /// Deletes the record of an ended build past `historyLimit`.
-    ForgetBuild { build: i64 },
+    ForgetBuild {
+        build: i64,
+    },
     Launch(Box<Launch>),
-    CreateImage { instance: InstanceId, name: String, description: Option<String>, tags: Tags },
+    CreateImage {
+        instance: InstanceId,
+        name: String,
+        description: Option<String>,
+        tags: Tags,
+    },
     /// A volume from the image's snapshot, for the inspector.
-    CreateVolume { token: String, snapshot: SnapshotId, availability_zone: String, tags: Tags },
-    AttachVolume { volume: VolumeId, instance: InstanceId },
+    CreateVolume {
+        token: String,
+        snapshot: SnapshotId,
+        availability_zone: String,
+        tags: Tags,
+    },
+    AttachVolume {
+        volume: VolumeId,
+        instance: InstanceId,
+    },
     /// So that the attached volume ends with its instance, whatever becomes of us.
-    DeleteWithInstance { instance: InstanceId, device: String },
-    RequireImdsV2 { image: ImageId },
-    SetDescription { image: ImageId, description: String },
-    Tag { resources: Vec<String>, tags: Tags },
-    Untag { resources: Vec<String>, keys: Vec<String> },
+    DeleteWithInstance {
+        instance: InstanceId,
+        device: String,
+    },
+    RequireImdsV2 {
+        image: ImageId,
+    },
+    SetDescription {
+        image: ImageId,
+        description: String,
+    },
+    Tag {
+        resources: Vec<String>,
+        tags: Tags,
+    },
+    Untag {
+        resources: Vec<String>,
+        keys: Vec<String>,
+    },
     /// Deregistration protection with cooldown.
-    Protect { image: ImageId },
-    Terminate { instance: InstanceId },
-    DeleteVolume { volume: VolumeId },
+    Protect {
+        image: ImageId,
+    },
+    Terminate {
+        instance: InstanceId,
+    },
+    DeleteVolume {
+        volume: VolumeId,
+    },
     /// With its snapshots.
-    Deregister { image: ImageId },
-    DeleteSnapshot { snapshot: SnapshotId },
+    Deregister {
+        image: ImageId,
+    },
+    DeleteSnapshot {
+        snapshot: SnapshotId,
+    },
     /// Nothing is left: the object may go.
     RemoveFinalizer,
 }
@@ -102,21 +155,39 @@ pub struct Launch {
 impl Effect {
     /// Whether it makes something that would be made twice if the intent were lost.
     pub fn creates(&self) -> bool {
-        matches!(self, Self::Launch(_) | Self::CreateImage { .. } | Self::CreateVolume { .. })
+        matches!(
+            self,
+            Self::Launch(_) | Self::CreateImage { .. } | Self::CreateVolume { .. }
+        )
     }
 
     /// Whether it removes something, so that one failure does not keep the others from being removed.
     pub fn removes(&self) -> bool {
-        matches!(self, Self::Terminate { .. } | Self::DeleteVolume { .. } | Self::Deregister { .. } | Self::DeleteSnapshot { .. })
+        matches!(
+            self,
+            Self::Terminate { .. } | Self::DeleteVolume { .. } | Self::Deregister { .. } | Self::DeleteSnapshot { .. }
+        )
     }
 }
 
 impl std::fmt::Display for Effect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::BeginBuild(record) => write!(f, "begin build {} ({})", record.number(), record.frozen.reason.as_str()),
-            Self::KeepUserData { build, guest, user_data } => {
-                write!(f, "keep the {} bytes of user data of build {build}'s {} (attempt {})", user_data.len(), guest.role.as_str(), guest.attempt)
+            Self::BeginBuild(record) => {
+                write!(f, "begin build {} ({})", record.number(), record.frozen.reason.as_str())
+            }
+            Self::KeepUserData {
+                build,
+                guest,
+                user_data,
+            } => {
+                write!(
+                    f,
+                    "keep the {} bytes of user data of build {build}'s {} (attempt {})",
+                    user_data.len(),
+                    guest.role.as_str(),
+                    guest.attempt
+                )
             }
             Self::KeepOutput { build, key, .. } => write!(f, "keep {key} of build {build}"),
             Self::KeepTagKeys { build, .. } => write!(f, "remember the tags of build {build}'s image"),
@@ -131,15 +202,26 @@ impl std::fmt::Display for Effect {
                 launch.subnet
             ),
             Self::CreateImage { instance, name, .. } => write!(f, "create image {name} from {instance}"),
-            Self::CreateVolume { snapshot, availability_zone, .. } => write!(f, "create a volume from {snapshot} in {availability_zone}"),
+            Self::CreateVolume {
+                snapshot,
+                availability_zone,
+                ..
+            } => write!(f, "create a volume from {snapshot} in {availability_zone}"),
             Self::AttachVolume { volume, instance } => write!(f, "attach {volume} to {instance}"),
             Self::DeleteWithInstance { instance, device } => write!(f, "delete {device} together with {instance}"),
             Self::RequireImdsV2 { image } => write!(f, "make {image} require IMDSv2"),
             Self::SetDescription { image, .. } => write!(f, "set the description of {image}"),
             Self::Tag { resources, tags } => {
-                write!(f, "tag {} with {}", resources.join(", "), tags.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
+                write!(
+                    f,
+                    "tag {} with {}",
+                    resources.join(", "),
+                    tags.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+                )
             }
-            Self::Untag { resources, keys } => write!(f, "remove tags {} from {}", keys.join(", "), resources.join(", ")),
+            Self::Untag { resources, keys } => {
+                write!(f, "remove tags {} from {}", keys.join(", "), resources.join(", "))
+            }
             Self::Protect { image } => write!(f, "protect {image} from deregistration"),
             Self::Terminate { instance } => write!(f, "terminate {instance}"),
             Self::DeleteVolume { volume } => write!(f, "delete {volume}"),

@@ -14,7 +14,7 @@ use super::observe::{observe, owner};
 use super::plan::{Effect, Plan};
 use super::report::{Outcomes, report};
 use super::sweep::sweep;
-use crate::api::{ImageRecipe, get, READY};
+use crate::api::{ImageRecipe, READY, get};
 use crate::controller::{Note, NoteType, finalizers};
 
 /// Looks at one recipe and does what is due. Answers with when to look again.
@@ -24,16 +24,28 @@ use crate::controller::{Note, NoteType, finalizers};
 pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Result<Duration, Error> {
     let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &recipe.namespace().unwrap_or_default());
     // The watch may lag behind our own last write; what is decided on must not.
-    let Some(recipe) = api.get_opt(&recipe.name_any()).await.map_err(Error::kubernetes("reading the recipe"))? else {
+    let Some(recipe) = api
+        .get_opt(&recipe.name_any())
+        .await
+        .map_err(Error::kubernetes("reading the recipe"))?
+    else {
         return Ok(gone(&context, &recipe));
     };
     let deleting = recipe.metadata.deletion_timestamp.is_some();
-    if deleting && !recipe.finalizers().iter().any(|finalizer| finalizer == finalizers::FINALIZER) {
+    if deleting
+        && !recipe
+            .finalizers()
+            .iter()
+            .any(|finalizer| finalizer == finalizers::FINALIZER)
+    {
         return Ok(gone(&context, &recipe));
     }
     let recipe = match deleting {
         true => recipe,
-        false => finalizers::ensure(&api, &recipe).await.map_err(Error::kubernetes("adding the finalizer"))?.unwrap_or(recipe),
+        false => finalizers::ensure(&api, &recipe)
+            .await
+            .map_err(Error::kubernetes("adding the finalizer"))?
+            .unwrap_or(recipe),
     };
     let observed = observe(&context, recipe).await?;
     let plan = decide(&observed);
@@ -51,7 +63,10 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
         // Without an account there is nothing of AWS to act on, and only the object itself can be let go.
         None => Outcomes::default(),
     };
-    let released = outcomes.made.iter().any(|(effect, _)| *effect == Effect::RemoveFinalizer);
+    let released = outcomes
+        .made
+        .iter()
+        .any(|(effect, _)| *effect == Effect::RemoveFinalizer);
     if released {
         return Ok(gone(&context, &recipe));
     }
@@ -82,9 +97,18 @@ pub async fn sweep_leftovers(context: &Context) -> Result<Vec<(&'static str, usi
         let view = inventory.view(context.clock.now()).await?;
         // Listed after the view was taken: whoever made something that is in it is either in the list, or gone.
         let api: Api<ImageRecipe> = Api::all(context.client.clone());
-        let living = api.list(&ListParams::default()).await.map_err(Error::kubernetes("listing recipes"))?;
+        let living = api
+            .list(&ListParams::default())
+            .await
+            .map_err(Error::kubernetes("listing recipes"))?;
         let uids: BTreeSet<String> = living.items.iter().filter_map(ResourceExt::uid).collect();
-        let swept = sweep(&view, &context.installation, &uids, context.config.sweep_after, context.clock.now());
+        let swept = sweep(
+            &view,
+            &context.installation,
+            &uids,
+            context.config.sweep_after,
+            context.clock.now(),
+        );
         for effect in &swept.effects {
             tracing::warn!(%effect, account = inventory.ec2().account(), region = inventory.ec2().region(), "sweeping what no object claims");
             if let Err(error) = remove(inventory.ec2(), effect).await {
@@ -108,16 +132,40 @@ fn gone(context: &Context, recipe: &ImageRecipe) -> Duration {
     Duration::from_secs(3600)
 }
 
-async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]) {
+async fn say(
+    context: &Context,
+    recipe: &ImageRecipe,
+    plan: &Plan,
+    conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
+) {
     let regarding = recipe.object_ref(&());
-    let build = plan.draft.build.as_ref().map(|build| build.number).or(recipe.status.as_ref().and_then(|status| status.build.as_ref()).map(|build| build.number));
+    let build = plan.draft.build.as_ref().map(|build| build.number).or(recipe
+        .status
+        .as_ref()
+        .and_then(|status| status.build.as_ref())
+        .map(|build| build.number));
     for note in &plan.notes {
         tracing::info!(reason = note.reason, text = note.text, "told");
-        let type_ = if note.warning { NoteType::Warning } else { NoteType::Normal };
-        let note = Note { type_, reason: note.reason.to_owned(), action: "Reconcile".to_owned(), note: note.text.clone(), build: build.unwrap_or_default() };
+        let type_ = if note.warning {
+            NoteType::Warning
+        } else {
+            NoteType::Normal
+        };
+        let note = Note {
+            type_,
+            reason: note.reason.to_owned(),
+            action: "Reconcile".to_owned(),
+            note: note.text.clone(),
+            build: build.unwrap_or_default(),
+        };
         context.recorder.publish(&regarding, note).await;
     }
     if let Some(ready) = get(conditions, READY) {
-        tracing::debug!(status = ready.status, reason = ready.reason, message = ready.message, "reported");
+        tracing::debug!(
+            status = ready.status,
+            reason = ready.reason,
+            message = ready.message,
+            "reported"
+        );
     }
 }

@@ -124,7 +124,10 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(reason: &str, message: impl Into<String>) -> Self {
-        Self { reason: reason.to_owned(), message: super::bounded(&message.into()) }
+        Self {
+            reason: reason.to_owned(),
+            message: super::bounded(&message.into()),
+        }
     }
 }
 
@@ -140,7 +143,10 @@ impl BuildRecord {
 
     /// How it ended, if it has ended so.
     pub fn ended(&self, result: BuildResult) -> Option<&Outcome> {
-        self.progress.outcome.as_ref().filter(|outcome| outcome.result == result)
+        self.progress
+            .outcome
+            .as_ref()
+            .filter(|outcome| outcome.result == result)
     }
 
     pub fn config_map_name(recipe: &str, number: i64) -> String {

@@ -34,8 +34,14 @@ pub fn to_config_map(record: &BuildRecord, owner: &Owner, reference: OwnerRefere
     let mut data: BTreeMap<String, String> = record.outputs.clone();
     // Strings, numbers, lists and maps with string keys: JSON always holds them.
     data.insert(FROZEN.into(), serde_json::to_string(&record.frozen).unwrap_or_default());
-    data.insert(PROGRESS.into(), serde_json::to_string(&record.progress).unwrap_or_default());
-    let user_data = record.user_data.iter().map(|(guest, bytes)| (user_data_key(*guest), ByteString(bytes.clone())));
+    data.insert(
+        PROGRESS.into(),
+        serde_json::to_string(&record.progress).unwrap_or_default(),
+    );
+    let user_data = record
+        .user_data
+        .iter()
+        .map(|(guest, bytes)| (user_data_key(*guest), ByteString(bytes.clone())));
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(BuildRecord::config_map_name(&owner.name, record.number())),
@@ -52,20 +58,47 @@ pub fn to_config_map(record: &BuildRecord, owner: &Owner, reference: OwnerRefere
 
 /// The record in `config_map`; none when it belongs to another object, an earlier one of the same name say.
 pub fn from_config_map(config_map: &ConfigMap, owner: &Owner) -> Result<Option<BuildRecord>, Malformed> {
-    let owned = config_map.metadata.owner_references.iter().flatten().any(|reference| reference.uid == owner.uid);
+    let owned = config_map
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|reference| reference.uid == owner.uid);
     if !owned {
         return Ok(None);
     }
     let empty = BTreeMap::new();
     let data = config_map.data.as_ref().unwrap_or(&empty);
-    let outputs = data.iter().filter(|(key, _)| key.starts_with(OUTPUT)).map(|(key, text)| (key.clone(), text.clone())).collect();
-    let user_data = config_map.binary_data.iter().flatten().filter_map(|(key, bytes)| Some((guest_key(key)?, bytes.0.clone()))).collect();
-    Ok(Some(BuildRecord { frozen: read::<Frozen>(config_map, FROZEN)?, progress: read::<Progress>(config_map, PROGRESS)?, user_data, outputs }))
+    let outputs = data
+        .iter()
+        .filter(|(key, _)| key.starts_with(OUTPUT))
+        .map(|(key, text)| (key.clone(), text.clone()))
+        .collect();
+    let user_data = config_map
+        .binary_data
+        .iter()
+        .flatten()
+        .filter_map(|(key, bytes)| Some((guest_key(key)?, bytes.0.clone())))
+        .collect();
+    Ok(Some(BuildRecord {
+        frozen: read::<Frozen>(config_map, FROZEN)?,
+        progress: read::<Progress>(config_map, PROGRESS)?,
+        user_data,
+        outputs,
+    }))
 }
 
 fn read<T: DeserializeOwned>(config_map: &ConfigMap, key: &'static str) -> Result<T, Malformed> {
-    let malformed = |problem: String| Malformed { name: config_map.metadata.name.clone().unwrap_or_default(), key, problem };
-    let text = config_map.data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| malformed("is missing".into()))?;
+    let malformed = |problem: String| Malformed {
+        name: config_map.metadata.name.clone().unwrap_or_default(),
+        key,
+        problem,
+    };
+    let text = config_map
+        .data
+        .as_ref()
+        .and_then(|data| data.get(key))
+        .ok_or_else(|| malformed("is missing".into()))?;
     serde_json::from_str(text).map_err(|error| malformed(format!("cannot be read: {error}")))
 }
 
@@ -76,5 +109,8 @@ fn user_data_key(guest: GuestKey) -> String {
 fn guest_key(key: &str) -> Option<GuestKey> {
     let (role, attempt) = key.strip_prefix(USER_DATA)?.split_once('.')?;
     let role = GUESTS.into_iter().find(|guest| guest.as_str() == role)?;
-    Some(GuestKey { attempt: attempt.parse().ok()?, role })
+    Some(GuestKey {
+        attempt: attempt.parse().ok()?,
+        role,
+    })
 }

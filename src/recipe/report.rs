@@ -7,9 +7,7 @@ use super::observation::Observation;
 use super::plan::{Effect, Plan};
 use super::record::{BuildRecord, Progress};
 use super::{bounded, time};
-use crate::api::{
-    ArchitectureStatus, AttemptFailure, ImageRecipeStatus, Readiness, SOURCE_RESOLVED, set,
-};
+use crate::api::{ArchitectureStatus, AttemptFailure, ImageRecipeStatus, Readiness, SOURCE_RESOLVED, set};
 use crate::world::{AwsError, ErrorClass, ImageId, InstanceId, VolumeId};
 
 /// What carrying out an effect has made.
@@ -54,7 +52,11 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
     let mut status = observed.status();
     let draft = &plan.draft;
     let generation = observed.generation();
-    let mut report = Report { status: ImageRecipeStatus::default(), look_again: plan.look_again, backoff: None };
+    let mut report = Report {
+        status: ImageRecipeStatus::default(),
+        look_again: plan.look_again,
+        backoff: None,
+    };
     let mut readiness = draft.readiness.clone();
     status.observed_generation = Some(generation);
     status.build = draft.build.clone();
@@ -62,14 +64,38 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
     status.content_hash = draft.content_hash.clone();
     match &draft.source {
         Ok(source) => {
-            let architecture = observed.spec().build.architectures.first().map(|architecture| architecture.as_str().to_owned());
+            let architecture = observed
+                .spec()
+                .build
+                .architectures
+                .first()
+                .map(|architecture| architecture.as_str().to_owned());
             let message = format!("{} ({}) of {}", source.image_id, source.name, source.owner_id);
-            status.source = architecture.into_iter().map(|architecture| (architecture, source.clone())).collect();
-            set(&mut status.conditions, SOURCE_RESOLVED, true, "Resolved", &message, generation, observed.now);
+            status.source = architecture
+                .into_iter()
+                .map(|architecture| (architecture, source.clone()))
+                .collect();
+            set(
+                &mut status.conditions,
+                SOURCE_RESOLVED,
+                true,
+                "Resolved",
+                &message,
+                generation,
+                observed.now,
+            );
         }
         Err(failure) => {
             status.source.clear();
-            set(&mut status.conditions, SOURCE_RESOLVED, false, &failure.reason, &failure.message, generation, observed.now);
+            set(
+                &mut status.conditions,
+                SOURCE_RESOLVED,
+                false,
+                &failure.reason,
+                &failure.message,
+                generation,
+                observed.now,
+            );
         }
     }
     for (effect, made) in &outcomes.made {
@@ -91,7 +117,9 @@ fn limit(observed: &Observation) -> usize {
 }
 
 fn carried_out(status: &mut ImageRecipeStatus, effect: &Effect, made: &Made) {
-    let Some(architecture) = architecture(status) else { return };
+    let Some(architecture) = architecture(status) else {
+        return;
+    };
     match (effect, made) {
         (Effect::Launch(launch), Made::Instance(id)) => {
             if let Some(slot) = slot_mut(architecture, launch.role) {
@@ -104,19 +132,42 @@ fn carried_out(status: &mut ImageRecipeStatus, effect: &Effect, made: &Made) {
     }
 }
 
-fn failed(observed: &Observation, status: &mut ImageRecipeStatus, readiness: &mut Readiness, report: &mut Report, effect: &Effect, error: &AwsError) {
-    let progressing = |reason: &str| Readiness::Progressing { reason: reason.to_owned(), message: bounded(&error.to_string()) };
+fn failed(
+    observed: &Observation,
+    status: &mut ImageRecipeStatus,
+    readiness: &mut Readiness,
+    report: &mut Report,
+    effect: &Effect,
+    error: &AwsError,
+) {
+    let progressing = |reason: &str| Readiness::Progressing {
+        reason: reason.to_owned(),
+        message: bounded(&error.to_string()),
+    };
     match (effect, error.class) {
         (Effect::Launch(launch), ErrorClass::Capacity) => {
-            if let Some(slot) = architecture(status).and_then(|architecture| slot_mut(architecture, launch.role).as_mut()) {
+            if let Some(slot) =
+                architecture(status).and_then(|architecture| slot_mut(architecture, launch.role).as_mut())
+            {
                 slot.candidate += 1;
             }
-            let where_to = format!("{} in {}: {error}; the next type or subnet is tried", launch.instance_type, launch.subnet);
-            *readiness = Readiness::Progressing { reason: "InsufficientCapacity".into(), message: bounded(&where_to) };
+            let where_to = format!(
+                "{} in {}: {error}; the next type or subnet is tried",
+                launch.instance_type, launch.subnet
+            );
+            *readiness = Readiness::Progressing {
+                reason: "InsufficientCapacity".into(),
+                message: bounded(&where_to),
+            };
             report.look_again = Duration::ZERO;
         }
         (_, ErrorClass::Denied) => {
-            *readiness = Readiness::Stalled { reason: "Denied".into(), message: bounded(&format!("{error}; allow it in the controller's IAM policy (tried again every ten minutes)")) };
+            *readiness = Readiness::Stalled {
+                reason: "Denied".into(),
+                message: bounded(&format!(
+                    "{error}; allow it in the controller's IAM policy (tried again every ten minutes)"
+                )),
+            };
             report.look_again = DENIED;
         }
         (_, ErrorClass::Quota) => {
@@ -140,10 +191,22 @@ fn failed(observed: &Observation, status: &mut ImageRecipeStatus, readiness: &mu
             report.look_again = SOON;
         }
         (_, ErrorClass::Invalid) => {
-            *readiness = Readiness::Stalled { reason: format!("{}Refused", error.operation), message: bounded(&error.to_string()) };
+            *readiness = Readiness::Stalled {
+                reason: format!("{}Refused", error.operation),
+                message: bounded(&error.to_string()),
+            };
             report.look_again = DENIED;
         }
-        (_, ErrorClass::NotFound | ErrorClass::Gone | ErrorClass::WrongState | ErrorClass::Exists | ErrorClass::InUse | ErrorClass::Token | ErrorClass::Capacity) => {
+        (
+            _,
+            ErrorClass::NotFound
+            | ErrorClass::Gone
+            | ErrorClass::WrongState
+            | ErrorClass::Exists
+            | ErrorClass::InUse
+            | ErrorClass::Token
+            | ErrorClass::Capacity,
+        ) => {
             report.look_again = report.look_again.min(SOON);
         }
         (_, ErrorClass::Throttled | ErrorClass::Server | ErrorClass::Credentials | ErrorClass::NoAnswer) => {
@@ -167,7 +230,10 @@ fn records_after(observed: &Observation, outcomes: &Outcomes) -> Vec<BuildRecord
         match effect {
             Effect::EndBuild { build, outcome } => {
                 for record in records.iter_mut().filter(|record| record.number() == *build) {
-                    record.progress = Progress { outcome: Some(outcome.clone()), ..record.progress.clone() };
+                    record.progress = Progress {
+                        outcome: Some(outcome.clone()),
+                        ..record.progress.clone()
+                    };
                 }
             }
             Effect::BeginBuild(record) => records.push((**record).clone()),

@@ -17,13 +17,33 @@ pub struct NoKey;
 
 impl SealKeys {
     pub fn new(keys: Vec<Vec<u8>>) -> Result<Self, NoKey> {
-        if keys.is_empty() || keys.iter().any(|key| key.len() < 32) { Err(NoKey) } else { Ok(Self(keys)) }
+        if keys.is_empty() || keys.iter().any(|key| key.len() < 32) {
+            Err(NoKey)
+        } else {
+            Ok(Self(keys))
+        }
     }
 
     /// The seal of `image`, should it be proven under `test_hash`.
-    pub fn seal(&self, installation: &Installation, image: &Image, owner: &str, content_hash: &str, test_hash: &str) -> String {
+    pub fn seal(
+        &self,
+        installation: &Installation,
+        image: &Image,
+        owner: &str,
+        content_hash: &str,
+        test_hash: &str,
+    ) -> String {
         // `new` has refused an empty set.
-        self.0.first().map(|key| hex::encode(mac(key, installation, image, owner, content_hash, test_hash).finalize().into_bytes())).unwrap_or_default()
+        self.0
+            .first()
+            .map(|key| {
+                hex::encode(
+                    mac(key, installation, image, owner, content_hash, test_hash)
+                        .finalize()
+                        .into_bytes(),
+                )
+            })
+            .unwrap_or_default()
     }
 
     /// Whether the image's tags carry a seal that fits them, made by one of the keys.
@@ -34,12 +54,19 @@ impl SealKeys {
         else {
             return false;
         };
-        self.0.iter().any(|key| mac(key, installation, image, owner, content_hash, test_hash).verify_slice(&seal).is_ok())
+        self.0.iter().any(|key| {
+            mac(key, installation, image, owner, content_hash, test_hash)
+                .verify_slice(&seal)
+                .is_ok()
+        })
     }
 
     /// The nonce of a guest, see [`guest::nonce`].
     pub fn nonce(&self, uid: &str, build: i64, attempt: i64, role: guest::Role) -> String {
-        self.0.first().map(|key| guest::nonce(key, uid, build, attempt, role)).unwrap_or_default()
+        self.0
+            .first()
+            .map(|key| guest::nonce(key, uid, build, attempt, role))
+            .unwrap_or_default()
     }
 }
 
@@ -58,12 +85,28 @@ pub fn guest_role(role: Role) -> guest::Role {
     }
 }
 
-fn mac(key: &[u8], installation: &Installation, image: &Image, owner: &str, content_hash: &str, test_hash: &str) -> Hmac<Sha256> {
+fn mac(
+    key: &[u8],
+    installation: &Installation,
+    image: &Image,
+    owner: &str,
+    content_hash: &str,
+    test_hash: &str,
+) -> Hmac<Sha256> {
     // HMAC takes keys of any length, so this cannot fail.
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
     let mut snapshots: Vec<&str> = image.snapshots().map(|id| id.as_str()).collect();
     snapshots.sort_unstable();
-    for part in ["seal", &installation.name, &installation.cluster, owner, image.id.as_str(), &snapshots.join(","), content_hash, test_hash] {
+    for part in [
+        "seal",
+        &installation.name,
+        &installation.cluster,
+        owner,
+        image.id.as_str(),
+        &snapshots.join(","),
+        content_hash,
+        test_hash,
+    ] {
         // Length first, so that no two different lists give the same bytes.
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part.as_bytes());

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use super::decide::may_be_removed;
 use super::plan::Effect;
 use super::since;
-use crate::world::{CLUSTER, Claim, FINISHED, ImageState, Installation, InstanceState, MANAGED_BY, PROVEN, Tags, View, VolumeState};
+use crate::world::{
+    CLUSTER, Claim, FINISHED, ImageState, Installation, InstanceState, MANAGED_BY, PROVEN, Tags, View, VolumeState,
+};
 
 /// What a sweep found in one account and region.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,42 +24,82 @@ pub struct Swept {
 /// Decides what is removed. `living` holds the uids of every object there is, from a list that is not stale.
 ///
 /// Never an image that is proven, finished or protected, whatever its other tags say; nothing younger than `after`.
-pub fn sweep(view: &View, installation: &Installation, living: &BTreeSet<String>, after: Duration, now: Timestamp) -> Swept {
-    let ours = |tags: &Tags| tags.get(MANAGED_BY) == Some(&installation.name) && tags.get(CLUSTER) == Some(&installation.cluster);
+pub fn sweep(
+    view: &View,
+    installation: &Installation,
+    living: &BTreeSet<String>,
+    after: Duration,
+    now: Timestamp,
+) -> Swept {
+    let ours = |tags: &Tags| {
+        tags.get(MANAGED_BY) == Some(&installation.name) && tags.get(CLUSTER) == Some(&installation.cluster)
+    };
     // Tags that were mangled by hand claim nothing, and say too little to remove what carries them: it is reported.
-    let orphaned = |tags: &Tags| ours(tags) && Claim::read(tags, installation).is_none_or(|claim| !living.contains(&claim.owner_uid));
-    let removable = |tags: &Tags, born: Option<Timestamp>| Claim::read(tags, installation).is_some() && born.is_some_and(|born| since(born, now) >= after);
+    let orphaned = |tags: &Tags| {
+        ours(tags) && Claim::read(tags, installation).is_none_or(|claim| !living.contains(&claim.owner_uid))
+    };
+    let removable = |tags: &Tags, born: Option<Timestamp>| {
+        Claim::read(tags, installation).is_some() && born.is_some_and(|born| since(born, now) >= after)
+    };
     let mut swept = Swept::default();
     let mut count = [0; 4];
-    for instance in view.instances.iter().filter(|instance| instance.state != InstanceState::Terminated && orphaned(&instance.tags)) {
+    for instance in view
+        .instances
+        .iter()
+        .filter(|instance| instance.state != InstanceState::Terminated && orphaned(&instance.tags))
+    {
         count[0] += 1;
         if instance.state != InstanceState::ShuttingDown && removable(&instance.tags, Some(instance.launch_time)) {
-            swept.effects.push(Effect::Terminate { instance: instance.id.clone() });
+            swept.effects.push(Effect::Terminate {
+                instance: instance.id.clone(),
+            });
         }
     }
-    for volume in view.volumes.iter().filter(|volume| matches!(volume.state, VolumeState::Available | VolumeState::Error) && orphaned(&volume.tags)) {
+    for volume in view
+        .volumes
+        .iter()
+        .filter(|volume| matches!(volume.state, VolumeState::Available | VolumeState::Error) && orphaned(&volume.tags))
+    {
         count[1] += 1;
         if removable(&volume.tags, volume.create_time) {
-            swept.effects.push(Effect::DeleteVolume { volume: volume.id.clone() });
+            swept.effects.push(Effect::DeleteVolume {
+                volume: volume.id.clone(),
+            });
         }
     }
-    for image in view.images.iter().filter(|image| orphaned(&image.tags) && may_be_removed(image)) {
+    for image in view
+        .images
+        .iter()
+        .filter(|image| orphaned(&image.tags) && may_be_removed(image))
+    {
         count[2] += 1;
         if image.state != ImageState::Pending && removable(&image.tags, image.creation_time) {
-            swept.effects.push(Effect::Deregister { image: image.id.clone() });
+            swept.effects.push(Effect::Deregister {
+                image: image.id.clone(),
+            });
         }
     }
     for snapshot in view.snapshots.iter().filter(|snapshot| orphaned(&snapshot.tags)) {
         let kept = snapshot.tags.contains_key(PROVEN) || snapshot.tags.contains_key(FINISHED);
-        let has_image = view.images.iter().any(|image| image.snapshots().any(|id| *id == snapshot.id));
+        let has_image = view
+            .images
+            .iter()
+            .any(|image| image.snapshots().any(|id| *id == snapshot.id));
         if kept || has_image {
             continue;
         }
         count[3] += 1;
         if removable(&snapshot.tags, snapshot.start_time) {
-            swept.effects.push(Effect::DeleteSnapshot { snapshot: snapshot.id.clone() });
+            swept.effects.push(Effect::DeleteSnapshot {
+                snapshot: snapshot.id.clone(),
+            });
         }
     }
-    swept.leaked = [("instance", count[0]), ("volume", count[1]), ("image", count[2]), ("snapshot", count[3])];
+    swept.leaked = [
+        ("instance", count[0]),
+        ("volume", count[1]),
+        ("image", count[2]),
+        ("snapshot", count[3]),
+    ];
     swept
 }

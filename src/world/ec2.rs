@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-
 /// Tags of a resource, by key.
 pub type Tags = BTreeMap<String, String>;
 
@@ -117,12 +116,18 @@ impl Image {
     /// The snapshot behind the root device.
     pub fn root_snapshot(&self) -> Option<&SnapshotId> {
         let root = self.root_device_name.as_deref()?;
-        self.block_devices.iter().find(|device| device.device_name == root)?.snapshot_id.as_ref()
+        self.block_devices
+            .iter()
+            .find(|device| device.device_name == root)?
+            .snapshot_id
+            .as_ref()
     }
 
     /// Every snapshot behind the image, in the order of its devices.
     pub fn snapshots(&self) -> impl Iterator<Item = &SnapshotId> {
-        self.block_devices.iter().filter_map(|device| device.snapshot_id.as_ref())
+        self.block_devices
+            .iter()
+            .filter_map(|device| device.snapshot_id.as_ref())
     }
 
     /// Whether deregistration is fenced off by EC2 itself.

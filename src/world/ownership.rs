@@ -56,7 +56,9 @@ impl Role {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Builder, Self::Image, Self::Test, Self::Inspector].into_iter().find(|role| role.as_str() == text)
+        [Self::Builder, Self::Image, Self::Test, Self::Inspector]
+            .into_iter()
+            .find(|role| role.as_str() == text)
     }
 }
 

@@ -13,7 +13,8 @@ use crate::world::{Claim, Image, PROVEN, SOURCE};
 
 /// Whether the build in hand is no longer what the recipe asks for.
 pub(super) fn is_superseded(observed: &Observation, record: &BuildRecord, present: &Present<'_>) -> bool {
-    !wanted_hashes(observed, present, Some(record.frozen.source.image_id.as_str())).contains(&record.frozen.content_hash)
+    !wanted_hashes(observed, present, Some(record.frozen.source.image_id.as_str()))
+        .contains(&record.frozen.content_hash)
 }
 
 /// Begins a build when the present inputs have no image yet, or when someone asks for one.
@@ -43,16 +44,26 @@ fn due(observed: &Observation, present: &Present<'_>) -> Option<(BuildReason, Op
     }
     let tested = observed.spec().test.enabled;
     let images = upkeep::kept_images(observed);
-    let of_these_inputs: Vec<&Image> = images.into_iter().filter(|image| is_of(observed, present, image)).collect();
+    let of_these_inputs: Vec<&Image> = images
+        .into_iter()
+        .filter(|image| is_of(observed, present, image))
+        .collect();
     if let Some(newest) = of_these_inputs.first() {
         let proven = |image: &&Image| image.tags.get(PROVEN) == Some(&present.test_hash);
-        return (tested && !of_these_inputs.iter().any(proven)).then(|| (BuildReason::TestChanged, Some((*newest).clone())));
+        return (tested && !of_these_inputs.iter().any(proven))
+            .then(|| (BuildReason::TestChanged, Some((*newest).clone())));
     }
     let before = observed.records.last();
     let reason = match before {
         None => BuildReason::FirstBuild,
-        Some(record) if record.frozen.content_hash == present.content_hash && record.ended(BuildResult::Succeeded).is_some() => BuildReason::ImageGone,
-        Some(record) if inputs::changed(&record.frozen.inputs, &present.inputs) == ["source"] => BuildReason::SourceChanged,
+        Some(record)
+            if record.frozen.content_hash == present.content_hash && record.ended(BuildResult::Succeeded).is_some() =>
+        {
+            BuildReason::ImageGone
+        }
+        Some(record) if inputs::changed(&record.frozen.inputs, &present.inputs) == ["source"] => {
+            BuildReason::SourceChanged
+        }
         Some(_) => BuildReason::SpecChanged,
     };
     Some((reason, None))
@@ -61,7 +72,11 @@ fn due(observed: &Observation, present: &Present<'_>) -> Option<(BuildReason, Op
 /// Whether `image` was made from the present inputs.
 pub(super) fn is_of(observed: &Observation, present: &Present<'_>, image: &Image) -> bool {
     let source = image.tags.get(SOURCE).map(String::as_str);
-    content_hash_of(image).is_some_and(|hash| wanted_hashes(observed, present, source).iter().any(|wanted| wanted == hash))
+    content_hash_of(image).is_some_and(|hash| {
+        wanted_hashes(observed, present, source)
+            .iter()
+            .any(|wanted| wanted == hash)
+    })
 }
 
 /// The content hashes that answer the spec: that of the newest source and, where a changed source is no reason to build, that of `source`.
@@ -86,7 +101,12 @@ fn failed_already(observed: &Observation, present: &Present<'_>) -> Option<Failu
     same.then(|| outcome.failure.clone())?
 }
 
-fn record(observed: &Observation, present: &Present<'_>, reason: BuildReason, existing: Option<Image>) -> Result<BuildRecord, Failure> {
+fn record(
+    observed: &Observation,
+    present: &Present<'_>,
+    reason: BuildReason,
+    existing: Option<Image>,
+) -> Result<BuildRecord, Failure> {
     let number = next_number(observed);
     let spec = observed.spec();
     let architecture = crate::recipe::checks::architecture(spec)?;
@@ -100,14 +120,18 @@ fn record(observed: &Observation, present: &Present<'_>, reason: BuildReason, ex
     };
     let image_name = match &existing {
         Some(image) => image.name.clone(),
-        None => image_name(&spec.image.name, &parts).map_err(|error| Failure::new("InvalidImageName", error.to_string()))?,
+        None => {
+            image_name(&spec.image.name, &parts).map_err(|error| Failure::new("InvalidImageName", error.to_string()))?
+        }
     };
     let before = observed.records.last().map(|record| &record.frozen.inputs);
     let record = BuildRecord {
         frozen: Frozen {
             number,
             reason,
-            changed: before.map(|before| inputs::changed(before, &present.inputs)).unwrap_or_default(),
+            changed: before
+                .map(|before| inputs::changed(before, &present.inputs))
+                .unwrap_or_default(),
             inputs: present.inputs.clone(),
             content_hash: present.content_hash.clone(),
             test_hash: present.test_hash.clone(),
@@ -132,8 +156,15 @@ fn record(observed: &Observation, present: &Present<'_>, reason: BuildReason, ex
 
 fn begin(decision: &mut Decision<'_>, record: BuildRecord) {
     let frozen = &record.frozen;
-    let why = if frozen.changed.is_empty() { String::new() } else { format!("; changed: {}", frozen.changed.join(", ")) };
-    decision.note("BuildStarted", format!("build {} begins ({}{why})", frozen.number, frozen.reason.as_str()));
+    let why = if frozen.changed.is_empty() {
+        String::new()
+    } else {
+        format!("; changed: {}", frozen.changed.join(", "))
+    };
+    decision.note(
+        "BuildStarted",
+        format!("build {} begins ({}{why})", frozen.number, frozen.reason.as_str()),
+    );
     decision.build = Some(status_of(&record));
     decision.building(&record, "BuildStarted", format!("build {} begins", record.number()));
     decision.look_again = std::time::Duration::ZERO;
@@ -161,10 +192,25 @@ fn next_number(observed: &Observation) -> i64 {
     let path = observed.owner.path();
     let view = &observed.view;
     let tags = view.instances.iter().map(|instance| &instance.tags);
-    let tags = tags.chain(view.images.iter().map(|image| &image.tags)).chain(view.snapshots.iter().map(|snapshot| &snapshot.tags));
-    let tagged = tags.filter_map(|tags| Claim::read(tags, &observed.installation)).filter(|claim| claim.owner == path).map(|claim| claim.build);
+    let tags = tags
+        .chain(view.images.iter().map(|image| &image.tags))
+        .chain(view.snapshots.iter().map(|snapshot| &snapshot.tags));
+    let tagged = tags
+        .filter_map(|tags| Claim::read(tags, &observed.installation))
+        .filter(|claim| claim.owner == path)
+        .map(|claim| claim.build);
     let recorded = observed.records.iter().map(BuildRecord::number);
-    let known = status.build.iter().map(|build| build.number).chain(status.history.iter().map(|entry| entry.build));
+    let known = status
+        .build
+        .iter()
+        .map(|build| build.number)
+        .chain(status.history.iter().map(|entry| entry.build));
     let latest = status.latest.iter().map(|latest| latest.build);
-    tagged.chain(recorded).chain(known).chain(latest).max().unwrap_or(0).saturating_add(1)
+    tagged
+        .chain(recorded)
+        .chain(known)
+        .chain(latest)
+        .max()
+        .unwrap_or(0)
+        .saturating_add(1)
 }

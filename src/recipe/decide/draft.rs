@@ -37,7 +37,12 @@ impl<'a> Decision<'a> {
             build: None,
             latest: status.latest.clone(),
             readiness: None,
-            source: status.source.values().next().cloned().ok_or_else(|| Failure::new("Unknown", "the source has not been looked up yet")),
+            source: status
+                .source
+                .values()
+                .next()
+                .cloned()
+                .ok_or_else(|| Failure::new("Unknown", "the source has not been looked up yet")),
             content_hash: status.content_hash,
         }
     }
@@ -53,11 +58,17 @@ impl<'a> Decision<'a> {
     }
 
     pub fn ready(&mut self, reason: &str, message: impl Into<String>) {
-        self.readiness = Some(Readiness::Ready { reason: reason.to_owned(), message: message.into() });
+        self.readiness = Some(Readiness::Ready {
+            reason: reason.to_owned(),
+            message: message.into(),
+        });
     }
 
     pub fn progressing(&mut self, reason: &str, message: impl Into<String>) {
-        self.readiness = Some(Readiness::Progressing { reason: reason.to_owned(), message: message.into() });
+        self.readiness = Some(Readiness::Progressing {
+            reason: reason.to_owned(),
+            message: message.into(),
+        });
         self.look_again = SOON;
     }
 
@@ -74,7 +85,10 @@ impl<'a> Decision<'a> {
     }
 
     pub fn stalled(&mut self, failure: &Failure) {
-        self.readiness = Some(Readiness::Stalled { reason: failure.reason.clone(), message: failure.message.clone() });
+        self.readiness = Some(Readiness::Stalled {
+            reason: failure.reason.clone(),
+            message: failure.message.clone(),
+        });
     }
 
     pub fn suspended(&mut self) {
@@ -87,7 +101,10 @@ impl<'a> Decision<'a> {
         if self.changes_reason(&failure.reason) {
             self.warn("Refused", failure.message.clone());
         }
-        if failure.reason.starts_with("Source") || failure.reason == "ArchitectureMismatch" || failure.reason == "OwnerNotAllowed" {
+        if failure.reason.starts_with("Source")
+            || failure.reason == "ArchitectureMismatch"
+            || failure.reason == "OwnerNotAllowed"
+        {
             self.source = Err(failure);
         }
     }
@@ -98,18 +115,35 @@ impl<'a> Decision<'a> {
     }
 
     pub fn note(&mut self, reason: &'static str, text: impl Into<String>) {
-        self.notes.push(Note { warning: false, reason, text: text.into() });
+        self.notes.push(Note {
+            warning: false,
+            reason,
+            text: text.into(),
+        });
     }
 
     pub fn warn(&mut self, reason: &'static str, text: impl Into<String>) {
-        self.notes.push(Note { warning: true, reason, text: text.into() });
+        self.notes.push(Note {
+            warning: true,
+            reason,
+            text: text.into(),
+        });
     }
 
     /// The build's inputs have changed, so it is abandoned.
     pub fn supersede(&mut self, record: &BuildRecord) {
         self.end(record, BuildResult::Superseded, None, None);
-        self.note("BuildSuperseded", format!("build {} is abandoned: its inputs have changed", record.number()));
-        self.progressing("Superseded", format!("build {} is abandoned, because its inputs have changed", record.number()));
+        self.note(
+            "BuildSuperseded",
+            format!("build {} is abandoned: its inputs have changed", record.number()),
+        );
+        self.progressing(
+            "Superseded",
+            format!(
+                "build {} is abandoned, because its inputs have changed",
+                record.number()
+            ),
+        );
     }
 
     /// Writes how the build ended; nothing of it is claimed any longer.
@@ -122,7 +156,10 @@ impl<'a> Decision<'a> {
             image,
             failure,
         };
-        self.effects.push(Effect::EndBuild { build: record.number(), outcome });
+        self.effects.push(Effect::EndBuild {
+            build: record.number(),
+            outcome,
+        });
         self.build = None;
         self.claims = Claims::none();
         self.look_again = SOON;
@@ -153,7 +190,10 @@ impl<'a> Decision<'a> {
 
 /// The history that the records tell, newest first.
 pub fn history(records: &[BuildRecord], limit: usize) -> Vec<HistoryEntry> {
-    let ended = records.iter().rev().filter_map(|record| Some((record, record.progress.outcome.as_ref()?)));
+    let ended = records
+        .iter()
+        .rev()
+        .filter_map(|record| Some((record, record.progress.outcome.as_ref()?)));
     ended
         .take(limit)
         .map(|(record, outcome)| HistoryEntry {
@@ -166,12 +206,20 @@ pub fn history(records: &[BuildRecord], limit: usize) -> Vec<HistoryEntry> {
             images: outcome
                 .image
                 .iter()
-                .filter_map(|image| Some((record.frozen.spec.build.architectures.first()?.as_str().to_owned(), image.to_string())))
+                .filter_map(|image| {
+                    Some((
+                        record.frozen.spec.build.architectures.first()?.as_str().to_owned(),
+                        image.to_string(),
+                    ))
+                })
                 .collect(),
             attempts: outcome.attempts,
             start_time: Some(time(record.frozen.start_time)),
             end_time: Some(time(outcome.time)),
-            message: outcome.failure.as_ref().map(|failure| format!("{}: {}", failure.reason, failure.message)),
+            message: outcome
+                .failure
+                .as_ref()
+                .map(|failure| format!("{}: {}", failure.reason, failure.message)),
         })
         .collect()
 }

@@ -33,7 +33,12 @@ pub(super) enum Found<'a> {
 }
 
 /// Finds the instance of `role`, or launches it from `image`.
-pub(super) fn find_or_launch<'a>(decision: &mut Decision<'a>, record: &BuildRecord, role: Role, image: &ImageId) -> Result<Found<'a>, Failure> {
+pub(super) fn find_or_launch<'a>(
+    decision: &mut Decision<'a>,
+    record: &BuildRecord,
+    role: Role,
+    image: &ImageId,
+) -> Result<Found<'a>, Failure> {
     let observed = decision.observed;
     let attempt = record.progress.attempt;
     let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
@@ -44,11 +49,19 @@ pub(super) fn find_or_launch<'a>(decision: &mut Decision<'a>, record: &BuildReco
         .map(|(instance, _)| instance)
         .collect();
     // Two of a kind can only come of a token that a zone did not know; every pass prefers the same one, and the others are leftovers.
-    ours.sort_by_key(|instance| (known != Some(instance.id.as_str()), instance.launch_time, instance.id.clone()));
+    ours.sort_by_key(|instance| {
+        (
+            known != Some(instance.id.as_str()),
+            instance.launch_time,
+            instance.id.clone(),
+        )
+    });
     if let Some(instance) = ours.first() {
         for double in &ours[1..] {
             if !matches!(double.state, InstanceState::Terminated | InstanceState::ShuttingDown) {
-                decision.effects.push(Effect::Terminate { instance: double.id.clone() });
+                decision.effects.push(Effect::Terminate {
+                    instance: double.id.clone(),
+                });
             }
         }
         remember(decision, role, slot, instance);
@@ -58,14 +71,23 @@ pub(super) fn find_or_launch<'a>(decision: &mut Decision<'a>, record: &BuildReco
     if let Some(launch) = &slot
         && launch.id.is_some()
     {
-        let young = launch.launch_time.as_ref().is_some_and(|launched| since(launched.0, observed.now) < YOUNG);
+        let young = launch
+            .launch_time
+            .as_ref()
+            .is_some_and(|launched| since(launched.0, observed.now) < YOUNG);
         return Ok(if young { Found::Coming } else { Found::Gone });
     }
     launch(decision, record, role, image, slot)?;
     Ok(Found::Coming)
 }
 
-fn launch(decision: &mut Decision<'_>, record: &BuildRecord, role: Role, image: &ImageId, slot: Option<LaunchStatus>) -> Result<(), Failure> {
+fn launch(
+    decision: &mut Decision<'_>,
+    record: &BuildRecord,
+    role: Role,
+    image: &ImageId,
+    slot: Option<LaunchStatus>,
+) -> Result<(), Failure> {
     let observed = decision.observed;
     let spec = &record.frozen.spec;
     let builder = &spec.build.builder;
@@ -76,19 +98,29 @@ fn launch(decision: &mut Decision<'_>, record: &BuildRecord, role: Role, image: 
     let subnets = crate::recipe::checks::subnets(observed)?;
     let candidates = i64::try_from(types.len() * subnets.len()).unwrap_or(1).max(1);
     let number = slot.as_ref().map_or(0, |launch| launch.candidate);
-    let waited = slot.as_ref().and_then(|launch| launch.launch_time.as_ref()).map(|launched| since(launched.0, observed.now));
+    let waited = slot
+        .as_ref()
+        .and_then(|launch| launch.launch_time.as_ref())
+        .map(|launched| since(launched.0, observed.now));
     if number > 0 && number % candidates == 0 && waited.is_some_and(|waited| waited < ROUND_PAUSE) {
         decision.look_again = ROUND_PAUSE;
         return Ok(());
     }
     let place = usize::try_from(number % candidates).unwrap_or(0);
     let (instance_type, subnet) = (&types[place % types.len()], subnets[place / types.len()]);
-    let guest = GuestKey { attempt: record.progress.attempt, role };
+    let guest = GuestKey {
+        attempt: record.progress.attempt,
+        role,
+    };
     let user_data = match record.user_data.get(&guest) {
         Some(kept) => kept.clone(),
         None => {
             let user_data = render(observed, record, guest)?.as_bytes().to_vec();
-            decision.effects.push(Effect::KeepUserData { build: record.number(), guest, user_data: user_data.clone() });
+            decision.effects.push(Effect::KeepUserData {
+                build: record.number(),
+                guest,
+                user_data: user_data.clone(),
+            });
             user_data
         }
     };
@@ -99,7 +131,13 @@ fn launch(decision: &mut Decision<'_>, record: &BuildRecord, role: Role, image: 
         subnet: subnet.id.to_string(),
         // The same call again is the same launch.
         launch_time: match &slot {
-            Some(launch) if launch.instance_type == *instance_type && launch.subnet == subnet.id.as_str() && number % candidates != 0 => launch.launch_time.clone(),
+            Some(launch)
+                if launch.instance_type == *instance_type
+                    && launch.subnet == subnet.id.as_str()
+                    && number % candidates != 0 =>
+            {
+                launch.launch_time.clone()
+            }
             _ => Some(time(observed.now)),
         },
     };
@@ -108,10 +146,22 @@ fn launch(decision: &mut Decision<'_>, record: &BuildRecord, role: Role, image: 
     }
     let mut tags = builder.tags.clone();
     tags.extend(claim(observed, record, role).tags(&observed.installation));
-    tags.entry("Name".into()).or_insert_with(|| format!("{} {} of build {}", observed.owner.path(), role.as_str(), record.number()));
+    tags.entry("Name".into()).or_insert_with(|| {
+        format!(
+            "{} {} of build {}",
+            observed.owner.path(),
+            role.as_str(),
+            record.number()
+        )
+    });
     decision.effects.push(Effect::Launch(Box::new(Launch {
         role,
-        token: token(observed, record, role, &format!("{instance_type} {} {number}", subnet.id)),
+        token: token(
+            observed,
+            record,
+            role,
+            &format!("{instance_type} {} {number}", subnet.id),
+        ),
         image: image.clone(),
         instance_type: instance_type.clone(),
         subnet: subnet.id.to_string(),
@@ -120,7 +170,11 @@ fn launch(decision: &mut Decision<'_>, record: &BuildRecord, role: Role, image: 
         instance_profile: builder.instance_profile.clone().filter(|_| role == Role::Builder),
         guest,
         user_data,
-        volumes: if role == Role::Builder { builder.volumes.clone() } else { Vec::<Volume>::new() },
+        volumes: if role == Role::Builder {
+            builder.volumes.clone()
+        } else {
+            Vec::<Volume>::new()
+        },
         tags,
     })));
     Ok(())
@@ -129,7 +183,10 @@ fn launch(decision: &mut Decision<'_>, record: &BuildRecord, role: Role, image: 
 /// Renders what every guest of the build would be sent, so that what does not fit is found before the first launch.
 pub(super) fn render_all(observed: &Observation, record: &BuildRecord) -> Result<(), Failure> {
     let tested = record.frozen.spec.test.enabled;
-    for role in [Role::Builder, Role::Test, Role::Inspector].into_iter().filter(|role| tested || *role == Role::Builder) {
+    for role in [Role::Builder, Role::Test, Role::Inspector]
+        .into_iter()
+        .filter(|role| tested || *role == Role::Builder)
+    {
         render(observed, record, GuestKey { attempt: 1, role })?;
     }
     Ok(())
@@ -152,10 +209,18 @@ fn render(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Resu
             cleanup: &spec.build.cleanup,
         }
         .render(),
-        Role::Test => TestGuest { nonce: &nonce, checks: &spec.test.checks, lifetime: test_lifetime(record)? }.render(),
-        Role::Inspector => {
-            InspectorGuest { nonce: &nonce, source_created: frozen.source.creation_time, lifetime: INSPECTION + SPARE }.render()
+        Role::Test => TestGuest {
+            nonce: &nonce,
+            checks: &spec.test.checks,
+            lifetime: test_lifetime(record)?,
         }
+        .render(),
+        Role::Inspector => InspectorGuest {
+            nonce: &nonce,
+            source_created: frozen.source.creation_time,
+            lifetime: INSPECTION + SPARE,
+        }
+        .render(),
     };
     rendered.map_err(|error| Failure::new("UserDataRefused", format!("{} instance: {error}", guest.role.as_str())))
 }
@@ -184,12 +249,23 @@ fn invalid(error: crate::api::InvalidDuration) -> Failure {
 }
 
 pub(super) fn nonce(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> String {
-    observed.keys.nonce(&observed.owner.uid, record.number(), guest.attempt, guest_role(guest.role))
+    observed.keys.nonce(
+        &observed.owner.uid,
+        record.number(),
+        guest.attempt,
+        guest_role(guest.role),
+    )
 }
 
 /// What the tags of something made for the present attempt say.
 pub(super) fn claim(observed: &Observation, record: &BuildRecord, role: Role) -> Claim {
-    Claim { owner: observed.owner.path(), owner_uid: observed.owner.uid.clone(), build: record.number(), attempt: record.progress.attempt, role }
+    Claim {
+        owner: observed.owner.path(),
+        owner_uid: observed.owner.uid.clone(),
+        build: record.number(),
+        attempt: record.progress.attempt,
+        role,
+    }
 }
 
 /// Tags of something temporary made for the present attempt.

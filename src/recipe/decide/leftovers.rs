@@ -33,7 +33,10 @@ impl Claims {
 
     /// Things with one of these roles, of this attempt of this build.
     pub fn of(build: i64, attempt: i64, roles: &[Role]) -> Self {
-        Self { attempt: Some((build, attempt)), roles: roles.to_vec() }
+        Self {
+            attempt: Some((build, attempt)),
+            roles: roles.to_vec(),
+        }
     }
 
     fn covers(&self, claim: &Claim) -> bool {
@@ -48,29 +51,55 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
     let claims = decision.claims.clone();
     let leftover = |tags, born: Option<Timestamp>| {
         let old = born.is_some_and(|born| since(born, observed.now) > UNKNOWN_AGE);
-        observed.claim(tags).is_some_and(|claim| ((claim.build, claim.attempt) <= newest || old) && !claims.covers(&claim))
+        observed
+            .claim(tags)
+            .is_some_and(|claim| ((claim.build, claim.attempt) <= newest || old) && !claims.covers(&claim))
     };
     let view = &observed.view;
     let mut effects = Vec::new();
-    for instance in view.instances.iter().filter(|instance| leftover(&instance.tags, Some(instance.launch_time))) {
+    for instance in view
+        .instances
+        .iter()
+        .filter(|instance| leftover(&instance.tags, Some(instance.launch_time)))
+    {
         if !matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated) {
-            effects.push(Effect::Terminate { instance: instance.id.clone() });
+            effects.push(Effect::Terminate {
+                instance: instance.id.clone(),
+            });
         }
     }
-    for volume in view.volumes.iter().filter(|volume| leftover(&volume.tags, volume.create_time)) {
+    for volume in view
+        .volumes
+        .iter()
+        .filter(|volume| leftover(&volume.tags, volume.create_time))
+    {
         // One in use goes with its instance, or comes loose when that is gone.
         if matches!(volume.state, VolumeState::Available | VolumeState::Error) {
-            effects.push(Effect::DeleteVolume { volume: volume.id.clone() });
+            effects.push(Effect::DeleteVolume {
+                volume: volume.id.clone(),
+            });
         }
     }
-    for image in view.images.iter().filter(|image| leftover(&image.tags, image.creation_time) && may_be_removed(image)) {
+    for image in view
+        .images
+        .iter()
+        .filter(|image| leftover(&image.tags, image.creation_time) && may_be_removed(image))
+    {
         // A pending image cannot be deregistered; it is looked at again when it is ready, or has failed.
         if image.state != ImageState::Pending {
-            effects.push(Effect::Deregister { image: image.id.clone() });
+            effects.push(Effect::Deregister {
+                image: image.id.clone(),
+            });
         }
     }
-    for snapshot in view.snapshots.iter().filter(|snapshot| leftover(&snapshot.tags, snapshot.start_time) && is_orphan(observed, snapshot)) {
-        effects.push(Effect::DeleteSnapshot { snapshot: snapshot.id.clone() });
+    for snapshot in view
+        .snapshots
+        .iter()
+        .filter(|snapshot| leftover(&snapshot.tags, snapshot.start_time) && is_orphan(observed, snapshot))
+    {
+        effects.push(Effect::DeleteSnapshot {
+            snapshot: snapshot.id.clone(),
+        });
     }
     if !effects.is_empty() || view_has_moving_leftovers(observed, &claims) {
         decision.look_again = decision.look_again.min(SOON);
@@ -81,15 +110,26 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
 /// Whether anything temporary of the object is left, on its way out included.
 pub fn any_left(observed: &Observation) -> bool {
     view_has_moving_leftovers(observed, &Claims::none())
-        || observed.view.snapshots.iter().any(|snapshot| observed.claim(&snapshot.tags).is_some() && is_orphan(observed, snapshot))
+        || observed
+            .view
+            .snapshots
+            .iter()
+            .any(|snapshot| observed.claim(&snapshot.tags).is_some() && is_orphan(observed, snapshot))
 }
 
 fn view_has_moving_leftovers(observed: &Observation, claims: &Claims) -> bool {
     let leftover = |tags| observed.claim(tags).is_some_and(|claim| !claims.covers(&claim));
     let view = &observed.view;
-    view.instances.iter().any(|instance| leftover(&instance.tags) && instance.state != InstanceState::Terminated)
-        || view.volumes.iter().any(|volume| leftover(&volume.tags) && !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted))
-        || view.images.iter().any(|image| leftover(&image.tags) && may_be_removed(image))
+    view.instances
+        .iter()
+        .any(|instance| leftover(&instance.tags) && instance.state != InstanceState::Terminated)
+        || view.volumes.iter().any(|volume| {
+            leftover(&volume.tags) && !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted)
+        })
+        || view
+            .images
+            .iter()
+            .any(|image| leftover(&image.tags) && may_be_removed(image))
 }
 
 /// Whether an image is neither what somebody asked for nor fenced off.
@@ -100,8 +140,14 @@ pub fn may_be_removed(image: &Image) -> bool {
 
 fn is_orphan(observed: &Observation, snapshot: &Snapshot) -> bool {
     let kept = snapshot.tags.contains_key(PROVEN) || snapshot.tags.contains_key(FINISHED);
-    let has_image = observed.view.images.iter().any(|image| image.snapshots().any(|id| *id == snapshot.id));
-    let old = snapshot.start_time.is_some_and(|start| since(start, observed.now) > SNAPSHOT_AGE);
+    let has_image = observed
+        .view
+        .images
+        .iter()
+        .any(|image| image.snapshots().any(|id| *id == snapshot.id));
+    let old = snapshot
+        .start_time
+        .is_some_and(|start| since(start, observed.now) > SNAPSHOT_AGE);
     !kept && !has_image && old
 }
 
@@ -112,7 +158,13 @@ fn newest_known(observed: &Observation, decision: &Decision<'_>) -> (i64, i64) {
     }
     let build = decision.build.as_ref().map(|build| (build.number, build.attempt));
     // No attempt of an ended build is still to come.
-    let ended = |record: &BuildRecord| if record.is_active() { record.progress.attempt } else { i64::MAX };
+    let ended = |record: &BuildRecord| {
+        if record.is_active() {
+            record.progress.attempt
+        } else {
+            i64::MAX
+        }
+    };
     let record = observed.records.last().map(|record| (record.number(), ended(record)));
     record.max(build).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod begin;
+mod builder;
 mod draft;
 mod launch;
 mod leftovers;
@@ -26,9 +27,9 @@ use crate::world::Image;
 
 pub use draft::history;
 pub use launch::slot_mut;
+use leftovers::Claims;
 pub use leftovers::may_be_removed;
 pub use proof::DEVICE;
-use leftovers::Claims;
 
 /// A pause while EC2 works: things change on their own, and the inventory says so earlier when it notices.
 const SOON: Duration = Duration::from_secs(2);
@@ -74,7 +75,12 @@ fn present(observed: &Observation) -> Result<Present<'_>, Failure> {
     checks::check(observed, source)?;
     let inputs = inputs::inputs(observed.spec(), source.id.as_str());
     let content_hash = inputs::content_hash(&inputs);
-    Ok(Present { source, inputs, content_hash, test_hash: inputs::test_hash(&observed.spec().test) })
+    Ok(Present {
+        source,
+        inputs,
+        content_hash,
+        test_hash: inputs::test_hash(&observed.spec().test),
+    })
 }
 
 /// Nothing can be built from the present spec. A build in hand came from another one, so it ends.
@@ -89,11 +95,16 @@ fn refused(decision: &mut Decision<'_>, failure: Failure) {
 fn deleted(observed: &Observation) -> Plan {
     let mut decision = Decision::new(observed);
     decision.claims = Claims::none();
-    decision.progressing("Deleting", "removing what the recipe's builds have left; its images stay");
+    decision.progressing(
+        "Deleting",
+        "removing what the recipe's builds have left; its images stay",
+    );
     leftovers::remove(&mut decision);
     if decision.effects.is_empty() && !leftovers::any_left(observed) && !attempt::answer_may_be_out(observed) {
         for record in &observed.records {
-            decision.effects.push(super::plan::Effect::ForgetBuild { build: record.number() });
+            decision
+                .effects
+                .push(super::plan::Effect::ForgetBuild { build: record.number() });
         }
         decision.effects.push(super::plan::Effect::RemoveFinalizer);
     }

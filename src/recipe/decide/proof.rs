@@ -12,7 +12,9 @@ use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildRecord, Failure, GuestKey};
 use crate::recipe::since;
-use crate::world::{BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, Tags, VolumeState};
+use crate::world::{
+    BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, Tags, VolumeState,
+};
 
 /// How much later than the deadline the test instance's word may show on the console.
 const CONSOLE_LAG: Duration = Duration::from_secs(30);
@@ -27,13 +29,18 @@ enum Half<T> {
 
 pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<(), Failure> {
     let observed = decision.observed;
-    let proven = image.tags.get(PROVEN) == Some(&record.frozen.test_hash) && observed.keys.verify(&observed.installation, image);
+    let proven =
+        image.tags.get(PROVEN) == Some(&record.frozen.test_hash) && observed.keys.verify(&observed.installation, image);
     if proven {
         return finish(decision, record, image);
     }
     decision.set_phase(Phase::Proving);
     // The image stands on its own now.
-    decision.claims = Claims::of(record.number(), record.progress.attempt, &[Role::Image, Role::Test, Role::Inspector]);
+    decision.claims = Claims::of(
+        record.number(),
+        record.progress.attempt,
+        &[Role::Image, Role::Test, Role::Inspector],
+    );
     let tested = test(decision, record, image)?;
     let inspected = inspect(decision, record, image)?;
     match (tested, inspected) {
@@ -42,10 +49,25 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
             seal(decision, record, image, milliseconds);
         }
         (tested, inspected) => {
-            let say = |what: &str, pending: Option<String>| format!("{what}: {}", pending.unwrap_or_else(|| "passed".into()));
-            let pending = |half: Half<i64>| if let Half::Pending(text) = half { Some(text) } else { None };
-            let inspection = if let Half::Pending(text) = inspected { Some(text) } else { None };
-            let message = format!("{}; {}", say("test instance", pending(tested)), say("inspector", inspection));
+            let say =
+                |what: &str, pending: Option<String>| format!("{what}: {}", pending.unwrap_or_else(|| "passed".into()));
+            let pending = |half: Half<i64>| {
+                if let Half::Pending(text) = half {
+                    Some(text)
+                } else {
+                    None
+                }
+            };
+            let inspection = if let Half::Pending(text) = inspected {
+                Some(text)
+            } else {
+                None
+            };
+            let message = format!(
+                "{}; {}",
+                say("test instance", pending(tested)),
+                say("inspector", inspection)
+            );
             decision.building(record, "Proving", message);
         }
     }
@@ -56,12 +78,22 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
 pub(super) fn finish_untested(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<(), Failure> {
     if !image.tags.contains_key(FINISHED) {
         let tags = Tags::from([(FINISHED.to_owned(), "untested".to_owned())]);
-        decision.effects.push(Effect::Tag { resources: with_snapshots(image), tags });
+        decision.effects.push(Effect::Tag {
+            resources: with_snapshots(image),
+            tags,
+        });
         decision.set_phase(Phase::Finishing);
-        decision.building(record, "Finishing", format!("image {} is finished, untested as spec.test.enabled says", image.id));
+        decision.building(
+            record,
+            "Finishing",
+            format!("image {} is finished, untested as spec.test.enabled says", image.id),
+        );
         return Ok(());
     }
-    decision.note("BuildSucceeded", format!("build {} made {}, untested", record.number(), image.id));
+    decision.note(
+        "BuildSucceeded",
+        format!("build {} made {}, untested", record.number(), image.id),
+    );
     decision.building(record, "Finishing", "removing what was temporary");
     decision.end(record, BuildResult::Succeeded, Some(image.id.clone()), None);
     Ok(())
@@ -69,10 +101,20 @@ pub(super) fn finish_untested(decision: &mut Decision<'_>, record: &BuildRecord,
 
 fn finish(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<(), Failure> {
     if record.frozen.spec.image.deregistration_protection && !image.is_protected() {
-        decision.effects.push(Effect::Protect { image: image.id.clone() });
+        decision.effects.push(Effect::Protect {
+            image: image.id.clone(),
+        });
     }
     decision.set_phase(Phase::Finishing);
-    decision.note("BuildSucceeded", format!("build {} made and proved {} ({})", record.number(), image.id, image.name));
+    decision.note(
+        "BuildSucceeded",
+        format!(
+            "build {} made and proved {} ({})",
+            record.number(),
+            image.id,
+            image.name
+        ),
+    );
     decision.building(record, "Finishing", "removing what was temporary");
     decision.end(record, BuildResult::Succeeded, Some(image.id.clone()), None);
     Ok(())
@@ -81,20 +123,40 @@ fn finish(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> R
 fn seal(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, milliseconds: i64) {
     let observed = decision.observed;
     let frozen = &record.frozen;
-    let seal = observed.keys.seal(&observed.installation, image, &observed.owner.path(), &frozen.content_hash, &frozen.test_hash);
+    let seal = observed.keys.seal(
+        &observed.installation,
+        image,
+        &observed.owner.path(),
+        &frozen.content_hash,
+        &frozen.test_hash,
+    );
     let tags = Tags::from([
         (PROVEN.to_owned(), frozen.test_hash.clone()),
-        (PROVEN_TIME.to_owned(), crate::api::whole_seconds(observed.now).to_string()),
+        (
+            PROVEN_TIME.to_owned(),
+            crate::api::whole_seconds(observed.now).to_string(),
+        ),
         (BOOT_MILLISECONDS.to_owned(), milliseconds.to_string()),
         (SEAL.to_owned(), seal),
     ]);
-    decision.note("ImageProven", format!("image {} booted and passed every check in {milliseconds} ms, and its snapshot is clean", image.id));
-    decision.effects.push(Effect::Tag { resources: with_snapshots(image), tags });
+    decision.note(
+        "ImageProven",
+        format!(
+            "image {} booted and passed every check in {milliseconds} ms, and its snapshot is clean",
+            image.id
+        ),
+    );
+    decision.effects.push(Effect::Tag {
+        resources: with_snapshots(image),
+        tags,
+    });
 }
 
 /// An image's id and those of its snapshots.
 pub(super) fn with_snapshots(image: &Image) -> Vec<String> {
-    std::iter::once(image.id.to_string()).chain(image.snapshots().map(ToString::to_string)).collect()
+    std::iter::once(image.id.to_string())
+        .chain(image.snapshots().map(ToString::to_string))
+        .collect()
 }
 
 /// The test instance's half: milliseconds from launch call to the first moment at which every check had passed.
@@ -105,44 +167,86 @@ fn test(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Res
     }
     let instance = match find_or_launch(decision, record, Role::Test, &image.id)? {
         Found::Coming => return Ok(Half::Pending("launching".into())),
-        Found::Gone => return Err(Failure::new("TestInstanceGone", "the test instance ended before it had reported; see CloudTrail for who terminated it")),
+        Found::Gone => {
+            return Err(Failure::new(
+                "TestInstanceGone",
+                "the test instance ended before it had reported; see CloudTrail for who terminated it",
+            ));
+        }
         Found::Instance(instance) => instance,
     };
-    let report = TestReport::new(&guest::parse(console(observed, instance), &nonce(observed, record, Role::Test)));
+    let report = TestReport::new(&guest::parse(
+        console(observed, instance),
+        &nonce(observed, record, Role::Test),
+    ));
     if let Some(check) = report.failed_check() {
-        return Err(Failure::new("CheckFailed", format!("check {} did not pass (exit status {}); its output ends with:\n{}", check.name, check.exit, check.output)));
+        return Err(Failure::new(
+            "CheckFailed",
+            format!(
+                "check {} did not pass (exit status {}); its output ends with:\n{}",
+                check.name, check.exit, check.output
+            ),
+        ));
     }
     if let Some(failure) = &report.failure {
-        return Err(Failure::new("TestInstanceFailed", format!("the test instance could not do its work: {failure}")));
+        return Err(Failure::new(
+            "TestInstanceFailed",
+            format!("the test instance could not do its work: {failure}"),
+        ));
     }
     let deadline = launch::boot_deadline(record)?;
     let asked = &record.frozen.spec.test.boot_deadline;
     let Some(passed) = report.passed_at else {
         if since(instance.launch_time, observed.now) > deadline + CONSOLE_LAG {
-            let how_far = if report.booted { "it has booted, and not every check has passed" } else { "nothing of it was heard on the console" };
-            return Err(Failure::new("BootDeadlineExceeded", format!("the test instance was not through within spec.test.bootDeadline ({asked}): {how_far}")));
+            let how_far = if report.booted {
+                "it has booted, and not every check has passed"
+            } else {
+                "nothing of it was heard on the console"
+            };
+            return Err(Failure::new(
+                "BootDeadlineExceeded",
+                format!("the test instance was not through within spec.test.bootDeadline ({asked}): {how_far}"),
+            ));
         }
         if instance.state == InstanceState::Stopped {
-            return Err(Failure::new("TestInstanceGone", "the test instance powered off before every check had passed"));
+            return Err(Failure::new(
+                "TestInstanceGone",
+                "the test instance powered off before every check had passed",
+            ));
         }
-        return Ok(Half::Pending(if report.booted { "runs checks" } else { "boots" }.into()));
+        return Ok(Half::Pending(
+            if report.booted { "runs checks" } else { "boots" }.into(),
+        ));
     };
     let boot = since(instance.launch_time, passed);
     let milliseconds = i64::try_from(boot.as_millis()).unwrap_or(i64::MAX);
     if boot > deadline {
-        return Err(Failure::new("BootDeadlineExceeded", format!("every check had passed after {milliseconds} ms, and spec.test.bootDeadline is {asked}")));
+        return Err(Failure::new(
+            "BootDeadlineExceeded",
+            format!("every check had passed after {milliseconds} ms, and spec.test.bootDeadline is {asked}"),
+        ));
     }
     if !report.done {
         // Boot errors are complete only then; the instance's own timer bounds the wait.
         if instance.state == InstanceState::Stopped || since(passed, observed.now) > Duration::from_secs(600) {
-            return Err(Failure::new("TestInstanceGone", "the test instance ended before it had looked through its logs"));
+            return Err(Failure::new(
+                "TestInstanceGone",
+                "the test instance ended before it had looked through its logs",
+            ));
         }
         return Ok(Half::Pending("looks through its logs".into()));
     }
     if !report.boot_errors.is_empty() {
         let errors = report.boot_errors.join("; ");
         match record.frozen.spec.test.boot_errors {
-            Verdict::Fail => return Err(Failure::new("BootErrors", format!("the test instance's logs show errors (spec.test.bootErrors: Warn lets them pass): {errors}"))),
+            Verdict::Fail => {
+                return Err(Failure::new(
+                    "BootErrors",
+                    format!(
+                        "the test instance's logs show errors (spec.test.bootErrors: Warn lets them pass): {errors}"
+                    ),
+                ));
+            }
             Verdict::Warn => warn(decision, format!("boot errors: {errors}")),
         }
     }
@@ -161,10 +265,18 @@ fn inspect(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> 
     let trusted = attempt::inspector_image(decision)?.id.clone();
     let inspector = match find_or_launch(decision, record, Role::Inspector, &trusted)? {
         Found::Coming => return Ok(Half::Pending("launching".into())),
-        Found::Gone => return Err(Failure::new("InspectorGone", "the inspector ended before it had reported; see CloudTrail for who terminated it")),
+        Found::Gone => {
+            return Err(Failure::new(
+                "InspectorGone",
+                "the inspector ended before it had reported; see CloudTrail for who terminated it",
+            ));
+        }
         Found::Instance(instance) => instance,
     };
-    let report = InspectorReport::new(&guest::parse(console(observed, inspector), &nonce(observed, record, Role::Inspector)));
+    let report = InspectorReport::new(&guest::parse(
+        console(observed, inspector),
+        &nonce(observed, record, Role::Inspector),
+    ));
     // Frozen inputs of the build that made the image, which is not always this one.
     let made = made_by(observed, record, image);
     let expected = Expected {
@@ -189,10 +301,19 @@ fn inspect(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> 
         Inspection::Pending => {}
     }
     if since(inspector.launch_time, observed.now) > INSPECTION {
-        return Err(Failure::new("InspectionTimedOut", format!("the inspector has not reported within {} minutes", INSPECTION.as_secs() / 60)));
+        return Err(Failure::new(
+            "InspectionTimedOut",
+            format!(
+                "the inspector has not reported within {} minutes",
+                INSPECTION.as_secs() / 60
+            ),
+        ));
     }
     if inspector.state == InstanceState::Stopped {
-        return Err(Failure::new("InspectorGone", "the inspector powered off before it had reported"));
+        return Err(Failure::new(
+            "InspectorGone",
+            "the inspector powered off before it had reported",
+        ));
     }
     if !report.up {
         return Ok(Half::Pending("boots".into()));
@@ -201,20 +322,37 @@ fn inspect(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> 
 }
 
 /// Gives the inspector the volume, once it is up: two disks with one filesystem UUID at boot, and the kernel may take the wrong one for its root.
-fn attach(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, inspector: &Instance) -> Result<Half<()>, Failure> {
+fn attach(
+    decision: &mut Decision<'_>,
+    record: &BuildRecord,
+    image: &Image,
+    inspector: &Instance,
+) -> Result<Half<()>, Failure> {
     let observed = decision.observed;
-    let snapshot = image.root_snapshot().ok_or_else(|| Failure::new("ProofUnsupported", format!("image {} has no snapshot of a root device", image.id)))?;
-    let is_it = |claim: crate::world::Claim| (claim.build, claim.attempt, claim.role) == (record.number(), record.progress.attempt, Role::Inspector);
+    let snapshot = image.root_snapshot().ok_or_else(|| {
+        Failure::new(
+            "ProofUnsupported",
+            format!("image {} has no snapshot of a root device", image.id),
+        )
+    })?;
+    let is_it = |claim: crate::world::Claim| {
+        (claim.build, claim.attempt, claim.role) == (record.number(), record.progress.attempt, Role::Inspector)
+    };
     let volume = observed
         .view
         .volumes
         .iter()
-        .filter(|volume| volume.snapshot_id.as_ref() == Some(snapshot) && observed.claim(&volume.tags).is_some_and(is_it))
+        .filter(|volume| {
+            volume.snapshot_id.as_ref() == Some(snapshot) && observed.claim(&volume.tags).is_some_and(is_it)
+        })
         .find(|volume| !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted));
     let Some(volume) = volume else {
         let asked = launch::architecture_status(decision).is_some_and(|status| status.volume.is_some());
         if asked && since(inspector.launch_time, observed.now) > YOUNG + INSPECTION {
-            return Err(Failure::new("InspectionTimedOut", "the inspector's volume never became visible"));
+            return Err(Failure::new(
+                "InspectionTimedOut",
+                "the inspector's volume never became visible",
+            ));
         }
         let zone = &inspector.availability_zone;
         decision.effects.push(Effect::CreateVolume {
@@ -230,17 +368,29 @@ fn attach(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, insp
     }
     match volume.state {
         VolumeState::Available => {
-            decision.effects.push(Effect::AttachVolume { volume: volume.id.clone(), instance: inspector.id.clone() });
-            decision.effects.push(Effect::DeleteWithInstance { instance: inspector.id.clone(), device: DEVICE.to_owned() });
+            decision.effects.push(Effect::AttachVolume {
+                volume: volume.id.clone(),
+                instance: inspector.id.clone(),
+            });
+            decision.effects.push(Effect::DeleteWithInstance {
+                instance: inspector.id.clone(),
+                device: DEVICE.to_owned(),
+            });
             Ok(Half::Pending("gets its volume".into()))
         }
         VolumeState::InUse if volume.instance_id.as_ref() == Some(&inspector.id) => {
             if !volume.delete_on_termination {
-                decision.effects.push(Effect::DeleteWithInstance { instance: inspector.id.clone(), device: DEVICE.to_owned() });
+                decision.effects.push(Effect::DeleteWithInstance {
+                    instance: inspector.id.clone(),
+                    device: DEVICE.to_owned(),
+                });
             }
             Ok(Half::Pending("reads the snapshot".into()))
         }
-        VolumeState::Error => Err(Failure::new("InspectorFailed", format!("EC2 could not make {} from {snapshot}", volume.id))),
+        VolumeState::Error => Err(Failure::new(
+            "InspectorFailed",
+            format!("EC2 could not make {} from {snapshot}", volume.id),
+        )),
         _ => Ok(Half::Pending("waits for its volume".into())),
     }
 }
@@ -248,7 +398,9 @@ fn attach(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, insp
 /// Build and attempt that made the image.
 fn made_by(observed: &Observation, record: &BuildRecord, image: &Image) -> (i64, i64) {
     let claim = crate::world::Claim::read(&image.tags, &observed.installation);
-    claim.map_or((record.number(), record.progress.attempt), |claim| (claim.build, claim.attempt))
+    claim.map_or((record.number(), record.progress.attempt), |claim| {
+        (claim.build, claim.attempt)
+    })
 }
 
 fn warn(decision: &mut Decision<'_>, warning: String) {
@@ -261,9 +413,20 @@ fn warn(decision: &mut Decision<'_>, warning: String) {
 }
 
 fn console<'a>(observed: &'a Observation, instance: &Instance) -> &'a str {
-    observed.consoles.get(&instance.id).map(String::as_str).unwrap_or_default()
+    observed
+        .consoles
+        .get(&instance.id)
+        .map(String::as_str)
+        .unwrap_or_default()
 }
 
 fn nonce(observed: &Observation, record: &BuildRecord, role: Role) -> String {
-    launch::nonce(observed, record, GuestKey { attempt: record.progress.attempt, role })
+    launch::nonce(
+        observed,
+        record,
+        GuestKey {
+            attempt: record.progress.attempt,
+            role,
+        },
+    )
 }

@@ -12,7 +12,8 @@ use crate::world::{BOOT_MILLISECONDS, Claim, Image, ImageId, PROVEN, PROVEN_TIME
 pub(super) fn adopt_latest(decision: &mut Decision<'_>, present: &Present<'_>) {
     let observed = decision.observed;
     let images = observed.proven_images();
-    let answers = |image: &&&Image| begin::is_of(observed, present, image) && image.tags.get(PROVEN) == Some(&present.test_hash);
+    let answers =
+        |image: &&&Image| begin::is_of(observed, present, image) && image.tags.get(PROVEN) == Some(&present.test_hash);
     let before = decision.latest.as_ref().and_then(latest_image);
     let still = || images.iter().find(|image| Some(&image.id) == before.as_ref());
     let Some(image) = images.iter().find(answers).or_else(still).or(images.first()) else {
@@ -21,7 +22,10 @@ pub(super) fn adopt_latest(decision: &mut Decision<'_>, present: &Present<'_>) {
     };
     let latest = latest_of(observed, image);
     if before.as_ref() != Some(&image.id) {
-        decision.note("LatestChanged", format!("latest is now {} ({}) of build {}", image.id, image.name, latest.build));
+        decision.note(
+            "LatestChanged",
+            format!("latest is now {} ({}) of build {}", image.id, image.name, latest.build),
+        );
     }
     decision.latest = Some(latest);
 }
@@ -32,16 +36,30 @@ fn latest_of(observed: &Observation, image: &Image) -> LatestStatus {
     LatestStatus {
         build: claim.map_or(0, |claim| claim.build),
         name: image.name.clone(),
-        images: [(spec.region.clone(), [(image.architecture.clone(), image.id.to_string())].into())].into(),
+        images: [(
+            spec.region.clone(),
+            [(image.architecture.clone(), image.id.to_string())].into(),
+        )]
+        .into(),
         boot_milliseconds: image.tags.get(BOOT_MILLISECONDS).and_then(|text| text.parse().ok()),
         proven_time: image.tags.get(PROVEN_TIME).and_then(|text| text.parse().ok()).map(time),
-        cleanup_skipped: image.tags.get(crate::world::CLEANUP_SKIPPED).map(|items| items.split(' ').map(str::to_owned).collect()).unwrap_or_default(),
+        cleanup_skipped: image
+            .tags
+            .get(crate::world::CLEANUP_SKIPPED)
+            .map(|items| items.split(' ').map(str::to_owned).collect())
+            .unwrap_or_default(),
     }
 }
 
 /// The image that `latest` names; one architecture, one region.
 fn latest_image(latest: &LatestStatus) -> Option<ImageId> {
-    latest.images.values().flat_map(|images| images.values()).next()?.parse().ok()
+    latest
+        .images
+        .values()
+        .flat_map(|images| images.values())
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// Nothing is due: what is there is what the spec asks for.
@@ -51,11 +69,22 @@ pub(super) fn at_rest(decision: &mut Decision<'_>) {
         return decision.suspended();
     }
     if !observed.spec().test.enabled {
-        let image = kept_images(observed).first().map(|image| image.id.to_string()).unwrap_or_default();
-        return decision.ready("BuiltUntested", format!("{image} is built; it is not proven, because spec.test.enabled is false, so it never becomes latest"));
+        let image = kept_images(observed)
+            .first()
+            .map(|image| image.id.to_string())
+            .unwrap_or_default();
+        return decision.ready(
+            "BuiltUntested",
+            format!(
+                "{image} is built; it is not proven, because spec.test.enabled is false, so it never becomes latest"
+            ),
+        );
     }
     let message = decision.latest.as_ref().map(|latest| {
-        let boot = latest.boot_milliseconds.map(|milliseconds| format!(", which boots in {milliseconds} ms")).unwrap_or_default();
+        let boot = latest
+            .boot_milliseconds
+            .map(|milliseconds| format!(", which boots in {milliseconds} ms"))
+            .unwrap_or_default();
         let image = latest_image(latest).map(|image| image.to_string()).unwrap_or_default();
         format!("{image} ({}) of build {} is proven{boot}", latest.name, latest.build)
     });
@@ -73,17 +102,34 @@ pub(super) fn kept_images(observed: &Observation) -> Vec<&Image> {
 /// Name, description and tags do not shape an image, so they are changed in place; the name alone cannot be.
 pub(super) fn keep_up_to_date(decision: &mut Decision<'_>) {
     let observed = decision.observed;
-    let images = if observed.spec().test.enabled { Vec::new() } else { observed.untested_images() };
-    let latest = decision.latest.as_ref().and_then(latest_image).and_then(|id| observed.image(&id));
-    let Some(image) = latest.or(images.first().copied()) else { return };
+    let images = if observed.spec().test.enabled {
+        Vec::new()
+    } else {
+        observed.untested_images()
+    };
+    let latest = decision
+        .latest
+        .as_ref()
+        .and_then(latest_image)
+        .and_then(|id| observed.image(&id));
+    let Some(image) = latest.or(images.first().copied()) else {
+        return;
+    };
     let settings = &observed.spec().image;
     if let Some(description) = &settings.description
         && image.description.as_ref() != Some(description)
     {
-        decision.effects.push(Effect::SetDescription { image: image.id.clone(), description: description.clone() });
+        decision.effects.push(Effect::SetDescription {
+            image: image.id.clone(),
+            description: description.clone(),
+        });
     }
-    if settings.deregistration_protection && image.tags.contains_key(PROVEN) && !image.is_protected() {
-        decision.effects.push(Effect::Protect { image: image.id.clone() });
+    let protect = Effect::Protect {
+        image: image.id.clone(),
+    };
+    let unprotected = settings.deregistration_protection && image.tags.contains_key(PROVEN) && !image.is_protected();
+    if unprotected && !decision.effects.contains(&protect) {
+        decision.effects.push(protect);
     }
     tags_up_to_date(decision, image);
 }
@@ -91,25 +137,61 @@ pub(super) fn keep_up_to_date(decision: &mut Decision<'_>) {
 fn tags_up_to_date(decision: &mut Decision<'_>, image: &Image) {
     let observed = decision.observed;
     let wanted = &observed.spec().image.tags;
-    let changed: Tags = wanted.iter().filter(|(key, value)| image.tags.get(*key) != Some(value)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let changed: Tags = wanted
+        .iter()
+        .filter(|(key, value)| image.tags.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     let build = Claim::read(&image.tags, &observed.installation).map(|claim| claim.build);
     let record = observed.records.iter().find(|record| Some(record.number()) == build);
     // Tags that others have put on the image are theirs; only what a spec of ours has put there is taken away.
-    let put = record.map(|record| record.frozen.spec.image.tags.keys().chain(&record.progress.tag_keys).cloned().collect::<Vec<_>>()).unwrap_or_default();
-    let mut stale: Vec<String> = put.iter().filter(|key| !wanted.contains_key(*key) && image.tags.contains_key(*key)).cloned().collect();
+    let put = record
+        .map(|record| {
+            record
+                .frozen
+                .spec
+                .image
+                .tags
+                .keys()
+                .chain(&record.progress.tag_keys)
+                .cloned()
+                .collect::<Vec<_>>()
+        })
+        .unwrap_or_default();
+    let mut stale: Vec<String> = put
+        .iter()
+        .filter(|key| !wanted.contains_key(*key) && image.tags.contains_key(*key))
+        .cloned()
+        .collect();
     stale.sort();
     stale.dedup();
     if !changed.is_empty() {
         let new: Vec<String> = changed.keys().filter(|key| !put.contains(key)).cloned().collect();
         if let (Some(record), false) = (record, new.is_empty()) {
             let keys = record.progress.tag_keys.iter().cloned().chain(new).collect();
-            decision.effects.push(Effect::KeepTagKeys { build: record.number(), keys });
+            decision.effects.push(Effect::KeepTagKeys {
+                build: record.number(),
+                keys,
+            });
         }
-        decision.note("TagsChanged", format!("tags of {} are brought up to date: {}", image.id, changed.keys().cloned().collect::<Vec<_>>().join(", ")));
-        decision.effects.push(Effect::Tag { resources: proof::with_snapshots(image), tags: changed });
+        decision.note(
+            "TagsChanged",
+            format!(
+                "tags of {} are brought up to date: {}",
+                image.id,
+                changed.keys().cloned().collect::<Vec<_>>().join(", ")
+            ),
+        );
+        decision.effects.push(Effect::Tag {
+            resources: proof::with_snapshots(image),
+            tags: changed,
+        });
     }
     if !stale.is_empty() {
-        decision.effects.push(Effect::Untag { resources: proof::with_snapshots(image), keys: stale });
+        decision.effects.push(Effect::Untag {
+            resources: proof::with_snapshots(image),
+            keys: stale,
+        });
     }
 }
 
@@ -117,7 +199,12 @@ fn tags_up_to_date(decision: &mut Decision<'_>, image: &Image) {
 pub(super) fn prune_records(decision: &mut Decision<'_>) {
     let observed = decision.observed;
     let limit = usize::try_from(observed.spec().history_limit).unwrap_or(1).max(1);
-    let ended: Vec<i64> = observed.records.iter().filter(|record| !record.is_active()).map(|record| record.number()).collect();
+    let ended: Vec<i64> = observed
+        .records
+        .iter()
+        .filter(|record| !record.is_active())
+        .map(|record| record.number())
+        .collect();
     let past = ended.len().saturating_sub(limit);
     for build in &ended[..past] {
         decision.effects.push(Effect::ForgetBuild { build: *build });

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use crate::api::{ImageRecipe, ImageRecipeStatus, ImageSearch};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::recipe::decide::decide;
@@ -75,32 +75,69 @@ impl SmallWorld {
             virtualization_type: "hvm".into(),
             platform: None,
             product_codes: Vec::new(),
-            block_devices: vec![BlockDevice { device_name: "/dev/xvda".into(), snapshot_id: "snap-0a".parse().ok(), size_gib: Some(8), encrypted: Some(false) }],
+            block_devices: vec![BlockDevice {
+                device_name: "/dev/xvda".into(),
+                snapshot_id: "snap-0a".parse().ok(),
+                size_gib: Some(8),
+                encrypted: Some(false),
+            }],
             creation_time: "2026-11-01T00:00:00Z".parse().ok(),
             imds_v2_required: false,
             deregistration_protection: String::new(),
             tags: Tags::new(),
         };
-        let subnet = |id: &str, zone: &str| Subnet { id: id.parse().expect("an id"), vpc_id: "vpc-0a".into(), availability_zone: zone.into(), tags: Tags::new() };
-        let instance_type = |name: &str| InstanceType { name: name.into(), architectures: vec!["x86_64".into()], nitro: true };
-        let search = |name: &str| ImageSearch { owners: vec!["amazon".into()], name: Some(name.into()), tags: BTreeMap::new() };
+        let subnet = |id: &str, zone: &str| Subnet {
+            id: id.parse().expect("an id"),
+            vpc_id: "vpc-0a".into(),
+            availability_zone: zone.into(),
+            tags: Tags::new(),
+        };
+        let instance_type = |name: &str| InstanceType {
+            name: name.into(),
+            architectures: vec!["x86_64".into()],
+            nitro: true,
+        };
+        let search = |name: &str| ImageSearch {
+            owners: vec!["amazon".into()],
+            name: Some(name.into()),
+            tags: BTreeMap::new(),
+        };
         let view = View {
             account_id: "123456789012".into(),
-            searches: vec![(search("base-x86_64"), Ok(vec![base("ami-0a", "base-x86_64")])), (search("inspector-x86_64"), Ok(vec![base("ami-0b", "inspector-x86_64")]))],
-            subnets: vec![subnet("subnet-0a", "eu-central-1a"), subnet("subnet-0b", "eu-central-1b")],
-            security_groups: vec![SecurityGroup { id: "sg-0a".parse().expect("an id"), vpc_id: "vpc-0a".into() }],
+            searches: vec![
+                (search("base-x86_64"), Ok(vec![base("ami-0a", "base-x86_64")])),
+                (search("inspector-x86_64"), Ok(vec![base("ami-0b", "inspector-x86_64")])),
+            ],
+            subnets: vec![
+                subnet("subnet-0a", "eu-central-1a"),
+                subnet("subnet-0b", "eu-central-1b"),
+            ],
+            security_groups: vec![SecurityGroup {
+                id: "sg-0a".parse().expect("an id"),
+                vpc_id: "vpc-0a".into(),
+            }],
             instance_types: vec![instance_type("m7i.large"), instance_type("m6i.large")],
             ..View::default()
         };
         let all = || vec!["*".to_owned()];
-        let grant = Grant { namespaces: all(), subnets: all(), security_groups: all(), instance_profiles: all(), kms_keys: all() };
+        let grant = Grant {
+            namespaces: all(),
+            subnets: all(),
+            security_groups: all(),
+            instance_profiles: all(),
+            kms_keys: all(),
+        };
         Self {
             recipe,
             view,
             records: Vec::new(),
             consoles: BTreeMap::new(),
             now,
-            policy: AccountPolicy { name: "default".into(), regions: vec!["eu-central-1".into()], grants: vec![grant] },
+            policy: AccountPolicy {
+                name: "default".into(),
+                regions: vec!["eu-central-1".into()],
+                grants: vec![grant],
+            },
             journal: Vec::new(),
             failing_step: None,
             finding: None,
@@ -111,15 +148,27 @@ impl SmallWorld {
     }
 
     pub fn observe(&self) -> Observation {
-        let inspector = ImageSearch { owners: vec!["amazon".into()], name: Some("inspector-x86_64".into()), tags: BTreeMap::new() };
+        let inspector = ImageSearch {
+            owners: vec!["amazon".into()],
+            name: Some("inspector-x86_64".into()),
+            tags: BTreeMap::new(),
+        };
         let mut view = self.view.clone();
         view.taken = Some(self.now);
         let wanted = interests(&self.recipe, &self.records, &inspector);
-        view.named_images.retain(|image| wanted.contains(&Interest::ImageName(image.name.clone())));
+        view.named_images
+            .retain(|image| wanted.contains(&Interest::ImageName(image.name.clone())));
         Observation {
             recipe: self.recipe.clone(),
-            owner: Owner { namespace: "platform".into(), name: "web".into(), uid: self.uid() },
-            installation: Installation { name: "test".into(), cluster: "cluster".into() },
+            owner: Owner {
+                namespace: "platform".into(),
+                name: "web".into(),
+                uid: self.uid(),
+            },
+            installation: Installation {
+                name: "test".into(),
+                cluster: "cluster".into(),
+            },
             now: self.now,
             keys: SealKeys::new(vec![vec![7; 32]]).expect("a key of 32 bytes"),
             policy: Some(self.policy.clone()),
@@ -141,7 +190,8 @@ impl SmallWorld {
     /// Reason of the condition of that type, with its status.
     pub fn condition(&self, type_: &str) -> Option<(bool, String)> {
         let status = self.status();
-        crate::api::get(&status.conditions, type_).map(|condition| (condition.status == "True", condition.reason.clone()))
+        crate::api::get(&status.conditions, type_)
+            .map(|condition| (condition.status == "True", condition.reason.clone()))
     }
 
     /// One whole pass.
@@ -175,7 +225,10 @@ impl SmallWorld {
         }
         let report = report(&observed, &plan, &outcomes);
         let generation = Some(observed.generation());
-        assert_eq!(crate::api::violations(&report.status.conditions, generation), Vec::<String>::new());
+        assert_eq!(
+            crate::api::violations(&report.status.conditions, generation),
+            Vec::<String>::new()
+        );
         self.recipe.status = Some(report.status);
         plan
     }
@@ -186,7 +239,8 @@ impl SmallWorld {
             self.time_goes_by(Duration::from_secs(5));
             let before = (self.recipe.status.clone(), self.view.clone());
             let plan = self.pass();
-            if plan.effects.is_empty() && before == (self.recipe.status.clone(), self.view.clone()) && !plan.is_moving() {
+            if plan.effects.is_empty() && before == (self.recipe.status.clone(), self.view.clone()) && !plan.is_moving()
+            {
                 return;
             }
         }
@@ -208,7 +262,13 @@ impl SmallWorld {
             None => Ok(()),
             Some(index) => {
                 let (_, class) = self.refusals.remove(index);
-                Err(AwsError { operation, class, code: format!("{class:?}"), message: "no".into(), request_id: None })
+                Err(AwsError {
+                    operation,
+                    class,
+                    code: format!("{class:?}"),
+                    message: "no".into(),
+                    request_id: None,
+                })
             }
         }
     }
@@ -221,22 +281,36 @@ impl SmallWorld {
     fn carry_out(&mut self, effect: &Effect) -> Result<Made, AwsError> {
         match effect {
             Effect::BeginBuild(record) => self.records.push((**record).clone()),
-            Effect::KeepUserData { build, guest, user_data } => {
+            Effect::KeepUserData {
+                build,
+                guest,
+                user_data,
+            } => {
                 let record = self.record(*build);
                 record.progress.attempt = guest.attempt;
                 record.user_data.insert(*guest, user_data.clone());
             }
-            Effect::KeepOutput { build, key, text } => drop(self.record(*build).outputs.insert(key.clone(), text.clone())),
+            Effect::KeepOutput { build, key, text } => {
+                drop(self.record(*build).outputs.insert(key.clone(), text.clone()))
+            }
             Effect::KeepTagKeys { build, keys } => self.record(*build).progress.tag_keys.clone_from(keys),
             Effect::EndBuild { build, outcome } => {
                 let record = self.record(*build);
-                record.progress = Progress { outcome: Some(outcome.clone()), ..record.progress.clone() };
+                record.progress = Progress {
+                    outcome: Some(outcome.clone()),
+                    ..record.progress.clone()
+                };
             }
             Effect::ForgetBuild { build } => self.records.retain(|record| record.number() != *build),
             Effect::Launch(launch) => {
                 self.refuse("RunInstances")?;
                 let token = launch.token.clone();
-                if let Some(instance) = self.view.instances.iter().find(|instance| instance.tags.get("token") == Some(&token)) {
+                if let Some(instance) = self
+                    .view
+                    .instances
+                    .iter()
+                    .find(|instance| instance.tags.get("token") == Some(&token))
+                {
                     return Ok(Made::Instance(instance.id.clone()));
                 }
                 let id: InstanceId = format!("i-{:x}", self.next()).parse().expect("an id");
@@ -256,10 +330,21 @@ impl SmallWorld {
                 });
                 return Ok(Made::Instance(id));
             }
-            Effect::CreateImage { name, tags, description, .. } => {
+            Effect::CreateImage {
+                name,
+                tags,
+                description,
+                ..
+            } => {
                 self.refuse("CreateImage")?;
                 if self.view.named_images.iter().any(|image| image.name == *name) {
-                    return Err(AwsError { operation: "CreateImage", class: ErrorClass::Exists, code: "InvalidAMIName.Duplicate".into(), message: String::new(), request_id: None });
+                    return Err(AwsError {
+                        operation: "CreateImage",
+                        class: ErrorClass::Exists,
+                        code: "InvalidAMIName.Duplicate".into(),
+                        message: String::new(),
+                        request_id: None,
+                    });
                 }
                 let (image, snapshot) = (self.next(), self.next());
                 let mut made = self.source();
@@ -284,7 +369,12 @@ impl SmallWorld {
                 return Ok(Made::Image(id));
             }
             Effect::CreateVolume { snapshot, tags, .. } => {
-                if let Some(volume) = self.view.volumes.iter().find(|volume| volume.snapshot_id.as_ref() == Some(snapshot)) {
+                if let Some(volume) = self
+                    .view
+                    .volumes
+                    .iter()
+                    .find(|volume| volume.snapshot_id.as_ref() == Some(snapshot))
+                {
                     return Ok(Made::Volume(volume.id.clone()));
                 }
                 let id: VolumeId = format!("vol-{:x}", self.next()).parse().expect("an id");
@@ -307,16 +397,28 @@ impl SmallWorld {
                 }
             }
             Effect::DeleteWithInstance { instance, .. } => {
-                self.view.volumes.iter_mut().filter(|volume| volume.instance_id.as_ref() == Some(instance)).for_each(|volume| volume.delete_on_termination = true);
+                self.view
+                    .volumes
+                    .iter_mut()
+                    .filter(|volume| volume.instance_id.as_ref() == Some(instance))
+                    .for_each(|volume| volume.delete_on_termination = true);
             }
             Effect::RequireImdsV2 { image } => self.image(image).imds_v2_required = true,
             Effect::SetDescription { image, description } => self.image(image).description = Some(description.clone()),
             Effect::Tag { resources, tags } => self.tagged(resources, |present| present.extend(tags.clone())),
-            Effect::Untag { resources, keys } => self.tagged(resources, |present| present.retain(|key, _| !keys.contains(key))),
+            Effect::Untag { resources, keys } => {
+                self.tagged(resources, |present| present.retain(|key, _| !keys.contains(key)))
+            }
             Effect::Protect { image } => self.image(image).deregistration_protection = "enabled-with-cooldown".into(),
             Effect::Terminate { instance } => {
-                self.view.instances.iter_mut().filter(|ended| ended.id == *instance).for_each(|ended| ended.state = InstanceState::Terminated);
-                self.view.volumes.retain(|volume| volume.instance_id.as_ref() != Some(instance));
+                self.view
+                    .instances
+                    .iter_mut()
+                    .filter(|ended| ended.id == *instance)
+                    .for_each(|ended| ended.state = InstanceState::Terminated);
+                self.view
+                    .volumes
+                    .retain(|volume| volume.instance_id.as_ref() != Some(instance));
             }
             Effect::DeleteVolume { volume } => self.view.volumes.retain(|present| present.id != *volume),
             Effect::Deregister { image } => {
@@ -332,29 +434,58 @@ impl SmallWorld {
     }
 
     fn record(&mut self, build: i64) -> &mut BuildRecord {
-        self.records.iter_mut().find(|record| record.number() == build).expect("a record of this build")
+        self.records
+            .iter_mut()
+            .find(|record| record.number() == build)
+            .expect("a record of this build")
     }
 
     fn image(&mut self, id: &ImageId) -> &mut Image {
-        self.view.images.iter_mut().find(|image| image.id == *id).expect("an image of this id")
+        self.view
+            .images
+            .iter_mut()
+            .find(|image| image.id == *id)
+            .expect("an image of this id")
     }
 
     fn tagged(&mut self, resources: &[String], change: impl Fn(&mut Tags)) {
         let named = |id: &str| resources.iter().any(|resource| resource == id);
-        self.view.images.iter_mut().filter(|image| named(image.id.as_str())).for_each(|image| change(&mut image.tags));
-        self.view.snapshots.iter_mut().filter(|snapshot| named(snapshot.id.as_str())).for_each(|snapshot| change(&mut snapshot.tags));
+        self.view
+            .images
+            .iter_mut()
+            .filter(|image| named(image.id.as_str()))
+            .for_each(|image| change(&mut image.tags));
+        self.view
+            .snapshots
+            .iter_mut()
+            .filter(|snapshot| named(snapshot.id.as_str()))
+            .for_each(|snapshot| change(&mut snapshot.tags));
     }
 
     /// What instances do of themselves.
     fn live(&mut self) {
         let observed = self.observe();
-        let steps: Vec<String> = self.recipe.spec.build.steps.iter().map(|step| step.name.clone()).collect();
+        let steps: Vec<String> = self
+            .recipe
+            .spec
+            .build
+            .steps
+            .iter()
+            .map(|step| step.name.clone())
+            .collect();
         for instance in self.view.instances.clone() {
-            let Some(claim) = observed.claim(&instance.tags) else { continue };
+            let Some(claim) = observed.claim(&instance.tags) else {
+                continue;
+            };
             if instance.state != InstanceState::Running {
                 continue;
             }
-            let nonce = observed.keys.nonce(&claim.owner_uid, claim.build, claim.attempt, crate::recipe::seal::guest_role(claim.role));
+            let nonce = observed.keys.nonce(
+                &claim.owner_uid,
+                claim.build,
+                claim.attempt,
+                crate::recipe::seal::guest_role(claim.role),
+            );
             let mut said = vec![];
             match claim.role {
                 Role::Builder => {
@@ -363,8 +494,14 @@ impl SmallWorld {
                     for (index, step) in steps.iter().enumerate() {
                         said.push(format!("step-started {} {}", index + 1, encode(step)));
                         let fails = failing.filter(|(name, _)| name == step);
-                        let (result, exit, output) = fails.map_or(("succeeded", 0, ""), |(_, output)| ("failed", 3, output));
-                        said.push(format!("step-finished {} {} {result} 1 {exit} {}", index + 1, encode(step), encode(output)));
+                        let (result, exit, output) =
+                            fails.map_or(("succeeded", 0, ""), |(_, output)| ("failed", 3, output));
+                        said.push(format!(
+                            "step-finished {} {} {result} 1 {exit} {}",
+                            index + 1,
+                            encode(step),
+                            encode(output)
+                        ));
                         if fails.is_some() {
                             break;
                         }
@@ -376,7 +513,10 @@ impl SmallWorld {
                 }
                 Role::Test => {
                     let (result, exit) = if self.check_fails { ("failed", 1) } else { ("passed", 0) };
-                    said.extend(["booted".to_owned(), format!("check 1 {} {result} {exit} -", encode("up"))]);
+                    said.extend([
+                        "booted".to_owned(),
+                        format!("check 1 {} {result} {exit} -", encode("up")),
+                    ]);
                     if !self.check_fails {
                         said.push(format!("passed {}", instance.launch_time.as_millisecond() + 4321));
                     }
@@ -384,9 +524,21 @@ impl SmallWorld {
                 }
                 Role::Inspector => {
                     said.push("up".to_owned());
-                    if self.view.volumes.iter().any(|volume| volume.instance_id.as_ref() == Some(&instance.id)) {
+                    if self
+                        .view
+                        .volumes
+                        .iter()
+                        .any(|volume| volume.instance_id.as_ref() == Some(&instance.id))
+                    {
                         let record = self.records.last().expect("a build");
-                        let made = self.view.images.iter().find(|image| Some(image.id.as_str()) == self.status().build.and_then(|build| build.architectures[0].image.clone()).as_deref());
+                        let made = self.view.images.iter().find(|image| {
+                            Some(image.id.as_str())
+                                == self
+                                    .status()
+                                    .build
+                                    .and_then(|build| build.architectures[0].image.clone())
+                                    .as_deref()
+                        });
                         let (build, attempt) = made.map_or((claim.build, claim.attempt), |image| {
                             let made = Claim::read(&image.tags, &observed.installation).expect("a claim");
                             (made.build, made.attempt)
@@ -396,14 +548,24 @@ impl SmallWorld {
                             "steps": steps.iter().map(|name| serde_json::json!({"name": name, "result": "succeeded", "tries": 1})).collect::<Vec<_>>(),
                             "skipped": record.frozen.spec.build.cleanup.skip, "findings": [],
                         });
-                        said.extend(["reading".to_owned(), format!("manifest {}", encode(&manifest.to_string()))]);
-                        said.extend(self.finding.map(|(item, path)| format!("finding {item} {}", encode(path))));
+                        said.extend([
+                            "reading".to_owned(),
+                            format!("manifest {}", encode(&manifest.to_string())),
+                        ]);
+                        said.extend(
+                            self.finding
+                                .map(|(item, path)| format!("finding {item} {}", encode(path))),
+                        );
                         said.push("inspected".to_owned());
                     }
                 }
                 Role::Image => {}
             }
-            let console = said.iter().enumerate().map(|(index, record)| line(&nonce, index + 1, record)).collect();
+            let console = said
+                .iter()
+                .enumerate()
+                .map(|(index, record)| line(&nonce, index + 1, record))
+                .collect();
             self.consoles.insert(instance.id, console);
         }
     }
@@ -411,16 +573,26 @@ impl SmallWorld {
     fn stop(&mut self, id: &InstanceId) {
         for instance in self.view.instances.iter_mut().filter(|instance| instance.id == *id) {
             instance.state = InstanceState::Stopped;
-            instance.state_reason = Some(StateReason { code: "Client.InstanceInitiatedShutdown".into(), message: String::new() });
+            instance.state_reason = Some(StateReason {
+                code: "Client.InstanceInitiatedShutdown".into(),
+                message: String::new(),
+            });
         }
     }
 }
 
 fn encode(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { BASE64_STANDARD.encode(text) }
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        BASE64_STANDARD.encode(text)
+    }
 }
 
 fn line(nonce: &str, sequence: usize, record: &str) -> String {
     let body = format!("{nonce} {sequence}.1/1 {record}");
-    format!("\n@goldsmith1 {} {body}\n", hex::encode(&Sha256::digest(body.as_bytes())[..4]))
+    format!(
+        "\n@goldsmith1 {} {body}\n",
+        hex::encode(&Sha256::digest(body.as_bytes())[..4])
+    )
 }

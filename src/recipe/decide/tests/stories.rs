@@ -6,18 +6,42 @@ use crate::recipe::plan::Effect;
 use crate::world::*;
 
 fn launches(world: &SmallWorld, role: Role) -> usize {
-    world.journal.iter().filter(|effect| matches!(effect, Effect::Launch(launch) if launch.role == role)).count()
+    world
+        .journal
+        .iter()
+        .filter(|effect| matches!(effect, Effect::Launch(launch) if launch.role == role))
+        .count()
 }
 
 fn images_created(world: &SmallWorld) -> usize {
-    world.journal.iter().filter(|effect| matches!(effect, Effect::CreateImage { .. })).count()
+    world
+        .journal
+        .iter()
+        .filter(|effect| matches!(effect, Effect::CreateImage { .. }))
+        .count()
 }
 
 /// Nothing temporary is left, and nothing is there twice.
 fn nothing_left(world: &SmallWorld) {
-    assert!(world.view.instances.iter().all(|instance| instance.state == InstanceState::Terminated), "{:#?}", world.view.instances);
+    assert!(
+        world
+            .view
+            .instances
+            .iter()
+            .all(|instance| instance.state == InstanceState::Terminated),
+        "{:#?}",
+        world.view.instances
+    );
     assert_eq!(world.view.volumes, []);
-    assert!(world.view.images.iter().all(|image| image.tags.contains_key(PROVEN) || image.tags.contains_key(FINISHED)), "{:#?}", world.view.images);
+    assert!(
+        world
+            .view
+            .images
+            .iter()
+            .all(|image| image.tags.contains_key(PROVEN) || image.tags.contains_key(FINISHED)),
+        "{:#?}",
+        world.view.images
+    );
     assert_eq!(world.view.snapshots.len(), world.view.images.len());
 }
 
@@ -28,13 +52,23 @@ fn a_recipe_becomes_a_proven_image_and_leaves_nothing() {
     nothing_left(&world);
     let status = world.status();
     let latest = status.latest.expect("a latest image");
-    assert_eq!((latest.build, latest.name.as_str(), latest.boot_milliseconds), (1, "web-v1", Some(4321)));
+    assert_eq!(
+        (latest.build, latest.name.as_str(), latest.boot_milliseconds),
+        (1, "web-v1", Some(4321))
+    );
     assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
     assert_eq!(status.history.len(), 1);
     assert_eq!(status.history[0].result, BuildResult::Succeeded);
     assert!(world.view.images[0].is_protected());
     assert!(world.view.images[0].imds_v2_required);
-    assert_eq!((launches(&world, Role::Builder), launches(&world, Role::Test), launches(&world, Role::Inspector)), (1, 1, 1));
+    assert_eq!(
+        (
+            launches(&world, Role::Builder),
+            launches(&world, Role::Test),
+            launches(&world, Role::Inspector)
+        ),
+        (1, 1, 1)
+    );
 }
 
 #[test]
@@ -46,14 +80,20 @@ fn a_tag_is_changed_in_place_and_a_step_is_a_new_build_that_says_so() {
     world.settle();
     assert_eq!(images_created(&world), 1);
     let tags = &world.view.images[0].tags;
-    assert_eq!((tags.get("tier").map(String::as_str), tags.get("team")), (Some("web"), None));
+    assert_eq!(
+        (tags.get("tier").map(String::as_str), tags.get("team")),
+        (Some("web"), None)
+    );
 
     world.recipe.spec.build.steps[0].run = Some("false".into());
     world.recipe.metadata.generation = Some(3);
     world.time_goes_by(Duration::from_secs(1));
     world.pass();
     let build = world.status().build.expect("a build");
-    assert_eq!((build.number, build.reason.as_str(), build.changed), (2, "SpecChanged", vec!["step packages".to_owned()]));
+    assert_eq!(
+        (build.number, build.reason.as_str(), build.changed),
+        (2, "SpecChanged", vec!["step packages".to_owned()])
+    );
     assert_eq!(world.condition(READY).map(|(ready, _)| ready), Some(false));
     world.settle();
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
@@ -72,7 +112,12 @@ fn a_failed_step_is_named_with_its_output_tried_again_and_then_stalls_until_the_
     world.settle();
     let failure = world.status().build.and_then(|build| build.failure).expect("a failure");
     assert_eq!((failure.attempt, failure.reason.as_str()), (1, "StepFailed"));
-    assert!(failure.message.contains("step site failed with exit status 3") && failure.message.ends_with("no space left on device"), "{}", failure.message);
+    assert!(
+        failure.message.contains("step site failed with exit status 3")
+            && failure.message.ends_with("no space left on device"),
+        "{}",
+        failure.message
+    );
     assert_eq!(world.condition(RECONCILING), Some((true, "StepFailed".into())));
     world.time_goes_by(Duration::from_secs(61));
     world.settle();
@@ -108,7 +153,10 @@ fn what_a_recipe_chose_to_leave_in_the_image_passes_and_is_named() {
     world.recipe.spec.build.cleanup.skip = vec![CleanupItem::ShellHistory];
     world.finding = Some(("ShellHistory", "/root/.bash_history"));
     world.settle();
-    assert_eq!(world.status().latest.map(|latest| latest.cleanup_skipped), Some(vec!["ShellHistory".to_owned()]));
+    assert_eq!(
+        world.status().latest.map(|latest| latest.cleanup_skipped),
+        Some(vec!["ShellHistory".to_owned()])
+    );
 }
 
 #[test]
@@ -130,12 +178,26 @@ fn without_capacity_the_next_type_and_then_the_next_subnet_is_tried() {
     let builders: Vec<(String, String)> = world
         .journal
         .iter()
-        .filter_map(|effect| if let Effect::Launch(launch) = effect { Some(launch) } else { None })
+        .filter_map(|effect| {
+            if let Effect::Launch(launch) = effect {
+                Some(launch)
+            } else {
+                None
+            }
+        })
         .filter(|launch| launch.role == Role::Builder)
         .map(|launch| (launch.instance_type.clone(), launch.subnet.clone()))
         .collect();
-    let expected = [("m7i.large", "subnet-0a"), ("m6i.large", "subnet-0a"), ("m7i.large", "subnet-0b"), ("m6i.large", "subnet-0b")];
-    assert_eq!(builders, expected.map(|(instance_type, subnet)| (instance_type.to_owned(), subnet.to_owned())));
+    let expected = [
+        ("m7i.large", "subnet-0a"),
+        ("m6i.large", "subnet-0a"),
+        ("m7i.large", "subnet-0b"),
+        ("m6i.large", "subnet-0b"),
+    ];
+    assert_eq!(
+        builders,
+        expected.map(|(instance_type, subnet)| (instance_type.to_owned(), subnet.to_owned()))
+    );
     nothing_left(&world);
 }
 
@@ -159,7 +221,15 @@ fn a_crash_after_any_effect_of_any_pass_neither_doubles_nor_leaks() {
             }
             world.settle();
             nothing_left(&world);
-            assert_eq!((world.view.images.len(), images_created(&world), world.view.instances.len()), (1, 1, 3), "crash in pass {pass} after effect {effects}");
+            assert_eq!(
+                (
+                    world.view.images.len(),
+                    images_created(&world),
+                    world.view.instances.len()
+                ),
+                (1, 1, 3),
+                "crash in pass {pass} after effect {effects}"
+            );
             assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
         }
     }
@@ -176,7 +246,11 @@ fn a_lost_status_at_any_moment_neither_doubles_nor_leaks() {
         world.recipe.status = None;
         world.settle();
         nothing_left(&world);
-        assert_eq!((world.view.images.len(), world.view.instances.len()), (1, 3), "status lost before pass {pass}");
+        assert_eq!(
+            (world.view.images.len(), world.view.instances.len()),
+            (1, 3),
+            "status lost before pass {pass}"
+        );
         assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
         assert_eq!(world.status().history.len(), 1);
     }
@@ -191,7 +265,8 @@ fn deleting_at_any_moment_leaves_nothing_but_proven_images() {
             world.pass();
         }
         world.recipe.metadata.finalizers = Some(vec!["goldsmith.dev/cleanup".into()]);
-        world.recipe.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+        world.recipe.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
         for _ in 0..10 {
             world.time_goes_by(Duration::from_secs(5));
             world.pass();
@@ -214,10 +289,20 @@ fn a_changed_source_builds_again_while_the_old_image_serves_unless_it_is_told_no
         world.view.searches[0].1.as_mut().expect("found").push(newer);
         world.time_goes_by(Duration::from_secs(30));
         world.pass();
-        assert_eq!(world.status().build.map(|build| build.reason), follows.then(|| "SourceChanged".to_owned()));
-        assert_eq!(world.condition(READY).map(|(ready, _)| ready), Some(true), "the image that is there is still good");
+        assert_eq!(
+            world.status().build.map(|build| build.reason),
+            follows.then(|| "SourceChanged".to_owned())
+        );
+        assert_eq!(
+            world.condition(READY).map(|(ready, _)| ready),
+            Some(true),
+            "the image that is there is still good"
+        );
         world.settle();
-        assert_eq!(world.status().latest.map(|latest| latest.build), Some(if follows { 2 } else { 1 }));
+        assert_eq!(
+            world.status().latest.map(|latest| latest.build),
+            Some(if follows { 2 } else { 1 })
+        );
     }
 }
 
@@ -232,7 +317,10 @@ fn a_request_builds_once() {
     world.settle();
     world.settle();
     assert_eq!(images_created(&world), 2);
-    assert_eq!(world.status().handled_requests.get("build").map(String::as_str), Some("one"));
+    assert_eq!(
+        world.status().handled_requests.get("build").map(String::as_str),
+        Some("one")
+    );
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
     world.recipe.status = None;
     world.settle();
@@ -246,7 +334,14 @@ fn another_test_proves_the_same_image_again() {
     world.recipe.spec.test.boot_deadline = "3m".into();
     world.recipe.metadata.generation = Some(2);
     world.settle();
-    assert_eq!((images_created(&world), launches(&world, Role::Builder), launches(&world, Role::Test)), (1, 1, 2));
+    assert_eq!(
+        (
+            images_created(&world),
+            launches(&world, Role::Builder),
+            launches(&world, Role::Test)
+        ),
+        (1, 1, 2)
+    );
     assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
     nothing_left(&world);
 }
