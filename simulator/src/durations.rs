@@ -41,5 +41,7 @@ pub const VISIBILITY: Span = (0.05, 0.5);
 pub const TERMINATED_VISIBLE_SECONDS: i64 = 3600;
 /// Wall time for which protection with cooldown outlives its disabling.
 pub const PROTECTION_COOLDOWN_SECONDS: i64 = 24 * 3600;
+/// Wall time after which a launch shows in its image's last-launched time.
+pub const LAST_LAUNCHED_DELAY_SECONDS: i64 = 24 * 3600;
 /// Wall time that must lie between two snapshots in progress of one volume.
 pub const SNAPSHOT_INTERVAL_SECONDS: i64 = 15;

@@ -37,9 +37,10 @@ pub fn describe_image_attribute(
     call: &mut Call<'_>,
     request: DescribeImageAttributeRequest,
 ) -> Result<DescribeImageAttributeResponse, Error> {
+    let now = call.now;
     let image = call.region.own_image(&request.image_id)?.clone();
     let mut response = DescribeImageAttributeResponse {
-        image_id: image.id,
+        image_id: image.id.clone(),
         ..Default::default()
     };
     match request.attribute.as_str() {
@@ -61,7 +62,9 @@ pub fn describe_image_attribute(
             })
         }
         "lastLaunchedTime" => {
-            let value = image.last_launched.map(|time| crate::time::Time(time).to_string());
+            let value = image
+                .told_last_launched(now)
+                .map(|time| crate::time::Time(time).to_string());
             response.last_launched_time = Some(Value { value });
         }
         "launchPermission" => response.launch_permission = Some(image.launch_permissions),

@@ -51,7 +51,7 @@ struct ImageItem {
 }
 
 impl ImageItem {
-    fn new(image: &Image, account: &str) -> Self {
+    fn new(image: &Image, account: &str, now: Timestamp) -> Self {
         Self {
             image_id: image.id.clone(),
             image_location: format!("{}/{}", image.owner, image.name),
@@ -79,7 +79,7 @@ impl ImageItem {
             state_reason: image.state_reason.clone(),
             deprecation_time: image.deprecates.map(Time),
             deregistration_protection: image.protection.name(),
-            last_launched_time: image.last_launched.map(Time),
+            last_launched_time: image.told_last_launched(now).map(Time),
             source_instance_id: image.source_instance_id.clone(),
             source_image_id: image.source_image_id.clone(),
             source_image_region: image.source_image_region.clone(),
@@ -202,7 +202,7 @@ pub fn describe_images(call: &mut Call<'_>, request: DescribeImagesRequest) -> R
     let items = shown(Kind::Image, &request.image_ids, &call.region.images, seen)?
         .into_iter()
         .filter(|image| listed(image, &request, &account, now))
-        .map(|image| ImageItem::new(image, &account))
+        .map(|image| ImageItem::new(image, &account, now))
         .collect();
     let (images_set, next_token) = page(items, &request.filters, &wanted, Bounds::capped(1, 1000))?;
     Ok(DescribeImagesResponse { images_set, next_token })

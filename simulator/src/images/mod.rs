@@ -19,7 +19,7 @@ pub use retire::{
 };
 
 use crate::block_devices::ImageBlockDevice;
-use crate::durations::PROTECTION_COOLDOWN_SECONDS;
+use crate::durations::{LAST_LAUNCHED_DELAY_SECONDS, PROTECTION_COOLDOWN_SECONDS};
 use crate::ids::Kind;
 use crate::protocol::Error;
 use crate::region::Region;
@@ -150,6 +150,12 @@ impl Protection {
 }
 
 impl Image {
+    /// The last launch, as far as EC2 tells: a day late.
+    pub fn told_last_launched(&self, now: Timestamp) -> Option<Timestamp> {
+        let delay = SignedDuration::from_secs(LAST_LAUNCHED_DELAY_SECONDS);
+        self.last_launched.filter(|launched| after(*launched, delay) <= now)
+    }
+
     pub fn is_public(&self) -> bool {
         self.launch_permissions.contains(&LaunchPermission::everyone())
     }

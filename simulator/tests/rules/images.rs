@@ -206,6 +206,21 @@ fn deprecation_is_never_in_the_past_and_rounds_to_the_minute() {
 }
 
 #[test]
+fn the_last_launch_shows_a_day_late() {
+    let mut aws = Aws::new();
+    aws.launch(&[]);
+    let shown = |aws: &mut Aws| {
+        aws.call("DescribeImages", &[("ImageId.1", SOURCE)])
+            .all("lastLaunchedTime")
+            .len()
+    };
+    aws.wait(23 * 3600);
+    assert_eq!(shown(&mut aws), 0);
+    aws.wait(3600);
+    assert_eq!(shown(&mut aws), 1);
+}
+
+#[test]
 fn a_name_alone_can_be_spoofed_and_an_owner_can_not() {
     let mut aws = Aws::new();
     let name = [

@@ -63,7 +63,7 @@ zone = ec2.describe_subnets(SubnetIds=[SUBNET_A])["Subnets"][0]["AvailabilityZon
 volume = ec2.create_volume(
     SnapshotId=snapshot["SnapshotId"], AvailabilityZone=zone, VolumeType="gp3", TagSpecifications=tagged("volume")
 )["VolumeId"]
-ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
+until(lambda: ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available", "the volume is available")
 ec2.attach_volume(VolumeId=volume, InstanceId=inspector, Device="/dev/sdf")
 ec2.modify_instance_attribute(
     InstanceId=inspector, BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": True}}]
