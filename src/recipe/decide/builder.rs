@@ -1,0 +1,343 @@
+//! The builder: launched, watched until it has powered itself off, and turned into an image.
+
+use std::time::Duration;
+
+use super::SOON;
+use super::draft::Decision;
+use super::launch::{self, Found, YOUNG, find_or_launch};
+use crate::api::Phase;
+use crate::guest::{self, BuilderReport};
+use crate::recipe::observation::Observation;
+use crate::recipe::plan::Effect;
+use crate::recipe::record::{BuildRecord, Failure, GuestKey};
+use crate::recipe::{since, time};
+use crate::world::{
+    BUILD, CLEANUP_SKIPPED, CONTENT_HASH, ImageState, Instance, InstanceState, Role, SOURCE, StateReason, Tags,
+};
+
+/// What a builder may need beyond its timeout to power itself off and be seen stopped.
+const GRACE: Duration = Duration::from_secs(120);
+/// How much later than the power-off its last words may show on the console.
+const CONSOLE_LAG: Duration = Duration::from_secs(30);
+
+/// There is no image yet: sees the builder to its end, then asks for it.
+pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Failure> {
+    let observed = decision.observed;
+    if let Some(asked) = launch::architecture_status(decision)
+        .filter(|status| status.image.is_some())
+        .and_then(|status| status.image_time.clone())
+    {
+        if since(asked.0, observed.now) > YOUNG {
+            return Err(Failure::new(
+                "ImageGone",
+                format!(
+                    "image {} vanished before it was finished; see CloudTrail for who deregistered it",
+                    record.frozen.image_name
+                ),
+            ));
+        }
+        decision.set_phase(Phase::Imaging);
+        decision.building(
+            record,
+            "CreatingImage",
+            "EC2 has taken the request for the image, and does not show it yet",
+        );
+        return Ok(());
+    }
+    free_name(decision, record)?;
+    let builder = match find_or_launch(decision, record, Role::Builder, &record.frozen.source.image_id)? {
+        Found::Instance(builder) => builder,
+        Found::Coming => {
+            decision.set_phase(Phase::Launching);
+            launching(decision, record);
+            return Ok(());
+        }
+        Found::Gone => {
+            return Err(Failure::new(
+                "BuilderGone",
+                "the builder was terminated before it had finished; see CloudTrail for who did it",
+            ));
+        }
+    };
+    let report = report(observed, record, builder);
+    keep_outputs(decision, record, &report);
+    if let Some((step, outcome)) = report.failed_step() {
+        set_step(decision, &step.name);
+        return Err(step_failure(step, outcome));
+    }
+    if let Some(failure) = &report.failure {
+        return Err(Failure::new("BuilderFailed", format!("the builder gave up: {failure}")));
+    }
+    match builder.state {
+        InstanceState::Pending => {
+            decision.set_phase(Phase::Launching);
+            launching(decision, record);
+            Ok(())
+        }
+        InstanceState::Running | InstanceState::Stopping => working(decision, record, builder, &report),
+        InstanceState::Stopped => stopped(decision, record, builder, &report),
+        // `find_or_launch` has told these as gone.
+        InstanceState::ShuttingDown | InstanceState::Terminated => {
+            Err(Failure::new("BuilderGone", "the builder was terminated"))
+        }
+    }
+}
+
+fn launching(decision: &mut Decision<'_>, record: &BuildRecord) {
+    let launch = launch::architecture_status(decision)
+        .and_then(|status| status.instance.clone())
+        .unwrap_or_default();
+    let message = format!("launching the builder as {} in {}", launch.instance_type, launch.subnet);
+    let pause = decision.look_again;
+    if launch.candidate > 0 && launch.id.is_none() {
+        decision.building(
+            record,
+            "InsufficientCapacity",
+            format!(
+                "{message}; EC2 has refused {} launches for want of capacity",
+                launch.candidate
+            ),
+        );
+    } else {
+        decision.building(record, "Launching", message);
+    }
+    decision.look_again = decision.look_again.max(if pause == super::IDLE { SOON } else { pause });
+}
+
+fn working(
+    decision: &mut Decision<'_>,
+    record: &BuildRecord,
+    builder: &Instance,
+    report: &BuilderReport,
+) -> Result<(), Failure> {
+    let observed = decision.observed;
+    let timeout = launch::build_timeout(record)?;
+    if since(builder.launch_time, observed.now) > timeout + GRACE {
+        let step = report
+            .current_step()
+            .map(|step| format!(" in step {}", step.name))
+            .unwrap_or_default();
+        return Err(Failure::new(
+            "BuildTimedOut",
+            format!(
+                "the builder has not finished{step} within spec.build.builder.timeout ({})",
+                record.frozen.spec.build.builder.timeout
+            ),
+        ));
+    }
+    decision.set_phase(Phase::Building);
+    let message = match (report.finished, report.current_step()) {
+        (true, _) => "the builder has finished and powers itself off".to_owned(),
+        (false, Some(step)) => {
+            set_step(decision, &step.name);
+            format!(
+                "step {} ({} of {}) runs on {}",
+                step.name,
+                step.index,
+                record.frozen.spec.build.steps.len(),
+                builder.id
+            )
+        }
+        (false, None) => format!("{} boots", builder.id),
+    };
+    decision.building(record, "Building", message);
+    Ok(())
+}
+
+fn stopped(
+    decision: &mut Decision<'_>,
+    record: &BuildRecord,
+    builder: &Instance,
+    report: &BuilderReport,
+) -> Result<(), Failure> {
+    let observed = decision.observed;
+    let by_itself = builder
+        .state_reason
+        .as_ref()
+        .is_some_and(|reason| reason.code == "Client.InstanceInitiatedShutdown");
+    if !by_itself {
+        let StateReason { code, message } = builder.state_reason.clone().unwrap_or(StateReason {
+            code: "unknown".into(),
+            message: String::new(),
+        });
+        return Err(Failure::new(
+            "BuilderStopped",
+            format!(
+                "the builder was stopped from outside ({code}: {message}); an image is made only of one that powered itself off"
+            ),
+        ));
+    }
+    if report.started && !report.finished {
+        let status = launch::architecture_status_mut(decision);
+        let seen = status
+            .and_then(|status| {
+                status
+                    .stopped_time
+                    .get_or_insert_with(|| time(observed.now))
+                    .clone()
+                    .into()
+            })
+            .unwrap_or_else(|| time(observed.now));
+        if since(seen.0, observed.now) < CONSOLE_LAG {
+            decision.set_phase(Phase::Building);
+            decision.building(
+                record,
+                "Building",
+                "the builder has stopped; its last words are not on the console yet",
+            );
+            return Ok(());
+        }
+        let step = report
+            .current_step()
+            .map(|step| format!("step {}", step.name))
+            .unwrap_or_else(|| "cleanup".to_owned());
+        let late = since(builder.launch_time, seen.0) + Duration::from_secs(5) >= launch::build_timeout(record)?;
+        return Err(if late {
+            Failure::new(
+                "BuildTimedOut",
+                format!(
+                    "the builder powered off in {step}, at the end of spec.build.builder.timeout ({})",
+                    record.frozen.spec.build.builder.timeout
+                ),
+            )
+        } else {
+            Failure::new(
+                "BuilderStopped",
+                format!(
+                    "the builder powered off in {step}, before it had finished; a step must not shut the machine down"
+                ),
+            )
+        });
+    }
+    // A builder without a console may have failed: the proof reads the manifest on the disk, and refuses.
+    create_image(decision, record, builder);
+    Ok(())
+}
+
+fn create_image(decision: &mut Decision<'_>, record: &BuildRecord, builder: &Instance) {
+    let observed = decision.observed;
+    if let Some(status) = launch::architecture_status_mut(decision) {
+        status.step = None;
+        status.image_time.get_or_insert_with(|| time(observed.now));
+    }
+    decision.set_phase(Phase::Imaging);
+    decision.building(
+        record,
+        "CreatingImage",
+        format!("creating image {} from {}", record.frozen.image_name, builder.id),
+    );
+    decision.effects.push(Effect::CreateImage {
+        instance: builder.id.clone(),
+        name: record.frozen.image_name.clone(),
+        description: observed.spec().image.description.clone(),
+        tags: image_tags(observed, record),
+    });
+}
+
+/// The tags with which the image is born: the spec's, and what finds and explains it.
+fn image_tags(observed: &Observation, record: &BuildRecord) -> Tags {
+    let frozen = &record.frozen;
+    let mut tags = frozen.spec.image.tags.clone();
+    tags.entry("Name".into()).or_insert_with(|| frozen.image_name.clone());
+    tags.extend(launch::claim(observed, record, Role::Image).tags(&observed.installation));
+    tags.insert(CONTENT_HASH.into(), frozen.content_hash.clone());
+    tags.insert(SOURCE.into(), frozen.source.image_id.to_string());
+    let skipped = &frozen.spec.build.cleanup.skip;
+    if !skipped.is_empty() {
+        let items: Vec<String> = skipped.iter().map(|item| format!("{item:?}")).collect();
+        tags.insert(CLEANUP_SKIPPED.into(), items.join(" "));
+    }
+    tags
+}
+
+/// A name that an earlier attempt of ours holds becomes free with its leftovers; one that a stranger holds never does.
+fn free_name(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Failure> {
+    let observed = decision.observed;
+    let name = &record.frozen.image_name;
+    let Some(holder) = observed
+        .view
+        .named_images
+        .iter()
+        .find(|image| image.name == *name && image.state != ImageState::Deregistered)
+    else {
+        return Ok(());
+    };
+    let ours = observed
+        .claim(&holder.tags)
+        .is_some_and(|claim| claim.build == record.number());
+    if ours {
+        return Ok(());
+    }
+    let build = holder
+        .tags
+        .get(BUILD)
+        .map(|build| format!(" (build {build} of another object)"))
+        .unwrap_or_default();
+    Err(Failure::new(
+        "NameTaken",
+        format!(
+            "spec.image.name: {name:?} is the name of {}{build} already; deregister it or change the template",
+            holder.id
+        ),
+    ))
+}
+
+fn keep_outputs(decision: &mut Decision<'_>, record: &BuildRecord, report: &BuilderReport) {
+    for step in &report.steps {
+        let Some(outcome) = &step.outcome else { continue };
+        let key = format!("output.{}-{}", step.index, step.name);
+        if record.outputs.get(&key) != Some(&outcome.output) {
+            decision.effects.push(Effect::KeepOutput {
+                build: record.number(),
+                key,
+                text: outcome.output.clone(),
+            });
+        }
+    }
+}
+
+fn set_step(decision: &mut Decision<'_>, step: &str) {
+    if let Some(status) = launch::architecture_status_mut(decision) {
+        status.step = Some(step.to_owned());
+    }
+}
+
+fn step_failure(step: &guest::StepReport, outcome: &guest::StepOutcome) -> Failure {
+    let how = if outcome.timed_out {
+        "took longer than its timeout".to_owned()
+    } else {
+        format!("failed with exit status {}", outcome.exit)
+    };
+    let tries = if outcome.tries > 1 {
+        format!(" in each of {} tries", outcome.tries)
+    } else {
+        String::new()
+    };
+    let end: String = tail(&outcome.output, 1600);
+    Failure::new(
+        "StepFailed",
+        format!("step {} {how}{tries}; its output ends with:\n{end}", step.name),
+    )
+}
+
+fn tail(text: &str, bytes: usize) -> String {
+    let start = text.ceil_char_boundary(text.len().saturating_sub(bytes));
+    text[start..].trim_end().to_owned()
+}
+
+fn report(observed: &Observation, record: &BuildRecord, builder: &Instance) -> BuilderReport {
+    let nonce = launch::nonce(
+        observed,
+        record,
+        GuestKey {
+            attempt: record.progress.attempt,
+            role: Role::Builder,
+        },
+    );
+    let console = observed
+        .consoles
+        .get(&builder.id)
+        .map(String::as_str)
+        .unwrap_or_default();
+    BuilderReport::new(&guest::parse(console, &nonce))
+}
