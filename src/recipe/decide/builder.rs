@@ -19,6 +19,10 @@ use crate::world::{
 const GRACE: Duration = Duration::from_secs(120);
 /// How much later than the power-off its last words may show on the console.
 const CONSOLE_LAG: Duration = Duration::from_secs(30);
+/// Between two looks for them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A power-off this little before the end of the timeout is the timer's: status has whole seconds.
+const TIMER_SLACK: Duration = Duration::from_secs(5);
 
 /// There is no image yet: sees the builder to its end, then asks for it.
 pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Failure> {
@@ -167,51 +171,55 @@ fn stopped(
             ),
         ));
     }
-    if report.started && !report.finished {
-        let status = launch::architecture_status_mut(decision);
-        let seen = status
-            .and_then(|status| {
-                status
-                    .stopped_time
-                    .get_or_insert_with(|| time(observed.now))
-                    .clone()
-                    .into()
-            })
-            .unwrap_or_else(|| time(observed.now));
-        if since(seen.0, observed.now) < CONSOLE_LAG {
+    if !report.finished {
+        let seen = match launch::architecture_status_mut(decision) {
+            Some(status) => status.stopped_time.get_or_insert_with(|| time(observed.now)).0,
+            None => observed.now,
+        };
+        if since(seen, observed.now) < CONSOLE_LAG {
             decision.set_phase(Phase::Building);
             decision.building(
                 record,
                 "Building",
                 "the builder has stopped; its last words are not on the console yet",
             );
+            decision.look_again = LAST_WORDS;
             return Ok(());
         }
-        let step = report
-            .current_step()
-            .map(|step| format!("step {}", step.name))
-            .unwrap_or_else(|| "cleanup".to_owned());
-        let late = since(builder.launch_time, seen.0) + Duration::from_secs(5) >= launch::build_timeout(record)?;
-        return Err(if late {
-            Failure::new(
-                "BuildTimedOut",
-                format!(
-                    "the builder powered off in {step}, at the end of spec.build.builder.timeout ({})",
-                    record.frozen.spec.build.builder.timeout
-                ),
-            )
-        } else {
-            Failure::new(
-                "BuilderStopped",
-                format!(
-                    "the builder powered off in {step}, before it had finished; a step must not shut the machine down"
-                ),
-            )
-        });
+        if report.started {
+            let timeout = launch::build_timeout(record)?;
+            return Err(died(
+                record,
+                report,
+                since(builder.launch_time, seen) + TIMER_SLACK >= timeout,
+            ));
+        }
     }
-    // A builder without a console may have failed: the proof reads the manifest on the disk, and refuses.
+    // A builder of which nothing was ever heard may have failed: the proof reads the manifest on the disk, and refuses.
     create_image(decision, record, builder);
     Ok(())
+}
+
+/// Why a builder that has begun and powered itself off has not finished; `late`: its time was over.
+fn died(record: &BuildRecord, report: &BuilderReport, late: bool) -> Failure {
+    let step = report
+        .current_step()
+        .map(|step| format!("step {}", step.name))
+        .unwrap_or_else(|| "cleanup".to_owned());
+    if late {
+        Failure::new(
+            "BuildTimedOut",
+            format!(
+                "the builder powered off in {step}, at the end of spec.build.builder.timeout ({})",
+                record.frozen.spec.build.builder.timeout
+            ),
+        )
+    } else {
+        Failure::new(
+            "BuilderStopped",
+            format!("the builder powered off in {step}, before it had finished; a step must not shut the machine down"),
+        )
+    }
 }
 
 fn create_image(decision: &mut Decision<'_>, record: &BuildRecord, builder: &Instance) {

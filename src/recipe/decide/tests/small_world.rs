@@ -52,6 +52,8 @@ pub struct SmallWorld {
     /// What the inspector finds: an item and a path.
     pub finding: Option<(&'static str, &'static str)>,
     pub check_fails: bool,
+    /// Whether consoles show nothing, as they do for a while after something was written.
+    pub consoles_lag: bool,
     /// Errors that the next effects of that operation meet.
     pub refusals: Vec<(&'static str, ErrorClass)>,
     serial: u32,
@@ -142,6 +144,7 @@ impl SmallWorld {
             failing_step: None,
             finding: None,
             check_fails: false,
+            consoles_lag: false,
             refusals: Vec::new(),
             serial: 0,
         }
@@ -175,7 +178,11 @@ impl SmallWorld {
             inspector,
             view: Arc::new(view),
             records: self.records.clone(),
-            consoles: self.consoles.clone(),
+            consoles: if self.consoles_lag {
+                BTreeMap::new()
+            } else {
+                self.consoles.clone()
+            },
         }
     }
 

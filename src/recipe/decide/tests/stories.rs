@@ -160,6 +160,39 @@ fn what_a_recipe_chose_to_leave_in_the_image_passes_and_is_named() {
 }
 
 #[test]
+fn last_words_that_show_after_the_power_off_are_waited_for() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.failure_limit = 1;
+    world.failing_step = Some(("site", "no space left on device"));
+    world.consoles_lag = true;
+    for _ in 0..5 {
+        world.time_goes_by(Duration::from_secs(4));
+        world.pass();
+    }
+    assert_eq!(world.view.instances[0].state, InstanceState::Stopped);
+    assert_eq!(images_created(&world), 0, "a failed step is not heard of yet");
+    world.consoles_lag = false;
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "StepFailed".into())));
+    nothing_left(&world);
+}
+
+#[test]
+fn a_builder_of_which_nothing_is_ever_heard_is_judged_by_its_disk() {
+    let mut world = SmallWorld::new();
+    world.consoles_lag = true;
+    for _ in 0..20 {
+        world.time_goes_by(Duration::from_secs(4));
+        world.pass();
+    }
+    assert_eq!(images_created(&world), 1);
+    world.consoles_lag = false;
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+    nothing_left(&world);
+}
+
+#[test]
 fn a_failed_check_removes_the_image() {
     let mut world = SmallWorld::new();
     world.recipe.spec.failure_limit = 1;
@@ -395,4 +428,17 @@ fn a_forged_proof_is_not_adopted() {
     world.pass();
     assert_eq!(world.status().latest, None);
     assert!(world.status().build.is_some(), "it is built again");
+}
+
+#[test]
+fn a_launch_that_ec2_refuses_as_wrong_is_tried_as_often_as_any_attempt_and_then_stalls() {
+    let mut world = SmallWorld::new();
+    world.refusals = vec![("RunInstances", ErrorClass::Invalid); 3];
+    world.settle();
+    assert_eq!(world.condition(RECONCILING), Some((true, "RunInstancesRefused".into())));
+    world.time_goes_by(Duration::from_secs(61));
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "RunInstancesRefused".into())));
+    assert_eq!(world.status().history[0].attempts, 2);
+    assert_eq!(world.refusals.len(), 1, "two attempts made two calls");
 }
