@@ -12,7 +12,7 @@ use super::context::{Context, Error};
 use super::decide::decide;
 use super::observe::{observe, owner};
 use super::plan::{Effect, Plan};
-use super::report::{Outcomes, report};
+use super::report::{Outcomes, report, unobserved, unreadable};
 use super::sweep::sweep;
 use crate::api::{ImageRecipe, READY, get};
 use crate::controller::{Note, NoteType, finalizers};
@@ -47,7 +47,10 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
             .map_err(Error::kubernetes("adding the finalizer"))?
             .unwrap_or(recipe),
     };
-    let observed = observe(&context, recipe).await?;
+    let observed = match observe(&context, recipe.clone()).await {
+        Ok(observed) => observed,
+        Err(error) => return blind(&context, recipe, error).await,
+    };
     let plan = decide(&observed);
     let mut recipe = observed.recipe.clone();
     let outcomes = match context.inventory(&recipe.spec.account, &recipe.spec.region) {
@@ -77,6 +80,19 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
         Some(error) => Err(error.into()),
         None => Ok(report.look_again),
     }
+}
+
+/// Says that the pass could not see enough to decide. Nothing is done on half a view.
+async fn blind(context: &Context, mut recipe: ImageRecipe, error: Error) -> Result<Duration, Error> {
+    let status = match &error {
+        Error::Aws(refused) => Some(unobserved(&recipe, refused, context.clock.now())),
+        Error::Record(malformed) => Some(unreadable(&recipe, malformed, context.clock.now())),
+        _ => None,
+    };
+    if let Some(status) = status {
+        write_status(context, &mut recipe, status).await?;
+    }
+    Err(error)
 }
 
 /// What a pass would do now. Reads only.

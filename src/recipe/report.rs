@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::decide::{history, slot_mut};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
 use super::record::{BuildRecord, Progress};
+use super::records::Malformed;
 use super::{bounded, time};
-use crate::api::{ArchitectureStatus, AttemptFailure, ImageRecipeStatus, Readiness, SOURCE_RESOLVED, set};
+use crate::api::{
+    ArchitectureStatus, AttemptFailure, ImageRecipe, ImageRecipeStatus, READY, Readiness, SOURCE_RESOLVED, get, set,
+};
 use crate::world::{AwsError, ErrorClass, ImageId, InstanceId, VolumeId};
 
 /// What carrying out an effect has made.
@@ -110,6 +115,44 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
     readiness.apply(&mut status.conditions, generation, observed.now);
     report.status = status;
     report
+}
+
+/// Status when AWS could not be read: what was known stays, and the conditions say that nothing newer is.
+pub fn unobserved(recipe: &ImageRecipe, error: &AwsError, now: Timestamp) -> ImageRecipeStatus {
+    let message = bounded(&error.to_string());
+    let ready = recipe.status.as_ref().and_then(|status| get(&status.conditions, READY));
+    let readiness = match error.class {
+        ErrorClass::Denied => Some(Readiness::Stalled {
+            reason: "Denied".into(),
+            message: bounded(&format!("{message}; allow it in the controller's IAM policy")),
+        }),
+        // An image that is there is no worse for a moment in which AWS does not answer.
+        _ if ready.is_some_and(|ready| ready.status == "True") => None,
+        _ => Some(Readiness::Progressing {
+            reason: "AWSUnavailable".into(),
+            message,
+        }),
+    };
+    said(recipe, readiness, now)
+}
+
+/// Status when the record of a build makes no sense.
+pub fn unreadable(recipe: &ImageRecipe, malformed: &Malformed, now: Timestamp) -> ImageRecipeStatus {
+    let readiness = Readiness::Stalled {
+        reason: "RecordUnreadable".into(),
+        message: bounded(&malformed.to_string()),
+    };
+    said(recipe, Some(readiness), now)
+}
+
+fn said(recipe: &ImageRecipe, readiness: Option<Readiness>, now: Timestamp) -> ImageRecipeStatus {
+    let mut status = recipe.status.clone().unwrap_or_default();
+    let generation = recipe.metadata.generation.unwrap_or_default();
+    if let Some(readiness) = readiness {
+        readiness.apply(&mut status.conditions, generation, now);
+        status.observed_generation = Some(generation);
+    }
+    status
 }
 
 fn limit(observed: &Observation) -> usize {

@@ -23,18 +23,19 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     let kept = observed.status().build.filter(|build| build.number == record.number());
     let mut build = kept.unwrap_or_else(|| begin::status_of(record));
     build.attempt = build.attempt.max(record.progress.attempt);
-    let failed = build
-        .failure
-        .as_ref()
-        .is_some_and(|failure| failure.attempt == build.attempt);
-    if build.attempt == 0 || failed {
-        if let Some(failure) = build.failure.clone().filter(|_| failed)
-            && !may_retry(decision, record, &failure)
-        {
+    let failed = build.failure.clone().filter(|failure| failure.attempt == build.attempt);
+    if let Some(failure) = &failed {
+        let cause = Failure::new(&failure.reason, failure.message.clone());
+        if is_last(decision, failure.attempt, &cause) {
+            return give_up(decision, record, failure.attempt, cause);
+        }
+        if !may_retry(decision, record, failure) {
             decision.build = Some(build);
             decision.set_phase(Phase::CleaningUp);
             return;
         }
+    }
+    if build.attempt == 0 || failed.is_some() {
         build.attempt += 1;
         build.architectures.clear();
     }
@@ -108,14 +109,8 @@ fn fail(decision: &mut Decision<'_>, record: &BuildRecord, failure: Failure) {
             failure.message
         ),
     );
-    if attempt >= i64::from(observed.spec().failure_limit) || PERMANENT.contains(&failure.reason.as_str()) {
-        decision.warn(
-            "BuildFailed",
-            format!("build {} failed: {}", record.number(), failure.message),
-        );
-        decision.end(record, BuildResult::Failed, None, Some(failure.clone()));
-        decision.stalled(&failure);
-        return;
+    if is_last(decision, attempt, &failure) {
+        return give_up(decision, record, attempt, failure);
     }
     let retry = observed.now + retry_delay(attempt);
     if let Some(build) = &mut decision.build {
@@ -129,6 +124,21 @@ fn fail(decision: &mut Decision<'_>, record: &BuildRecord, failure: Failure) {
     }
     decision.set_phase(Phase::CleaningUp);
     decision.building(record, &failure.reason, failure.message);
+}
+
+/// Whether no attempt follows one that failed so.
+fn is_last(decision: &Decision<'_>, attempt: i64, failure: &Failure) -> bool {
+    attempt >= i64::from(decision.observed.spec().failure_limit) || PERMANENT.contains(&failure.reason.as_str())
+}
+
+/// Ends the build: its attempts are used up.
+fn give_up(decision: &mut Decision<'_>, record: &BuildRecord, attempts: i64, failure: Failure) {
+    let mut record = record.clone();
+    record.progress.attempt = attempts;
+    let words = format!("build {} failed: {}", record.number(), failure.message);
+    decision.warn("BuildFailed", words);
+    decision.end(&record, BuildResult::Failed, None, Some(failure.clone()));
+    decision.stalled(&failure);
 }
 
 /// A minute after the first attempt, doubling to thirty.
