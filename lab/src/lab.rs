@@ -182,6 +182,11 @@ impl Lab {
         simulator::post(&format!("{}/_simulator/{what}", self.endpoint), body)
     }
 
+    /// Deletes from the simulator's own interface: ends all `faults` or `guests`.
+    pub fn simulator_delete(&self, what: &str) -> Result<()> {
+        simulator::delete(&format!("{}/_simulator/{what}", self.endpoint))
+    }
+
     /// Path of a kubeconfig that may do everything.
     pub fn admin_kubeconfig(&self) -> &Path {
         &self.admin

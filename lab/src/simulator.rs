@@ -41,3 +41,9 @@ pub fn get(url: &str) -> Result<Value> {
 pub fn post(url: &str, body: &Value) -> Result<String> {
     Ok(ureq::post(url).send_json(body)?.body_mut().read_to_string()?)
 }
+
+/// Deletes what is at a URL.
+pub fn delete(url: &str) -> Result<()> {
+    ureq::delete(url).call()?;
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Every state of every recipe, as `kubectl get --watch` shows them.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use goldsmith::api::{ArchitectureStatus, ImageRecipe, ImageRecipeStatus, Phase, READY, STALLED, get, violations};
+use goldsmith_lab::{Error, Lab, Result, tools};
+use serde_json::Value;
+
+/// A recipe as the API server showed it at one moment.
+#[derive(Clone, Debug)]
+pub struct Recipe(pub ImageRecipe);
+
+impl Recipe {
+    pub fn status(&self) -> ImageRecipeStatus {
+        self.0.status.clone().unwrap_or_default()
+    }
+
+    pub fn generation(&self) -> i64 {
+        self.0.metadata.generation.unwrap_or_default()
+    }
+
+    /// Whether the controller has seen the present spec.
+    pub fn is_current(&self) -> bool {
+        self.status().observed_generation == Some(self.generation())
+    }
+
+    fn holds(&self, type_: &str) -> bool {
+        let status = self.status();
+        self.is_current() && get(&status.conditions, type_).is_some_and(|condition| condition.status == "True")
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.holds(READY)
+    }
+
+    pub fn is_stalled(&self) -> bool {
+        self.holds(STALLED)
+    }
+
+    /// Reason of the condition Ready.
+    pub fn reason(&self) -> String {
+        get(&self.status().conditions, READY).map_or_else(String::new, |condition| condition.reason.clone())
+    }
+
+    /// Message of the condition Ready.
+    pub fn message(&self) -> String {
+        get(&self.status().conditions, READY).map_or_else(String::new, |condition| condition.message.clone())
+    }
+
+    /// The one architecture of the build in hand.
+    pub fn architecture(&self) -> Option<ArchitectureStatus> {
+        self.status().build?.architectures.first().cloned()
+    }
+
+    /// How far the build in hand is.
+    pub fn phase(&self) -> Option<Phase> {
+        self.architecture().map(|architecture| architecture.phase)
+    }
+
+    /// Number of the build that made the latest image.
+    pub fn latest_build(&self) -> Option<i64> {
+        self.status().latest.map(|latest| latest.build)
+    }
+
+    /// Id of the latest image.
+    pub fn latest_image(&self) -> Option<String> {
+        self.status()
+            .latest?
+            .images
+            .values()
+            .flat_map(BTreeMap::values)
+            .next()
+            .cloned()
+    }
+}
+
+/// What a watch has shown so far.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    watch: Child,
+    recipes: Arc<Mutex<Recipes>>,
+}
+
+#[derive(Debug, Default)]
+struct Recipes {
+    present: BTreeMap<String, Recipe>,
+    /// What was wrong with a state, by recipe.
+    wrong: BTreeMap<String, Vec<String>>,
+    /// Counts what the watch has shown.
+    events: u64,
+}
+
+impl Seen {
+    /// Begins to watch all recipes of a lab.
+    pub(crate) fn watch(lab: &Lab) -> Result<Self> {
+        let mut kubectl = Command::new(tools::kubectl()?);
+        kubectl
+            .args([
+                "get",
+                "imagerecipes",
+                "--watch",
+                "--output-watch-events",
+                "--output=json",
+            ])
+            .env("KUBECONFIG", lab.admin_kubeconfig())
+            .stdout(Stdio::piped());
+        let mut watch = kubectl.spawn().map_err(Error::io("start kubectl"))?;
+        let output = watch.stdout.take();
+        let recipes = Arc::<Mutex<Recipes>>::default();
+        let seen = Arc::clone(&recipes);
+        thread::spawn(move || {
+            let Some(output) = output else { return };
+            let events = serde_json::Deserializer::from_reader(output).into_iter::<Value>();
+            // It ends with the watch, which ends with the lab.
+            for event in events.map_while(Result::ok) {
+                lock(&seen).take(event);
+            }
+        });
+        Ok(Self { watch, recipes })
+    }
+
+    /// The last state of a recipe; none before the first and after its end.
+    pub(crate) fn recipe(&self, name: &str) -> Option<Recipe> {
+        lock(&self.recipes).present.get(name).cloned()
+    }
+
+    /// What was wrong with any state of a recipe that was ever seen.
+    pub(crate) fn wrong(&self, name: &str) -> Vec<String> {
+        lock(&self.recipes).wrong.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Grows with every state of any recipe.
+    pub(crate) fn events(&self) -> u64 {
+        lock(&self.recipes).events
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        // Fails only for one that has ended already.
+        let _ = self.watch.kill();
+        let _ = self.watch.wait();
+    }
+}
+
+impl Recipes {
+    fn take(&mut self, mut event: Value) {
+        self.events += 1;
+        let name = event["object"]["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if event["type"] == "DELETED" {
+            self.present.remove(&name);
+            return;
+        }
+        let wrong = match serde_json::from_value::<ImageRecipe>(event["object"].take()) {
+            Ok(recipe) => {
+                let wrong = wrong(&recipe);
+                self.present.insert(name.clone(), Recipe(recipe));
+                wrong
+            }
+            Err(error) => vec![format!("the API server shows what is no ImageRecipe: {error}")],
+        };
+        self.wrong.entry(name).or_default().extend(wrong);
+    }
+}
+
+/// What would mislead those who go by `kstatus`, or claims too much.
+fn wrong(recipe: &ImageRecipe) -> Vec<String> {
+    let Some(status) = &recipe.status else {
+        return Vec::new();
+    };
+    let mut wrong = violations(&status.conditions, status.observed_generation);
+    if status.observed_generation > recipe.metadata.generation {
+        wrong.push("status is of a generation that is still to come".into());
+    }
+    wrong
+}
+
+/// What a panicking thread leaves here is whole: every change is a single insertion.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
