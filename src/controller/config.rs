@@ -28,7 +28,7 @@ pub struct Config {
     pub inspector: ImageSearch,
     /// Age from which a leftover that no object claims is removed.
     pub sweep_after: Duration,
-    /// At least one, under different names.
+    /// Exactly one for now.
     pub accounts: Vec<AccountPolicy>,
 }
 
@@ -182,19 +182,15 @@ impl File {
             None => SWEEP_AFTER_DEFAULT,
             Some(text) => duration::parse("sweepAfter", text).map_err(|error| error.to_string())?,
         };
-        if self.accounts.is_empty() {
-            return Err("accounts: configure at least one".into());
-        }
-        let mut names = BTreeSet::new();
-        for (index, account) in self.accounts.iter().enumerate() {
-            check_account(account).map_err(|(field, problem)| format!("accounts[{index}].{field}: {problem}"))?;
-            if !names.insert(&account.name) {
-                return Err(format!(
-                    "accounts[{index}].name: {:?} is taken by an account before it",
-                    account.name
-                ));
-            }
-        }
+        // Another account would need a role to assume; without one a second entry would be the first under another name.
+        let [account] = &self.accounts[..] else {
+            return Err(format!(
+                "accounts: has {} entries; write exactly one, for the account that the controller's credentials belong to \
+                 (other accounts cannot be reached yet)",
+                self.accounts.len()
+            ));
+        };
+        check_account(account).map_err(|(field, problem)| format!("accounts[0].{field}: {problem}"))?;
         Ok(sweep_after)
     }
 }
@@ -254,7 +250,6 @@ accounts:
       - namespaces: [platform]
         subnets: [subnet-1]
         securityGroups: ["*"]
-  - {name: second, regions: [eu-west-1]}
 "#;
 
     fn load(text: &str) -> Result<Config, ConfigError> {
@@ -278,8 +273,8 @@ accounts:
         assert_eq!(config.inspector.owners, ["amazon"]);
         assert_eq!(config.inspector.name.as_deref(), Some("al2023-ami-2023.*-{{arch}}"));
         assert_eq!(config.sweep_after, Duration::from_secs(3600));
-        assert_eq!(config.account("second").map(|account| account.regions.len()), Some(1));
-        assert!(config.account("third").is_none());
+        assert_eq!(config.account("default").map(|account| account.regions.len()), Some(2));
+        assert!(config.account("second").is_none());
         assert_eq!(config.accounts[0].grants[0].security_groups, ["*"]);
     }
 
@@ -335,21 +330,16 @@ accounts:
                 "inspector: {search: {owners: [self], name: ''}}\nseal:",
                 "inspector.search.name: write",
             ),
+            ("name: default", "name: ''", "accounts[0].name: write"),
             (
-                "name: second",
-                "name: default",
-                "accounts[1].name: \"default\" is taken",
-            ),
-            ("name: second", "name: ''", "accounts[1].name: write"),
-            (
-                "regions: [eu-west-1]",
+                "regions: [eu-central-1, us-west-2]",
                 "regions: []",
-                "accounts[1].regions: list at least one",
+                "accounts[0].regions: list at least one",
             ),
             (
-                "regions: [eu-west-1]",
+                "regions: [eu-central-1, us-west-2]",
                 "regions: [EU]",
-                "accounts[1].regions: \"EU\" is no region",
+                "accounts[0].regions: \"EU\" is no region",
             ),
             (
                 "us-west-2]",
@@ -373,10 +363,13 @@ accounts:
     }
 
     #[test]
-    fn a_configuration_without_accounts_is_refused() {
-        let error = load("installation: demo\nseal: {keyFiles: [seal-key]}\naccounts: []\n")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(error, "/etc/goldsmith/config.yaml: accounts: configure at least one");
+    fn exactly_one_account_can_be_served() {
+        let none = "installation: demo\nseal: {keyFiles: [seal-key]}\naccounts: []\n".to_owned();
+        let two = format!("{GOOD}  - {{name: other, regions: [eu-west-1]}}\n");
+        for (text, entries) in [(none, 0), (two, 2)] {
+            let error = load(&text).unwrap_err().to_string();
+            let expected = format!("/etc/goldsmith/config.yaml: accounts: has {entries} entries; write exactly one");
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 }
