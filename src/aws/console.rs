@@ -37,7 +37,7 @@ impl Console {
         {
             return Ok(text.clone());
         }
-        let text = self.ec2.console_output(instance, true).await?;
+        let text = self.ec2.console_output(instance).await?;
         let mut entries = self.entries();
         entries.retain(|_, (at, _)| asked.duration_since(*at) < FORGET_AFTER);
         entries.insert(instance.clone(), (asked, text.clone()));

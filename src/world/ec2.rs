@@ -167,12 +167,10 @@ pub struct Instance {
     pub state: InstanceState,
     /// EC2's code of why it stopped or ended, for example `Client.InstanceInitiatedShutdown`.
     pub state_reason: Option<StateReason>,
-    pub image_id: ImageId,
     pub instance_type: String,
     pub subnet_id: Option<SubnetId>,
     pub availability_zone: String,
     pub launch_time: Timestamp,
-    pub volumes: Vec<AttachedVolume>,
     pub tags: Tags,
 }
 
@@ -181,14 +179,6 @@ pub struct Instance {
 pub struct StateReason {
     pub code: String,
     pub message: String,
-}
-
-/// A volume as an instance has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttachedVolume {
-    pub volume_id: VolumeId,
-    pub device_name: String,
-    pub delete_on_termination: bool,
 }
 
 /// States of an instance, by EC2's names.
@@ -207,7 +197,6 @@ pub enum InstanceState {
 pub struct Volume {
     pub id: VolumeId,
     pub state: VolumeState,
-    pub availability_zone: String,
     pub snapshot_id: Option<SnapshotId>,
     /// Instance that it is attached to, or being attached to.
     pub instance_id: Option<InstanceId>,
@@ -253,7 +242,6 @@ pub enum SnapshotState {
 pub struct Subnet {
     pub id: SubnetId,
     pub vpc_id: String,
-    pub availability_zone: String,
     pub tags: Tags,
 }
 

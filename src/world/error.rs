@@ -99,11 +99,6 @@ impl ErrorClass {
     pub fn is_absent(self) -> bool {
         matches!(self, Self::NotFound | Self::Gone)
     }
-
-    /// Whether the call may have had its effect all the same.
-    pub fn is_effect_unknown(self) -> bool {
-        matches!(self, Self::Server | Self::NoAnswer)
-    }
 }
 
 fn is_throttle(code: &str) -> bool {

@@ -24,11 +24,10 @@ pub struct View {
     pub images: Vec<Image>,
     /// Images that carry a name which a build wants, whoever in this account made them.
     pub named_images: Vec<Image>,
-    /// When the first of the reads of `images_by_id` and `searches` was sent: up to half a minute before `taken`.
-    pub sources_taken: Option<Timestamp>,
-    /// Images asked for by id; an id that EC2 does not know is absent.
+    /// Images asked for by id, up to half a minute older than `taken`; an id that EC2 does not know is absent.
     pub images_by_id: BTreeMap<ImageId, Image>,
-    /// The available images that each search asked for finds, or why EC2 refuses the search itself.
+    /// The available images that each search asked for finds, up to half a minute older than `taken`, or why EC2 refuses the
+    /// search itself.
     pub searches: Vec<(ImageSearch, Result<Vec<Image>, AwsError>)>,
     /// All of the region's, up to a minute old.
     pub subnets: Vec<Subnet>,

@@ -42,14 +42,11 @@ async fn an_image_goes_from_launch_to_deregistration() {
     let [running] = ec2.describe_instances(ours).await.unwrap().try_into().unwrap();
     assert_eq!((&running.id, running.state), (&instance, InstanceState::Running));
     assert_eq!(running.tags, tags("1"));
+    assert_eq!(running.instance_type, "m7i.large");
+    let [root] = ec2.describe_volumes(ours).await.unwrap().try_into().unwrap();
     assert_eq!(
-        (running.image_id.as_str(), running.instance_type.as_str()),
-        (BASE_IMAGE, "m7i.large")
-    );
-    assert!(
-        running.volumes.iter().all(|volume| volume.delete_on_termination),
-        "{:?}",
-        running.volumes
+        (&root.instance_id, root.delete_on_termination),
+        (&Some(instance.clone()), true)
     );
 
     aws.request("StopInstances", &[("InstanceId.1".to_owned(), instance.to_string())]);
@@ -211,10 +208,7 @@ async fn what_is_referred_to_is_read_and_what_is_unknown_does_not_lose_the_rest(
 
     let subnets = ec2.describe_subnets().await.unwrap();
     let subnet = subnets.iter().find(|subnet| subnet.id.as_str() == SUBNET).unwrap();
-    assert_eq!(
-        (subnet.availability_zone.as_str(), subnet.tags["tier"].as_str()),
-        ("eu-central-1a", "build")
-    );
+    assert_eq!(subnet.tags["tier"], "build");
     let groups = ec2.describe_security_groups().await.unwrap();
     assert!(
         groups
@@ -229,7 +223,7 @@ async fn the_console_is_read_as_text() {
     let aws = Simulated::new();
     let instance = aws.ec2.run_instance(&launch("console")).await.unwrap();
     aws.pass(300);
-    let console = aws.ec2.console_output(&instance, true).await.unwrap();
+    let console = aws.ec2.console_output(&instance).await.unwrap();
     assert!(console.contains("Linux"), "{console:?}");
 }
 

@@ -5,8 +5,8 @@ use aws_sdk_ec2::types;
 use jiff::Timestamp;
 
 use crate::world::{
-    AttachedVolume, BlockDevice, Image, ImageState, Instance, InstanceState, InstanceType, SecurityGroup, Snapshot,
-    SnapshotState, StateReason, Subnet, Tags, Volume, VolumeState,
+    BlockDevice, Image, ImageState, Instance, InstanceState, InstanceType, SecurityGroup, Snapshot, SnapshotState,
+    StateReason, Subnet, Tags, Volume, VolumeState,
 };
 
 /// What AWS always sends, and did not, or not in its usual form.
@@ -61,7 +61,6 @@ pub(super) fn instance(from: types::Instance) -> Result<Instance, Malformed> {
             code: reason.code.unwrap_or_default(),
             message: reason.message.unwrap_or_default(),
         }),
-        image_id: id("imageId", from.image_id)?,
         instance_type: from
             .instance_type
             .ok_or(Malformed::Missing("instanceType"))?
@@ -73,19 +72,6 @@ pub(super) fn instance(from: types::Instance) -> Result<Instance, Malformed> {
             .and_then(|placement| placement.availability_zone)
             .unwrap_or_default(),
         launch_time,
-        volumes: from
-            .block_device_mappings
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|mapping| Some((mapping.device_name?, mapping.ebs?)))
-            .map(|(device_name, ebs)| {
-                Ok(AttachedVolume {
-                    volume_id: id("volumeId", ebs.volume_id)?,
-                    device_name,
-                    delete_on_termination: ebs.delete_on_termination.unwrap_or_default(),
-                })
-            })
-            .collect::<Result<_, Malformed>>()?,
         tags: tags(from.tags),
     })
 }
@@ -104,7 +90,6 @@ pub(super) fn volume(from: types::Volume) -> Result<Volume, Malformed> {
             // A new one is waited for.
             _ => VolumeState::Creating,
         },
-        availability_zone: from.availability_zone.unwrap_or_default(),
         snapshot_id: optional_id(from.snapshot_id)?,
         delete_on_termination: attachment
             .as_ref()
@@ -195,7 +180,6 @@ pub(super) fn subnet(from: types::Subnet) -> Result<Subnet, Malformed> {
     Ok(Subnet {
         id: id("subnetId", from.subnet_id)?,
         vpc_id: from.vpc_id.ok_or(Malformed::Missing("vpcId"))?,
-        availability_zone: from.availability_zone.ok_or(Malformed::Missing("availabilityZone"))?,
         tags: tags(from.tags),
     })
 }

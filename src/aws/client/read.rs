@@ -209,16 +209,15 @@ impl Ec2 {
         Ok(types)
     }
 
-    /// The end of what the instance has written to its serial console, at most 64 KiB; empty before its first word.
-    ///
-    /// `latest`: as it is now (Nitro only), not as it was at the last change of the instance's state.
-    pub async fn console_output(&self, instance: &InstanceId, latest: bool) -> Result<String, AwsError> {
+    /// The end of what the instance has written to its serial console by now, at most 64 KiB; empty before its first word. Nitro
+    /// only: others' consoles are read as they were at the last change of the instance's state.
+    pub async fn console_output(&self, instance: &InstanceId) -> Result<String, AwsError> {
         const OPERATION: Operation = Operation::GetConsoleOutput;
         let request = self
             .sdk()
             .get_console_output()
             .instance_id(instance.as_str())
-            .latest(latest);
+            .latest(true);
         let output = self.call(OPERATION, request.send()).await?.output.unwrap_or_default();
         // Guests may write any bytes: what is not text is shown as such.
         let bytes = BASE64_STANDARD

@@ -91,19 +91,9 @@ impl Inventory {
         self.interests().forget(owner);
     }
 
-    /// The last view, however old.
-    pub fn latest(&self) -> Arc<View> {
-        Arc::clone(&self.state().view)
-    }
-
     /// The client that reads, for whoever acts on what was read.
     pub fn ec2(&self) -> &Ec2 {
         &self.0.ec2
-    }
-
-    /// Why the last poll failed, if it did: `latest` is then older than it should be.
-    pub fn error(&self) -> Option<AwsError> {
-        self.state().error.clone()
     }
 
     /// A view that was taken after `newer_than` and answers everything registered before this call; read now if need be.

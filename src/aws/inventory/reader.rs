@@ -82,15 +82,12 @@ impl Reader {
             ec2.describe_instance_types(&unknown_types),
         )?;
 
-        let (sources_taken, (images_by_id, searches)) = match sources {
+        let (images_by_id, searches) = match sources {
             Some(read) => {
                 self.sources_read = Some((began, asked.version));
-                (Some(now), read)
+                read
             }
-            None => (
-                before.sources_taken,
-                (before.images_by_id.clone(), before.searches.clone()),
-            ),
+            None => (before.images_by_id.clone(), before.searches.clone()),
         };
         let (subnets, security_groups, account_id) = match network {
             Some(read) => {
@@ -115,7 +112,6 @@ impl Reader {
             snapshots,
             images,
             named_images,
-            sources_taken,
             images_by_id,
             searches,
             subnets,

@@ -88,10 +88,9 @@ impl SmallWorld {
             deregistration_protection: String::new(),
             tags: Tags::new(),
         };
-        let subnet = |id: &str, zone: &str| Subnet {
+        let subnet = |id: &str| Subnet {
             id: id.parse().expect("an id"),
             vpc_id: "vpc-0a".into(),
-            availability_zone: zone.into(),
             tags: Tags::new(),
         };
         let instance_type = |name: &str| InstanceType {
@@ -110,10 +109,7 @@ impl SmallWorld {
                 (search("base-x86_64"), Ok(vec![base("ami-0a", "base-x86_64")])),
                 (search("inspector-x86_64"), Ok(vec![base("ami-0b", "inspector-x86_64")])),
             ],
-            subnets: vec![
-                subnet("subnet-0a", "eu-central-1a"),
-                subnet("subnet-0b", "eu-central-1b"),
-            ],
+            subnets: vec![subnet("subnet-0a"), subnet("subnet-0b")],
             security_groups: vec![SecurityGroup {
                 id: "sg-0a".parse().expect("an id"),
                 vpc_id: "vpc-0a".into(),
@@ -327,12 +323,10 @@ impl SmallWorld {
                     id: id.clone(),
                     state: InstanceState::Running,
                     state_reason: None,
-                    image_id: launch.image.clone(),
                     instance_type: launch.instance_type.clone(),
                     subnet_id: launch.subnet.parse().ok(),
                     availability_zone: "eu-central-1a".into(),
                     launch_time: self.now,
-                    volumes: Vec::new(),
                     tags,
                 });
                 return Ok(Made::Instance(id));
@@ -388,7 +382,6 @@ impl SmallWorld {
                 self.view.volumes.push(Volume {
                     id: id.clone(),
                     state: VolumeState::Available,
-                    availability_zone: "eu-central-1a".into(),
                     snapshot_id: Some(snapshot.clone()),
                     instance_id: None,
                     delete_on_termination: false,
