@@ -286,9 +286,11 @@ fn garbage_and_noise_on_the_console_hide_nothing() {
 #[test]
 fn a_secret_left_behind_is_found_by_builder_and_inspector() {
     let recipe = Recipe::new([step("deploy", "#sim: write=/root/.ssh/id_rsa")]);
-    let (report, ran) = recipe.build();
+    let (_, ran) = recipe.build();
+    let (report, verdict) = recipe.inspect(&ran.disk);
     assert_eq!(report.findings[0].path, "/root/.ssh/id_rsa");
-    let Inspection::Refused { reason, message } = recipe.inspect(&ran.disk).1 else {
+    assert_eq!(report.manifest.unwrap().findings, report.findings);
+    let Inspection::Refused { reason, message } = verdict else {
         panic!("refused")
     };
     assert_eq!(reason, Refusal::SecretFound);
@@ -320,8 +322,7 @@ fn skipped_cleanup_is_still_looked_for_and_let_pass() {
     let mut recipe = Recipe::new([step("history", "#sim: write=/root/.bash_history ls")]);
     recipe.cleanup.skip = vec![CleanupItem::ShellHistory, CleanupItem::SshHostKeys];
     let (_, ran) = recipe.build();
-    let (report, verdict) = recipe.inspect(&ran.disk);
-    assert_eq!(report.manifest.unwrap().skipped, recipe.cleanup.skip);
+    let (_, verdict) = recipe.inspect(&ran.disk);
     let Inspection::Passed { warnings } = verdict else {
         panic!("{verdict:?}")
     };

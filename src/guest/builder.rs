@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::user_data::Script;
-use super::{Finding, Record, Role, Unrenderable, UserData, rules};
+use super::{Record, Role, Unrenderable, UserData, rules};
 use crate::api::{Cleanup, EnvironmentVariable, Step};
 
 /// What a builder is told.
@@ -43,10 +43,11 @@ impl BuilderGuest<'_> {
         script.text("SKIP", &skipped.join(" "));
         script.number("ENVIRONMENT", self.environment.len() as u64);
         for (index, variable) in (1..).zip(self.environment) {
-            script.text(
+            script.authored(
                 &format!("ENVIRONMENT_{index}"),
                 &format!("{}={}", variable.name, variable.value),
-            );
+                || format!("spec.build.environment[{}].value", index - 1),
+            )?;
         }
         script.number("STEPS", self.steps.len() as u64);
         for (index, step) in (1..).zip(self.steps) {
@@ -71,13 +72,15 @@ fn write_step(script: &mut Script, index: usize, step: &Step) -> Result<(), Unre
         u64::try_from(step.retries).unwrap_or(0),
     );
     if let Some(run) = &step.run {
-        script.text(&format!("STEP_{index}_RUN"), run);
+        let field = || format!("spec.build.steps[{}].run", index - 1);
+        script.authored(&format!("STEP_{index}_RUN"), run, field)?;
     }
     if let Some(file) = &step.file {
         script.text(&format!("STEP_{index}_PATH"), &file.path);
         script.text(&format!("STEP_{index}_MODE"), &file.mode);
         script.text(&format!("STEP_{index}_OWNER"), &file.owner);
-        script.text(&format!("STEP_{index}_CONTENT"), &file.content);
+        let field = || format!("spec.build.steps[{}].file.content", index - 1);
+        script.authored(&format!("STEP_{index}_CONTENT"), &file.content, field)?;
     }
     Ok(())
 }
@@ -89,8 +92,6 @@ pub struct BuilderReport {
     pub started: bool,
     /// Every step that has begun, in order. The last may still be running.
     pub steps: Vec<StepReport>,
-    /// What the search for secrets has found.
-    pub findings: Vec<Finding>,
     /// Everything has succeeded; it powers off. The verdict is in the manifest on the disk, not here.
     pub finished: bool,
     /// It has given up, for this reason, and powers off. Not filled for a failed step alone: see `failed_step`.
@@ -148,7 +149,6 @@ impl BuilderReport {
                         }),
                     }
                 }
-                Record::Finding(finding) => report.findings.push(finding.clone()),
                 Record::Finished => report.finished = true,
                 Record::Failed { message } => report.failure = Some(message.clone()),
                 _ => {}

@@ -58,11 +58,9 @@ pub enum Record {
     Tested,
     /// Inspector: the volume can be attached.
     Up,
-    /// Inspector: the volume has been seen.
-    Reading,
     /// Inspector: the manifest's text.
     Manifest { text: String },
-    /// Inspector, and builder after its search.
+    /// Inspector: something that should not be there.
     Finding(Finding),
     /// Inspector: the volume cannot be read.
     Unsupported { what: String },
@@ -179,7 +177,6 @@ impl Record {
             },
             ["tested"] => Self::Tested,
             ["up"] => Self::Up,
-            ["reading"] => Self::Reading,
             ["manifest", manifest] => Self::Manifest {
                 text: text(manifest, MANIFEST_BYTES)?,
             },

@@ -50,8 +50,6 @@ pub struct Finding {
 pub struct InspectorReport {
     /// It is ready for the volume to be attached; never attach before.
     pub up: bool,
-    /// The volume has been seen, and is being read.
-    pub reading: bool,
     /// `/etc/goldsmith/image.json`, if the volume has one that can be read.
     pub manifest: Option<Manifest>,
     /// At most 50.
@@ -71,7 +69,6 @@ impl InspectorReport {
         for record in records {
             match record {
                 Record::Up => report.up = true,
-                Record::Reading => report.reading = true,
                 Record::Manifest { text } => report.manifest = serde_json::from_str(text).ok(),
                 Record::Finding(finding) => report.findings.push(finding.clone()),
                 Record::Unsupported { what } => report.unsupported = Some(what.clone()),

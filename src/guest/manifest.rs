@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::api::CleanupItem;
-
 /// `/etc/goldsmith/image.json`. Written as the last thing before power-off, so its presence says that the build came to its end.
+/// People find there, too, which cleanup the recipe chose to skip.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -14,8 +13,6 @@ pub struct Manifest {
     pub attempt: i64,
     pub content_hash: String,
     pub steps: Vec<ManifestStep>,
-    /// Cleanup that the recipe chose to skip.
-    pub skipped: Vec<CleanupItem>,
     /// What the search for secrets found on the builder.
     pub findings: Vec<super::Finding>,
 }

@@ -1,7 +1,7 @@
 //! The secret word that tells a guest's own records from whatever else is on its console.
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256, Sha512};
 
 /// What an instance is for. Each role of an attempt has a nonce of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,10 +26,8 @@ impl Role {
 /// attempt and the role. The same input gives the same nonce, so that a repeated launch is byte-identical; without the key
 /// nobody can tell it beforehand.
 pub fn nonce(key: &[u8], uid: &str, build: i64, attempt: i64, role: Role) -> String {
-    // HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        return String::new();
-    };
+    // SHA-512 makes of a key of any length exactly the block that HMAC-SHA256 is keyed with.
+    let mut mac = Hmac::<Sha256>::new(&Sha512::digest(key));
     mac.update(format!("nonce\0{uid}\0{build}\0{attempt}\0{}", role.as_str()).as_bytes());
     hex::encode(&mac.finalize().into_bytes()[..16])
 }

@@ -30,7 +30,8 @@ impl TestGuest<'_> {
             script.text(&format!("CHECK_{index}_NAME"), &check.name);
             script.number(&format!("CHECK_{index}_TIMEOUT"), check.timeout()?.as_secs().max(1));
             if let Some(run) = &check.run {
-                script.text(&format!("CHECK_{index}_RUN"), run);
+                let field = || format!("spec.test.checks[{}].run", index - 1);
+                script.authored(&format!("CHECK_{index}_RUN"), run, field)?;
             }
             if let Some(http) = &check.http {
                 script.text(&format!("CHECK_{index}_PORT"), &http.port.to_string());

@@ -41,7 +41,10 @@ pub enum Unrenderable {
     #[error(transparent)]
     Duration(#[from] InvalidDuration),
     #[error("{field} contains a NUL character, which a shell script cannot hold: remove it")]
-    Nul { field: String },
+    Nul {
+        /// Path of the field, for example `spec.build.steps[0].run`.
+        field: String,
+    },
 }
 
 fn largest(step: &Option<(String, usize)>) -> String {
@@ -54,7 +57,6 @@ fn largest(step: &Option<(String, usize)>) -> String {
 /// A script in the making.
 pub(super) struct Script {
     text: String,
-    nul: Option<String>,
 }
 
 impl Script {
@@ -62,7 +64,6 @@ impl Script {
     pub(super) fn new(role: Role, nonce: &str, lifetime: Duration, parts: &[&str]) -> Self {
         let mut script = Self {
             text: String::from("#!/bin/sh\n"),
-            nul: None,
         };
         script.number("LIFETIME", lifetime.as_secs().max(1));
         for part in [
@@ -95,12 +96,24 @@ impl Script {
         self.text.push_str(&format!("GOLDSMITH_{name}={value}\n"));
     }
 
+    /// Text of which it is known that it holds no NUL.
     pub(super) fn text(&mut self, name: &str, value: &str) {
-        if value.contains('\0') {
-            self.nul.get_or_insert_with(|| name.to_owned());
-        }
         self.text
             .push_str(&format!("GOLDSMITH_{name}='{}'\n", value.replace('\'', r"'\''")));
+    }
+
+    /// Text of the recipe's author that no rule of the API restricts, from the field at this path.
+    pub(super) fn authored(
+        &mut self,
+        name: &str,
+        value: &str,
+        field: impl FnOnce() -> String,
+    ) -> Result<(), Unrenderable> {
+        if value.contains('\0') {
+            return Err(Unrenderable::Nul { field: field() });
+        }
+        self.text(name, value);
+        Ok(())
     }
 
     /// Compresses the script. `steps` are names with the bytes that each contributes, to blame the largest.
@@ -108,9 +121,6 @@ impl Script {
         mut self,
         steps: impl Iterator<Item = (&'a str, usize)>,
     ) -> Result<UserData, Unrenderable> {
-        if let Some(field) = self.nul {
-            return Err(Unrenderable::Nul { field });
-        }
         self.text.push_str("main \"$@\"\n");
         // No file name, no time, and "unknown" for the operating system.
         let mut gzip = GzBuilder::new()
@@ -120,7 +130,7 @@ impl Script {
         let bytes = gzip
             .write_all(self.text.as_bytes())
             .and_then(|()| gzip.finish())
-            .unwrap_or_default();
+            .unwrap_or_else(|error| unreachable!("a vector takes every byte: {error}"));
         if bytes.len() > USER_DATA_LIMIT {
             let step = steps
                 .max_by_key(|(_, bytes)| *bytes)
@@ -212,7 +222,7 @@ mod tests {
         assert_eq!(
             render(&[step("nul", "a\0b")]),
             Err(Unrenderable::Nul {
-                field: "STEP_1_RUN".into()
+                field: "spec.build.steps[0].run".into()
             })
         );
         let endless = Step {

@@ -201,7 +201,6 @@ mod tests {
         };
         InspectorReport {
             up: true,
-            reading: true,
             done: true,
             manifest: Some(Manifest {
                 recipe: "platform/web".into(),
@@ -209,7 +208,6 @@ mod tests {
                 attempt: 2,
                 content_hash: "c0ffee".into(),
                 steps: vec![result("packages"), result("site")],
-                skipped: vec![CleanupItem::Logs],
                 findings: vec![],
             }),
             ..InspectorReport::default()

@@ -1,7 +1,5 @@
 //! Act: carries a plan's effects out, in order. Before the first one that creates something, the intent is in status.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
@@ -14,14 +12,11 @@ use super::plan::{Effect, Launch, Plan};
 use super::record::{BuildRecord, Progress};
 use super::records::{from_config_map, to_config_map};
 use super::report::{self, Made, Outcomes};
-use super::since;
 use crate::api::{ImageRecipe, ImageRecipeStatus};
 use crate::aws::{self, Ec2, ShutdownBehavior};
 use crate::controller::finalizers;
 use crate::world::{AwsError, Role};
 
-/// A lease is no fence: who was held up this long before an effect may no longer be the leader.
-const PLAN_LIFETIME: Duration = Duration::from_secs(60);
 /// Name under which the API server keeps which fields of status are ours.
 const FIELD_MANAGER: &str = "goldsmith";
 
@@ -38,23 +33,17 @@ pub async fn act(
         write_status(context, recipe, report::intent(observed, plan)).await?;
     }
     for effect in &plan.effects {
-        if context.stop.requested() {
-            return Err(Error::Stopping);
+        if !outcomes.permit(effect) {
+            continue;
         }
-        let age = since(observed.now, context.clock.now());
-        if age > PLAN_LIFETIME {
-            return Err(Error::StalePlan(age));
-        }
+        context.permit(observed.now)?;
         tracing::info!(%effect, "acting");
         match carry_out(context, observed, ec2, recipe, effect).await? {
             Ok(made) => outcomes.made.push((effect.clone(), made)),
             Err(error) => {
-                tracing::warn!(%effect, %error, request_id = error.request_id.as_deref().unwrap_or_default(), "an effect failed");
+                let request_id = error.request_id.as_deref().unwrap_or_default();
+                tracing::warn!(%effect, %error, request_id, "an effect failed");
                 outcomes.failed.push((effect.clone(), error));
-                // What comes after may stand on it; removals stand on nothing.
-                if !effect.removes() {
-                    break;
-                }
             }
         }
     }
@@ -219,7 +208,7 @@ fn request(launch: &Launch) -> aws::Launch {
 
 async fn begin(context: &Context, observed: &Observation, record: &BuildRecord) -> Result<(), Error> {
     let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
-    let config_map = to_config_map(record, &observed.owner, reference);
+    let config_map = to_config_map(record, &observed.owner, reference, &observed.keys);
     config_maps(context, observed)
         .create(&PostParams::default(), &config_map)
         .await
@@ -240,12 +229,12 @@ async fn change_record(
         .get(&name)
         .await
         .map_err(Error::kubernetes("reading the record of a build"))?;
-    let Some(mut record) = from_config_map(&config_map, &observed.owner)? else {
+    let Some(mut record) = from_config_map(&config_map, &observed.owner, &observed.keys)? else {
         return Err(Error::Conflict);
     };
     change(&mut record);
     let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
-    let mut changed = to_config_map(&record, &observed.owner, reference);
+    let mut changed = to_config_map(&record, &observed.owner, reference, &observed.keys);
     changed.metadata.resource_version = config_map.metadata.resource_version;
     api.replace(&name, &PostParams::default(), &changed)
         .await

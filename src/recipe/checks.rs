@@ -10,8 +10,6 @@ use crate::world::{AwsError, Image, ImageState, Subnet, Use};
 pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
     let spec = observed.spec();
     let architecture = architecture(spec)?;
-    source_can_be_built_on(source, architecture)?;
-    source_has_an_allowed_owner(observed, source)?;
     volumes_fit(spec, source)?;
     instance_types_fit(observed, architecture)?;
     subnets_and_security_groups_fit(observed)?;
@@ -21,13 +19,15 @@ pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the configuration lets the recipe use; asked before any call is made for it.
-pub fn grants(observed: &Observation) -> Result<(), Failure> {
-    let spec = observed.spec();
+/// Reason of a use that the controller's configuration does not grant.
+pub const NOT_GRANTED: &str = "NotGranted";
+
+/// What the configuration lets a spec use: the object's own before any call is made for it, a build's frozen one before every attempt.
+pub fn grants(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
     let namespace = &observed.owner.namespace;
     let Some(policy) = &observed.policy else {
         return Err(Failure::new(
-            "NotGranted",
+            NOT_GRANTED,
             format!(
                 "spec.account: the controller's configuration has no account {:?}; name one that it has",
                 spec.account
@@ -35,7 +35,7 @@ pub fn grants(observed: &Observation) -> Result<(), Failure> {
         ));
     };
     let builder = &spec.build.builder;
-    let not_granted = |error: crate::world::NotGranted| Failure::new("NotGranted", error.to_string());
+    let not_granted = |error: crate::world::NotGranted| Failure::new(NOT_GRANTED, error.to_string());
     policy.admits(namespace, &spec.region).map_err(not_granted)?;
     for id in builder.subnets.ids.iter().flatten() {
         policy.allows(namespace, Use::Subnet, id).map_err(not_granted)?;
@@ -64,8 +64,15 @@ pub fn architecture(spec: &ImageRecipeSpec) -> Result<Architecture, Failure> {
     })
 }
 
-/// The source image as the spec names it now.
-pub fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
+/// The source image as the spec names it now, if it can be built on.
+pub fn source(observed: &Observation) -> Result<&Image, Failure> {
+    let source = resolve_source(observed)?;
+    source_can_be_built_on(source, architecture(observed.spec())?)?;
+    source_has_an_allowed_owner(observed, source)?;
+    Ok(source)
+}
+
+fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
     let spec = observed.spec();
     let architecture = architecture(spec)?;
     let source = &spec.build.source;
@@ -134,8 +141,8 @@ pub fn inspector_image(observed: &Observation) -> Result<&Image, Failure> {
 }
 
 /// The subnets that the spec names, in the order in which they are tried.
-pub fn subnets(observed: &Observation) -> Result<Vec<&Subnet>, Failure> {
-    let subnets = &observed.spec().build.builder.subnets;
+pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<Vec<&'a Subnet>, Failure> {
+    let subnets = &spec.build.builder.subnets;
     if let Some(ids) = &subnets.ids {
         return ids
             .iter()
@@ -354,11 +361,11 @@ fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Res
 
 fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure> {
     let spec = observed.spec();
-    let subnets = subnets(observed)?;
+    let subnets = subnets(observed, spec)?;
     if let Some(policy) = &observed.policy {
         for subnet in &subnets {
             let granted = policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
-            granted.map_err(|error| Failure::new("NotGranted", error.to_string()))?;
+            granted.map_err(|error| Failure::new(NOT_GRANTED, error.to_string()))?;
         }
     }
     for id in &spec.build.builder.security_group_ids {

@@ -9,9 +9,13 @@ use kube::Client;
 
 use super::records::Malformed;
 use super::seal::{NoKey, SealKeys};
+use super::since;
 use crate::aws::Inventory;
 use crate::controller::{Clock, Config, Recorder, Stop};
 use crate::world::{AwsError, Installation};
+
+/// A lease is no fence: who was held up this long before an effect may no longer be the leader.
+const PLAN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// What the passes share.
 pub struct Context {
@@ -61,6 +65,19 @@ impl Context {
 
     pub(super) fn inventory(&self, account: &str, region: &str) -> Option<&Inventory> {
         self.inventories.get(&(account.to_owned(), region.to_owned()))
+    }
+
+    /// Whether an effect of a plan that was made at `made` may still be carried out by this process.
+    pub(super) fn permit(&self, made: Timestamp) -> Result<(), Error> {
+        if self.stop.requested() {
+            return Err(Error::Stopping);
+        }
+        let age = since(made, self.clock.now());
+        if age > PLAN_LIFETIME {
+            Err(Error::StalePlan(age))
+        } else {
+            Ok(())
+        }
     }
 
     /// A view must be newer than this to decide on.

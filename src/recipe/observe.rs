@@ -26,7 +26,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         .map_err(Error::kubernetes("listing the records of builds"))?
         .items
     {
-        records.extend(from_config_map(config_map, &owner)?);
+        records.extend(from_config_map(config_map, &owner, &context.keys)?);
     }
     records.sort_by_key(super::record::BuildRecord::number);
     let architecture = recipe

@@ -1,6 +1,6 @@
 //! The four verbs, one after the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use super::observe::{observe, owner};
 use super::plan::{Effect, Plan};
 use super::report::{Outcomes, report, unobserved, unreadable};
 use super::sweep::sweep;
-use crate::api::{ImageRecipe, READY, get};
+use crate::api::ImageRecipe;
+use crate::aws::Inventory;
 use crate::controller::{Note, NoteType, finalizers};
+use crate::world::ErrorClass;
 
 /// Looks at one recipe and does what is due. Answers with when to look again.
 ///
@@ -63,7 +65,13 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
             inventory.set_moving(&observed.owner, plan.is_moving());
             answer?
         }
-        // Without an account there is nothing of AWS to act on, and only the object itself can be let go.
+        // Nothing was ever made for it, so it may go though nobody can look.
+        None if plan.effects == [Effect::RemoveFinalizer] => {
+            let removed = finalizers::remove(&api, &recipe).await;
+            removed.map_err(Error::kubernetes("removing the finalizer"))?;
+            return Ok(gone(&context, &recipe));
+        }
+        // What was made cannot be seen or removed without the account; the guide says what to do.
         None => Outcomes::default(),
     };
     let released = outcomes
@@ -74,8 +82,8 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
         return Ok(gone(&context, &recipe));
     }
     let report = report(&observed, &plan, &outcomes);
-    say(&context, &observed.recipe, &plan, &report.status.conditions).await;
     write_status(&context, &mut recipe, report.status).await?;
+    say(&context, &observed.recipe, &plan, &outcomes).await;
     match report.backoff {
         Some(error) => Err(error.into()),
         None => Ok(report.look_again),
@@ -106,36 +114,48 @@ pub async fn plan(recipe: ImageRecipe, context: &Context) -> Result<Plan, Error>
 /// Removes what objects that are gone have left, in every account and region. Answers with how much of each kind there is.
 ///
 /// # Errors
-/// When the living objects could not be listed, or AWS could not be read. Nothing is removed then.
+/// The first one met, when the living objects could not be listed, or AWS could not be read. Nothing is removed where that was so; the
+/// other regions are swept all the same.
 pub async fn sweep_leftovers(context: &Context) -> Result<Vec<(&'static str, usize)>, Error> {
-    let mut leaked = std::collections::BTreeMap::new();
+    let mut leaked = BTreeMap::new();
+    let mut failure = None;
     for inventory in context.inventories.values() {
-        let view = inventory.view(context.clock.now()).await?;
-        // Listed after the view was taken: whoever made something that is in it is either in the list, or gone.
-        let api: Api<ImageRecipe> = Api::all(context.client.clone());
-        let living = api
-            .list(&ListParams::default())
-            .await
-            .map_err(Error::kubernetes("listing recipes"))?;
-        let uids: BTreeSet<String> = living.items.iter().filter_map(ResourceExt::uid).collect();
-        let swept = sweep(
-            &view,
-            &context.installation,
-            &uids,
-            context.config.sweep_after,
-            context.clock.now(),
-        );
-        for effect in &swept.effects {
-            tracing::warn!(%effect, account = inventory.ec2().account(), region = inventory.ec2().region(), "sweeping what no object claims");
-            if let Err(error) = remove(inventory.ec2(), effect).await {
-                tracing::warn!(%effect, %error, "the sweep could not remove something; it is tried again");
-            }
-        }
-        for (kind, count) in swept.leaked {
-            *leaked.entry(kind).or_insert(0) += count;
+        match sweep_region(context, inventory).await {
+            Ok(found) => found
+                .into_iter()
+                .for_each(|(kind, count)| *leaked.entry(kind).or_insert(0) += count),
+            Err(error) => failure = failure.or(Some(error)),
         }
     }
-    Ok(leaked.into_iter().collect())
+    failure.map_or(Ok(leaked.into_iter().collect()), Err)
+}
+
+async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<[(&'static str, usize); 4], Error> {
+    let began = context.clock.now();
+    let view = inventory.view(began).await?;
+    // Listed after the view was taken: whoever made something that is in it is either in the list, or gone.
+    let api: Api<ImageRecipe> = Api::all(context.client.clone());
+    let living = api
+        .list(&ListParams::default())
+        .await
+        .map_err(Error::kubernetes("listing recipes"))?;
+    let uids: BTreeSet<String> = living.items.iter().filter_map(ResourceExt::uid).collect();
+    let swept = sweep(
+        &view,
+        &context.installation,
+        &uids,
+        context.config.sweep_after,
+        context.clock.now(),
+    );
+    let ec2 = inventory.ec2();
+    for effect in &swept.effects {
+        context.permit(began)?;
+        tracing::warn!(%effect, account = ec2.account(), region = ec2.region(), "sweeping what no object claims");
+        if let Err(error) = remove(ec2, effect).await {
+            tracing::warn!(%effect, %error, "the sweep could not remove something; it is tried again");
+        }
+    }
+    Ok(swept.leaked)
 }
 
 /// The object is no more; nothing of it is remembered.
@@ -148,40 +168,32 @@ fn gone(context: &Context, recipe: &ImageRecipe) -> Duration {
     Duration::from_secs(3600)
 }
 
-async fn say(
-    context: &Context,
-    recipe: &ImageRecipe,
-    plan: &Plan,
-    conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
-) {
+/// Tells people what was carried out, and what AWS has refused.
+async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, outcomes: &Outcomes) {
     let regarding = recipe.object_ref(&());
-    let build = plan.draft.build.as_ref().map(|build| build.number).or(recipe
-        .status
-        .as_ref()
-        .and_then(|status| status.build.as_ref())
-        .map(|build| build.number));
-    for note in &plan.notes {
-        tracing::info!(reason = note.reason, text = note.text, "told");
-        let type_ = if note.warning {
-            NoteType::Warning
-        } else {
-            NoteType::Normal
-        };
+    let before = recipe.status.as_ref().and_then(|status| status.build.as_ref());
+    let build = plan.draft.build.as_ref().or(before).map_or(0, |build| build.number);
+    // Good news of a plan that was not carried out would be untrue.
+    let told = plan.notes.iter().filter(|note| note.warning || outcomes.complete());
+    let told = told.map(|note| (note.warning, note.reason, note.text.clone()));
+    let lasting = |class| {
+        matches!(
+            class,
+            ErrorClass::Denied | ErrorClass::Invalid | ErrorClass::Quota | ErrorClass::Token
+        )
+    };
+    let refused = outcomes.failed.iter().filter(|(_, error)| lasting(error.class));
+    let refused = refused.map(|(effect, error)| (true, "AWSRefused", format!("{effect}: {error}")));
+    for (warning, reason, text) in told.chain(refused) {
+        tracing::info!(reason, text, "told");
+        let type_ = if warning { NoteType::Warning } else { NoteType::Normal };
         let note = Note {
             type_,
-            reason: note.reason.to_owned(),
+            reason: reason.to_owned(),
             action: "Reconcile".to_owned(),
-            note: note.text.clone(),
-            build: build.unwrap_or_default(),
+            note: text,
+            build,
         };
         context.recorder.publish(&regarding, note).await;
-    }
-    if let Some(ready) = get(conditions, READY) {
-        tracing::debug!(
-            status = ready.status,
-            reason = ready.reason,
-            message = ready.message,
-            "reported"
-        );
     }
 }

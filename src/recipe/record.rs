@@ -41,6 +41,8 @@ pub struct Frozen {
     pub test_hash: String,
     pub image_name: String,
     pub start_time: Timestamp,
+    /// Generation of the recipe then: once the spec has changed, a build that failed is tried anew.
+    pub generation: i64,
     pub spec: ImageRecipeSpec,
     pub source: FrozenSource,
     /// The request (token of the annotation `goldsmith.dev/build`) that it answers.
@@ -105,8 +107,6 @@ pub struct Progress {
 pub struct Outcome {
     pub result: BuildResult,
     pub time: Timestamp,
-    /// Generation of the recipe then: a failed build is tried anew once the spec has changed.
-    pub generation: i64,
     pub attempts: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageId>,

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde::de::DeserializeOwned;
 
 use super::record::{BuildRecord, Frozen, GuestKey, Progress};
+use super::seal::SealKeys;
 use crate::world::{Owner, Role};
 
 /// Label by which a recipe's records are found; its value is the recipe's name.
@@ -15,6 +16,7 @@ pub const RECIPE_LABEL: &str = "goldsmith.dev/recipe";
 
 const FROZEN: &str = "frozen.json";
 const PROGRESS: &str = "progress.json";
+const SEAL: &str = "seal";
 const OUTPUT: &str = "output.";
 const USER_DATA: &str = "user-data.";
 /// Roles that are sent user data.
@@ -29,8 +31,8 @@ pub struct Malformed {
     problem: String,
 }
 
-/// The ConfigMap of `record`, owned by the recipe.
-pub fn to_config_map(record: &BuildRecord, owner: &Owner, reference: OwnerReference) -> ConfigMap {
+/// The ConfigMap of `record`, owned by the recipe and sealed: who may write ConfigMaps in its namespace is granted nothing by that.
+pub fn to_config_map(record: &BuildRecord, owner: &Owner, reference: OwnerReference, keys: &SealKeys) -> ConfigMap {
     let mut data: BTreeMap<String, String> = record.outputs.clone();
     // Strings, numbers, lists and maps with string keys: JSON always holds them.
     data.insert(FROZEN.into(), serde_json::to_string(&record.frozen).unwrap_or_default());
@@ -42,7 +44,7 @@ pub fn to_config_map(record: &BuildRecord, owner: &Owner, reference: OwnerRefere
         .user_data
         .iter()
         .map(|(guest, bytes)| (user_data_key(*guest), ByteString(bytes.clone())));
-    ConfigMap {
+    let mut config_map = ConfigMap {
         metadata: ObjectMeta {
             name: Some(BuildRecord::config_map_name(&owner.name, record.number())),
             namespace: Some(owner.namespace.clone()),
@@ -53,11 +55,34 @@ pub fn to_config_map(record: &BuildRecord, owner: &Owner, reference: OwnerRefere
         data: Some(data),
         binary_data: Some(user_data.collect()),
         immutable: None,
+    };
+    let seal = keys.seal_record(&sealed(&config_map, owner));
+    config_map.data.get_or_insert_default().insert(SEAL.into(), seal);
+    config_map
+}
+
+/// What the seal covers: everything that decides what is launched and what is removed; not the outputs, which are for people.
+fn sealed<'a>(config_map: &'a ConfigMap, owner: &'a Owner) -> Vec<&'a [u8]> {
+    let data = |key: &str| {
+        config_map
+            .data
+            .as_ref()
+            .and_then(|data| data.get(key))
+            .map_or("", String::as_str)
+    };
+    let mut parts = vec![owner.uid.as_bytes(), data(FROZEN).as_bytes(), data(PROGRESS).as_bytes()];
+    for (key, bytes) in config_map.binary_data.iter().flatten() {
+        parts.extend([key.as_bytes(), &bytes.0]);
     }
+    parts
 }
 
 /// The record in `config_map`; none when it belongs to another object, an earlier one of the same name say.
-pub fn from_config_map(config_map: &ConfigMap, owner: &Owner) -> Result<Option<BuildRecord>, Malformed> {
+pub fn from_config_map(
+    config_map: &ConfigMap,
+    owner: &Owner,
+    keys: &SealKeys,
+) -> Result<Option<BuildRecord>, Malformed> {
     let owned = config_map
         .metadata
         .owner_references
@@ -66,6 +91,19 @@ pub fn from_config_map(config_map: &ConfigMap, owner: &Owner) -> Result<Option<B
         .any(|reference| reference.uid == owner.uid);
     if !owned {
         return Ok(None);
+    }
+    let seal = config_map
+        .data
+        .as_ref()
+        .and_then(|data| data.get(SEAL))
+        .map_or("", String::as_str);
+    if !keys.verify_record(&sealed(config_map, owner), seal) {
+        return Err(Malformed {
+            name: config_map.metadata.name.clone().unwrap_or_default(),
+            key: SEAL,
+            problem: "does not fit: someone has changed the record, or its key is no longer in the configuration"
+                .into(),
+        });
     }
     let empty = BTreeMap::new();
     let data = config_map.data.as_ref().unwrap_or(&empty);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::decide::{history, slot_mut};
+use super::decide::{history, retry_delay, slot_mut};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
 use super::record::{BuildRecord, Progress};
@@ -30,6 +30,18 @@ pub enum Made {
 pub struct Outcomes {
     pub made: Vec<(Effect, Made)>,
     pub failed: Vec<(Effect, AwsError)>,
+}
+
+impl Outcomes {
+    /// Whether `effect` may still be carried out: what follows a failure may stand on what failed, but removals stand on nothing.
+    pub fn permit(&self, effect: &Effect) -> bool {
+        self.failed.is_empty() || effect.removes()
+    }
+
+    /// Whether all of `plan` was carried out.
+    pub fn complete(&self) -> bool {
+        self.failed.is_empty()
+    }
 }
 
 /// The next status, and when to look again.
@@ -103,6 +115,15 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
             );
         }
     }
+    let ends = |(effect, _): &(Effect, Made)| matches!(effect, Effect::EndBuild { .. });
+    let ended = plan
+        .effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::EndBuild { .. }));
+    if ended && !outcomes.complete() && !outcomes.made.iter().any(ends) {
+        // It goes on until its end is on record.
+        status.build = observed.status().build;
+    }
     for (effect, made) in &outcomes.made {
         carried_out(&mut status, effect, made);
     }
@@ -122,6 +143,7 @@ pub fn unobserved(recipe: &ImageRecipe, error: &AwsError, now: Timestamp) -> Ima
     let message = bounded(&error.to_string());
     let ready = recipe.status.as_ref().and_then(|status| get(&status.conditions, READY));
     let readiness = match error.class {
+        _ if recipe.spec.suspend => None,
         ErrorClass::Denied => Some(Readiness::Stalled {
             reason: "Denied".into(),
             message: bounded(&format!("{message}; allow it in the controller's IAM policy")),
@@ -221,7 +243,7 @@ fn failed(
         // fails, and the next one tries again.
         (effect, ErrorClass::Invalid | ErrorClass::Token | ErrorClass::NotFound) if effect.creates() => {
             if let Some(build) = status.build.as_mut() {
-                let retry = observed.now + Duration::from_secs(60);
+                let retry = observed.now + retry_delay(build.attempt);
                 build.failure = Some(AttemptFailure {
                     attempt: build.attempt,
                     reason: format!("{}Refused", error.operation),

@@ -61,12 +61,31 @@ impl SealKeys {
         })
     }
 
-    /// The nonce of a guest, see [`guest::nonce`].
-    pub fn nonce(&self, uid: &str, build: i64, attempt: i64, role: guest::Role) -> String {
+    /// The nonces that a guest may have been given, see [`guest::nonce`]: the first is what it is given now, the others are of keys that have
+    /// been rotated since.
+    pub fn nonces(&self, uid: &str, build: i64, attempt: i64, role: guest::Role) -> Vec<String> {
         self.0
-            .first()
+            .iter()
             .map(|key| guest::nonce(key, uid, build, attempt, role))
-            .unwrap_or_default()
+            .collect()
+    }
+
+    /// The seal of a build's record, over these parts of it.
+    pub fn seal_record(&self, parts: &[&[u8]]) -> String {
+        // `new` has refused an empty set.
+        let seal = self
+            .0
+            .first()
+            .map(|key| keyed(key, b"record", parts).finalize().into_bytes());
+        seal.map(hex::encode).unwrap_or_default()
+    }
+
+    /// Whether `seal` is that of a record with these parts.
+    pub fn verify_record(&self, parts: &[&[u8]], seal: &str) -> bool {
+        let Ok(seal) = hex::decode(seal) else { return false };
+        self.0
+            .iter()
+            .any(|key| keyed(key, b"record", parts).verify_slice(&seal).is_ok())
     }
 }
 
@@ -93,23 +112,30 @@ fn mac(
     content_hash: &str,
     test_hash: &str,
 ) -> Hmac<Sha256> {
-    // HMAC takes keys of any length, so this cannot fail.
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
     let mut snapshots: Vec<&str> = image.snapshots().map(|id| id.as_str()).collect();
     snapshots.sort_unstable();
-    for part in [
-        "seal",
-        &installation.name,
-        &installation.cluster,
+    let snapshots = snapshots.join(",");
+    let Installation { name, cluster } = installation;
+    let parts = [
+        name,
+        cluster,
         owner,
         image.id.as_str(),
-        &snapshots.join(","),
+        &snapshots,
         content_hash,
         test_hash,
-    ] {
+    ]
+    .map(str::as_bytes);
+    keyed(key, b"seal", &parts)
+}
+
+/// A keyed hash over `parts`; `domain` keeps hashes of one purpose from serving another.
+fn keyed(key: &[u8], domain: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    for part in std::iter::once(&domain).chain(parts) {
         // Length first, so that no two different lists give the same bytes.
         mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part.as_bytes());
+        mac.update(part);
     }
     mac
 }

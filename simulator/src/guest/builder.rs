@@ -65,15 +65,15 @@ fn skipped(script: &Script) -> impl Iterator<Item = &str> {
 }
 
 /// The search for secrets; what cleanup is about to remove does not count.
-fn search(timeline: &mut Timeline<'_>, script: &Script) -> Vec<Value> {
+fn search(timeline: &Timeline<'_>, script: &Script) -> Vec<Value> {
     let removed: Vec<_> = removed(timeline, script).collect();
     let found = rules::secrets(script, &timeline.disk, Timestamp::MIN);
-    let mut findings = Vec::new();
-    for (item, path) in found.into_iter().filter(|(_, path)| !removed.contains(path)).take(50) {
-        timeline.record(&format!("finding {item} {}", word(&path)));
-        findings.push(json!({"item": item, "path": path}));
-    }
-    findings
+    found
+        .into_iter()
+        .filter(|(_, path)| !removed.contains(path))
+        .take(50)
+        .map(|(item, path)| json!({"item": item, "path": path}))
+        .collect()
 }
 
 fn removed(timeline: &Timeline<'_>, script: &Script) -> impl Iterator<Item = String> {

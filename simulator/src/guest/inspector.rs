@@ -23,7 +23,6 @@ pub(super) fn wait(timeline: &mut Timeline<'_>, script: &Script) {
 pub(super) fn inspect(timeline: &mut Timeline<'_>, script: &Script, volume: &Disk) {
     timeline.speak_as(script.text("NONCE"));
     timeline.recorded_earlier("up");
-    timeline.record("reading");
     timeline.pass_scaled(READ_SECONDS);
     match obstacle(volume) {
         Some(obstacle) => timeline.record(&format!("unsupported {}", word(obstacle))),

@@ -113,7 +113,6 @@ search() {
   done | head -n 50 | while IFS= read -r finding; do
     item=${finding%% *} path=${finding#* }
     printf '{"item":"%s","path":%s}\n' "$item" "$(json "$path")" >>"$work/findings"
-    record finding "$item" "$(printf '%s' "$path" | word)"
   done
 }
 

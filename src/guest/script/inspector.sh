@@ -102,7 +102,6 @@ $candidate
     done
   done
   udevadm settle --timeout=10 2>/dev/null || sleep 1
-  record reading
   if probe "$disk"; then
     inspect "$volume"
   else

@@ -67,7 +67,6 @@ fn a_build_runs_its_steps_lays_its_files_and_leaves_a_manifest() {
             attempt: 2,
             content_hash: "c0ffee".into(),
             steps: vec![named("first"), named("config"), named("other")],
-            skipped: vec![],
             findings: vec![],
         }
     );

@@ -34,8 +34,7 @@ fn cleanup_removes_traces_and_the_inspector_agrees() {
         TRACES.len() + 1
     );
 
-    let report = build(&directory, &[step("only", "true")], &[]);
-    assert_eq!(paths(&report.findings), [""; 0], "what cleanup removes is no finding");
+    build(&directory, &[step("only", "true")], &[]);
     for path in TRACES {
         assert_eq!(directory.read(path), None, "{path}");
     }
@@ -50,7 +49,9 @@ fn cleanup_removes_traces_and_the_inspector_agrees() {
     );
     let after = inspect(&directory, Timestamp::UNIX_EPOCH);
     assert_eq!(paths(&after.findings), [""; 0]);
-    assert_eq!(after.manifest.unwrap().build, 7);
+    let manifest = after.manifest.unwrap();
+    assert_eq!(manifest.build, 7);
+    assert_eq!(paths(&manifest.findings), [""; 0], "what cleanup removes is no finding");
 }
 
 #[test]
@@ -73,9 +74,10 @@ fn skipped_items_stay_and_are_reported() {
         "SshHostKeys /etc/ssh/ssh_host_rsa_key.pub",
     ];
     assert_eq!(found, expected);
-    assert_eq!(
-        report.manifest.unwrap().skipped,
-        [CleanupItem::ShellHistory, CleanupItem::SshHostKeys]
+    let manifest = directory.read("/etc/goldsmith/image.json").unwrap();
+    assert!(
+        manifest.contains(r#""skipped":["ShellHistory","SshHostKeys"]"#),
+        "{manifest}"
     );
 }
 
@@ -126,8 +128,7 @@ fn secrets_are_found_by_name_and_by_content_and_are_not_removed() {
     let mut expected: Vec<_> = secrets.iter().map(|(item, path, _)| format!("{item} {path}")).collect();
     expected.sort();
 
-    let report = build(&directory, &[step("only", "true")], &[]);
-    assert_eq!(paths(&report.findings), expected);
+    build(&directory, &[step("only", "true")], &[]);
     let report = inspect(&directory, Timestamp::UNIX_EPOCH);
     assert_eq!(paths(&report.findings), expected);
     assert_eq!(paths(&report.manifest.unwrap().findings), expected);

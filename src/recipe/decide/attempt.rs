@@ -23,9 +23,17 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     let kept = observed.status().build.filter(|build| build.number == record.number());
     let mut build = kept.unwrap_or_else(|| begin::status_of(record));
     build.attempt = build.attempt.max(record.progress.attempt);
+    if let Err(failure) = checks::grants(observed, &record.frozen.spec) {
+        decision.abandon(record, &failure.message);
+        return decision.stalled(&failure);
+    }
     let failed = build.failure.clone().filter(|failure| failure.attempt == build.attempt);
     if let Some(failure) = &failed {
         let cause = Failure::new(&failure.reason, failure.message.clone());
+        let frozen = &record.frozen.spec;
+        if (&frozen.build, &frozen.test) != (&observed.spec().build, &observed.spec().test) {
+            return decision.abandon(record, "an attempt has failed, and the spec has changed since it began");
+        }
         if is_last(decision, failure.attempt, &cause) {
             return give_up(decision, record, failure.attempt, cause);
         }
@@ -142,7 +150,7 @@ fn give_up(decision: &mut Decision<'_>, record: &BuildRecord, attempts: i64, fai
 }
 
 /// A minute after the first attempt, doubling to thirty.
-fn retry_delay(attempt: i64) -> Duration {
+pub fn retry_delay(attempt: i64) -> Duration {
     let mut delays = backon::ExponentialBuilder::new()
         .with_min_delay(Duration::from_secs(60))
         .with_max_delay(Duration::from_secs(1800))

@@ -1,15 +1,17 @@
 //! Whether a build begins, and why.
 
+use jiff::Timestamp;
+
 use super::draft::Decision;
 use super::{Present, upkeep};
 use crate::api::{BuildResult, BuildStatus};
-use crate::recipe::inputs;
+use crate::recipe::inputs::{self, Inputs};
 use crate::recipe::name::{NameParts, image_name};
 use crate::recipe::observation::{Observation, content_hash_of};
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildReason, BuildRecord, Failure, Frozen, FrozenSource, Progress};
 use crate::recipe::time;
-use crate::world::{Claim, Image, PROVEN, SOURCE};
+use crate::world::{Claim, Image, ImageId, PROVEN, SOURCE};
 
 /// Whether the build in hand is no longer what the recipe asks for.
 pub(super) fn is_superseded(observed: &Observation, record: &BuildRecord, present: &Present<'_>) -> bool {
@@ -97,7 +99,7 @@ fn failed_already(observed: &Observation, present: &Present<'_>) -> Option<Failu
     let outcome = last.ended(BuildResult::Failed)?;
     let same = last.frozen.content_hash == present.content_hash
         && last.frozen.test_hash == present.test_hash
-        && outcome.generation == observed.generation();
+        && last.frozen.generation == observed.generation();
     same.then(|| outcome.failure.clone())?
 }
 
@@ -124,24 +126,26 @@ fn record(
             image_name(&spec.image.name, &parts).map_err(|error| Failure::new("InvalidImageName", error.to_string()))?
         }
     };
+    let (source, inputs) = match &existing {
+        Some(image) => made_from(observed, present, image),
+        None => (frozen_source(present.source), present.inputs.clone()),
+    };
     let before = observed.records.last().map(|record| &record.frozen.inputs);
     let record = BuildRecord {
         frozen: Frozen {
             number,
             reason,
             changed: before
-                .map(|before| inputs::changed(before, &present.inputs))
+                .map(|before| inputs::changed(before, &inputs))
                 .unwrap_or_default(),
-            inputs: present.inputs.clone(),
-            content_hash: present.content_hash.clone(),
+            content_hash: inputs::content_hash(&inputs),
+            inputs,
             test_hash: present.test_hash.clone(),
             image_name,
             start_time: observed.now,
+            generation: observed.generation(),
             spec: spec.clone(),
-            source: FrozenSource {
-                image_id: present.source.id.clone(),
-                creation_time: present.source.creation_time.unwrap_or(jiff::Timestamp::UNIX_EPOCH),
-            },
+            source,
             request: observed.request("build").map(str::to_owned),
             existing_image: existing.map(|image| image.id),
         },
@@ -152,6 +156,41 @@ fn record(
     // What cannot be sent to a guest is found before anything is launched.
     super::launch::render_all(observed, &record)?;
     Ok(record)
+}
+
+fn frozen_source(source: &Image) -> FrozenSource {
+    FrozenSource {
+        image_id: source.id.clone(),
+        creation_time: source.creation_time.unwrap_or(Timestamp::UNIX_EPOCH),
+    }
+}
+
+/// Source and inputs of an image that is there: not the newest source's, where a changed source is no reason to build.
+fn made_from(observed: &Observation, present: &Present<'_>, image: &Image) -> (FrozenSource, Inputs) {
+    let id = image
+        .tags
+        .get(SOURCE)
+        .and_then(|id| id.parse::<ImageId>().ok())
+        .filter(|id| *id != present.source.id);
+    let Some(image_id) = id else {
+        return (frozen_source(present.source), present.inputs.clone());
+    };
+    let known = observed
+        .records
+        .iter()
+        .rev()
+        .map(|record| &record.frozen.source)
+        .find(|source| source.image_id == image_id);
+    // Of a source that nobody remembers every small file counts as changed since: slower, and nothing is missed.
+    let creation_time = known.map_or(Timestamp::UNIX_EPOCH, |source| source.creation_time);
+    let inputs = inputs::inputs(observed.spec(), image_id.as_str());
+    (
+        FrozenSource {
+            image_id,
+            creation_time,
+        },
+        inputs,
+    )
 }
 
 fn begin(decision: &mut Decision<'_>, record: BuildRecord) {

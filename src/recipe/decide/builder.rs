@@ -9,7 +9,7 @@ use crate::api::Phase;
 use crate::guest::{self, BuilderReport};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
-use crate::recipe::record::{BuildRecord, Failure, GuestKey};
+use crate::recipe::record::{BuildRecord, Failure};
 use crate::recipe::{since, time};
 use crate::world::{
     BUILD, CLEANUP_SKIPPED, CONTENT_HASH, ImageState, Instance, InstanceState, Role, SOURCE, StateReason, Tags,
@@ -56,14 +56,14 @@ pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> R
             launching(decision, record);
             return Ok(());
         }
-        Found::Gone => {
+        Found::Gone(why) => {
             return Err(Failure::new(
                 "BuilderGone",
-                "the builder was terminated before it had finished; see CloudTrail for who did it",
+                format!("the builder ended before it had finished: {why}"),
             ));
         }
     };
-    let report = report(observed, record, builder);
+    let report = BuilderReport::new(&launch::heard(observed, record, Role::Builder, builder));
     keep_outputs(decision, record, &report);
     if let Some((step, outcome)) = report.failed_step() {
         set_step(decision, &step.name);
@@ -194,6 +194,13 @@ fn stopped(
                 since(builder.launch_time, seen) + TIMER_SLACK >= timeout,
             ));
         }
+        if !record.frozen.spec.test.enabled {
+            return Err(Failure::new(
+                "BuilderSilent",
+                "the builder has said nothing on its console, and without a test nothing else tells whether it succeeded; \
+                 set spec.test.enabled, or build from an image that writes to its serial console",
+            ));
+        }
     }
     // A builder of which nothing was ever heard may have failed: the proof reads the manifest on the disk, and refuses.
     create_image(decision, record, builder);
@@ -237,7 +244,7 @@ fn create_image(decision: &mut Decision<'_>, record: &BuildRecord, builder: &Ins
     decision.effects.push(Effect::CreateImage {
         instance: builder.id.clone(),
         name: record.frozen.image_name.clone(),
-        description: observed.spec().image.description.clone(),
+        description: record.frozen.spec.image.description.clone(),
         tags: image_tags(observed, record),
     });
 }
@@ -331,21 +338,4 @@ fn step_failure(step: &guest::StepReport, outcome: &guest::StepOutcome) -> Failu
 fn tail(text: &str, bytes: usize) -> String {
     let start = text.ceil_char_boundary(text.len().saturating_sub(bytes));
     text[start..].trim_end().to_owned()
-}
-
-fn report(observed: &Observation, record: &BuildRecord, builder: &Instance) -> BuilderReport {
-    let nonce = launch::nonce(
-        observed,
-        record,
-        GuestKey {
-            attempt: record.progress.attempt,
-            role: Role::Builder,
-        },
-    );
-    let console = observed
-        .consoles
-        .get(&builder.id)
-        .map(String::as_str)
-        .unwrap_or_default();
-    BuilderReport::new(&guest::parse(console, &nonce))
 }

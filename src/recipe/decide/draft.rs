@@ -22,7 +22,9 @@ pub(super) struct Decision<'a> {
     pub latest: Option<LatestStatus>,
     readiness: Option<Readiness>,
     source: Result<SourceStatus, Failure>,
-    content_hash: Option<String>,
+    pub content_hash: Option<String>,
+    /// The image that answers the present inputs, or did last.
+    pub answer: Option<ImageId>,
 }
 
 impl<'a> Decision<'a> {
@@ -44,17 +46,21 @@ impl<'a> Decision<'a> {
                 .cloned()
                 .ok_or_else(|| Failure::new("Unknown", "the source has not been looked up yet")),
             content_hash: status.content_hash,
+            answer: status.latest.as_ref().and_then(super::upkeep::latest_image),
         }
     }
 
-    pub fn found_source(&mut self, image: &Image, content_hash: &str) {
+    pub fn found_source(&mut self, image: &Image) {
         self.source = Ok(SourceStatus {
             image_id: image.id.to_string(),
             name: image.name.clone(),
             owner_id: image.owner_id.clone(),
             creation_time: image.creation_time.map(time),
         });
-        self.content_hash = Some(content_hash.to_owned());
+    }
+
+    pub fn found_no_source(&mut self, failure: Failure) {
+        self.source = Err(failure);
     }
 
     pub fn ready(&mut self, reason: &str, message: impl Into<String>) {
@@ -101,12 +107,6 @@ impl<'a> Decision<'a> {
         if self.changes_reason(&failure.reason) {
             self.warn("Refused", failure.message.clone());
         }
-        if failure.reason.starts_with("Source")
-            || failure.reason == "ArchitectureMismatch"
-            || failure.reason == "OwnerNotAllowed"
-        {
-            self.source = Err(failure);
-        }
     }
 
     fn changes_reason(&self, reason: &str) -> bool {
@@ -130,20 +130,12 @@ impl<'a> Decision<'a> {
         });
     }
 
-    /// The build's inputs have changed, so it is abandoned.
-    pub fn supersede(&mut self, record: &BuildRecord) {
+    /// The build is no longer what the recipe asks for.
+    pub fn abandon(&mut self, record: &BuildRecord, why: &str) {
+        let words = format!("build {} is abandoned: {why}", record.number());
         self.end(record, BuildResult::Superseded, None, None);
-        self.note(
-            "BuildSuperseded",
-            format!("build {} is abandoned: its inputs have changed", record.number()),
-        );
-        self.progressing(
-            "Superseded",
-            format!(
-                "build {} is abandoned, because its inputs have changed",
-                record.number()
-            ),
-        );
+        self.note("BuildSuperseded", words.clone());
+        self.progressing("Superseded", words);
     }
 
     /// Writes how the build ended; nothing of it is claimed any longer.
@@ -151,7 +143,6 @@ impl<'a> Decision<'a> {
         let outcome = Outcome {
             result,
             time: self.observed.now,
-            generation: self.observed.generation(),
             attempts: record.progress.attempt,
             image,
             failure,
@@ -172,7 +163,11 @@ impl<'a> Decision<'a> {
     }
 
     pub fn into_plan(self) -> Plan {
-        let readiness = self.readiness.unwrap_or(Readiness::Suspended);
+        // Every way through `decide` says something; one that did not would leave the object looking finished.
+        let readiness = self.readiness.unwrap_or(Readiness::Progressing {
+            reason: "Reconciling".to_owned(),
+            message: "the recipe is being looked at".to_owned(),
+        });
         Plan {
             effects: self.effects,
             draft: Draft {

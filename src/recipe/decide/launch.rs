@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::draft::Decision;
 use crate::api::{ArchitectureStatus, LaunchStatus, Volume};
-use crate::guest::{BuilderGuest, InspectorGuest, TestGuest, UserData};
+use crate::guest::{self, BuilderGuest, InspectorGuest, TestGuest, UserData};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::{Effect, Launch};
 use crate::recipe::record::{BuildRecord, Failure, GuestKey};
@@ -28,8 +28,8 @@ pub(super) enum Found<'a> {
     Instance(&'a Instance),
     /// It is being launched, or not visible yet.
     Coming,
-    /// It was there, and is gone or on its way out.
-    Gone,
+    /// It was there, and is gone or on its way out; why, as far as EC2 says.
+    Gone(String),
 }
 
 /// Finds the instance of `role`, or launches it from `image`.
@@ -65,8 +65,13 @@ pub(super) fn find_or_launch<'a>(
             }
         }
         remember(decision, role, slot, instance);
-        let gone = matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated);
-        return Ok(if gone { Found::Gone } else { Found::Instance(instance) });
+        return Ok(match instance.state {
+            InstanceState::ShuttingDown | InstanceState::Terminated => Found::Gone(match &instance.state_reason {
+                Some(reason) => format!("{}: {}", reason.code, reason.message),
+                None => "EC2 gives no reason; see CloudTrail for who terminated it".to_owned(),
+            }),
+            _ => Found::Instance(instance),
+        });
     }
     if let Some(launch) = &slot
         && launch.id.is_some()
@@ -75,7 +80,10 @@ pub(super) fn find_or_launch<'a>(
             .launch_time
             .as_ref()
             .is_some_and(|launched| since(launched.0, observed.now) < YOUNG);
-        return Ok(if young { Found::Coming } else { Found::Gone });
+        return Ok(match young {
+            true => Found::Coming,
+            false => Found::Gone("EC2 does not show it any more".to_owned()),
+        });
     }
     launch(decision, record, role, image, slot)?;
     Ok(Found::Coming)
@@ -95,14 +103,16 @@ fn launch(
         Role::Test if !spec.test.instance_types.is_empty() => &spec.test.instance_types,
         _ => &builder.instance_types,
     };
-    let subnets = crate::recipe::checks::subnets(observed)?;
+    let subnets = crate::recipe::checks::subnets(observed, spec)?;
     let candidates = i64::try_from(types.len() * subnets.len()).unwrap_or(1).max(1);
     let number = slot.as_ref().map_or(0, |launch| launch.candidate);
     let waited = slot
         .as_ref()
         .and_then(|launch| launch.launch_time.as_ref())
         .map(|launched| since(launched.0, observed.now));
-    if number > 0 && number % candidates == 0 && waited.is_some_and(|waited| waited < ROUND_PAUSE) {
+    // Every type in every subnet was without capacity once more.
+    let again = number > 0 && number % candidates == 0;
+    if again && waited.is_some_and(|waited| waited < ROUND_PAUSE) {
         decision.look_again = ROUND_PAUSE;
         return Ok(());
     }
@@ -131,11 +141,7 @@ fn launch(
         subnet: subnet.id.to_string(),
         // The same call again is the same launch.
         launch_time: match &slot {
-            Some(launch)
-                if launch.instance_type == *instance_type
-                    && launch.subnet == subnet.id.as_str()
-                    && number % candidates != 0 =>
-            {
+            Some(launch) if launch.subnet == subnet.id.as_str() && launch.instance_type == *instance_type && !again => {
                 launch.launch_time.clone()
             }
             _ => Some(time(observed.now)),
@@ -195,7 +201,8 @@ pub(super) fn render_all(observed: &Observation, record: &BuildRecord) -> Result
 fn render(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Result<UserData, Failure> {
     let frozen = &record.frozen;
     let spec = &frozen.spec;
-    let nonce = nonce(observed, record, guest);
+    // There is always a first key.
+    let nonce = nonces(observed, record, guest).into_iter().next().unwrap_or_default();
     let rendered = match guest.role {
         Role::Builder | Role::Image => BuilderGuest {
             nonce: &nonce,
@@ -248,8 +255,35 @@ fn invalid(error: crate::api::InvalidDuration) -> Failure {
     Failure::new("InvalidSpec", error.to_string())
 }
 
-pub(super) fn nonce(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> String {
-    observed.keys.nonce(
+/// What the guest on `instance` has said so far.
+pub(super) fn heard(
+    observed: &Observation,
+    record: &BuildRecord,
+    role: Role,
+    instance: &Instance,
+) -> Vec<guest::Record> {
+    let console = observed
+        .consoles
+        .get(&instance.id)
+        .map(String::as_str)
+        .unwrap_or_default();
+    let nonces = nonces(
+        observed,
+        record,
+        GuestKey {
+            attempt: record.progress.attempt,
+            role,
+        },
+    );
+    let heard = nonces.iter().map(|nonce| guest::parse(console, nonce));
+    heard
+        .into_iter()
+        .find(|records| !records.is_empty())
+        .unwrap_or_default()
+}
+
+fn nonces(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Vec<String> {
+    observed.keys.nonces(
         &observed.owner.uid,
         record.number(),
         guest.attempt,

@@ -23,8 +23,10 @@ use super::inputs::{self, Inputs};
 use super::observation::Observation;
 use super::plan::Plan;
 use super::record::Failure;
+use crate::recipe::checks::NOT_GRANTED;
 use crate::world::Image;
 
+pub use attempt::retry_delay;
 pub use draft::history;
 pub use launch::slot_mut;
 use leftovers::Claims;
@@ -50,13 +52,14 @@ pub fn decide(observed: &Observation) -> Plan {
         return deleted(observed);
     }
     let mut decision = Decision::new(observed);
-    match present(observed) {
+    match present(&mut decision) {
         Err(failure) => refused(&mut decision, failure),
         Ok(present) => {
-            decision.found_source(present.source, &present.content_hash);
-            upkeep::adopt_latest(&mut decision, &present);
+            upkeep::adopt(&mut decision, &present);
             match observed.active() {
-                Some(record) if begin::is_superseded(observed, record, &present) => decision.supersede(record),
+                Some(record) if begin::is_superseded(observed, record, &present) => {
+                    decision.abandon(record, "its inputs have changed");
+                }
                 Some(record) => attempt::go_on(&mut decision, record),
                 None => begin::begin_if_due(&mut decision, &present),
             }
@@ -69,12 +72,21 @@ pub fn decide(observed: &Observation) -> Plan {
 }
 
 /// The present inputs, or why nothing can be built from them.
-fn present(observed: &Observation) -> Result<Present<'_>, Failure> {
-    checks::grants(observed)?;
-    let source = checks::resolve_source(observed)?;
+fn present<'a>(decision: &mut Decision<'a>) -> Result<Present<'a>, Failure> {
+    let observed = decision.observed;
+    checks::grants(observed, observed.spec())?;
+    let source = match checks::source(observed) {
+        Ok(source) => source,
+        Err(failure) => {
+            decision.found_no_source(failure.clone());
+            return Err(failure);
+        }
+    };
+    decision.found_source(source);
     checks::check(observed, source)?;
     let inputs = inputs::inputs(observed.spec(), source.id.as_str());
     let content_hash = inputs::content_hash(&inputs);
+    decision.content_hash = Some(content_hash.clone());
     Ok(Present {
         source,
         inputs,
@@ -83,10 +95,12 @@ fn present(observed: &Observation) -> Result<Present<'_>, Failure> {
     })
 }
 
-/// Nothing can be built from the present spec. A build in hand came from another one, so it ends.
+/// Nothing can be built from the present spec. A build in hand goes on from what was frozen, unless it uses what is not granted.
 fn refused(decision: &mut Decision<'_>, failure: Failure) {
-    if let Some(record) = decision.observed.active() {
-        decision.supersede(record);
+    match decision.observed.active() {
+        Some(record) if failure.reason == NOT_GRANTED => decision.abandon(record, &failure.message),
+        Some(record) => return attempt::go_on(decision, record),
+        None => {}
     }
     decision.refuse(failure);
 }

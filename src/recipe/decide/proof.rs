@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::attempt;
 use super::draft::Decision;
-use super::launch::{self, Found, INSPECTION, YOUNG, find_or_launch};
+use super::launch::{self, Found, INSPECTION, find_or_launch};
 use super::leftovers::Claims;
 use crate::api::{BuildResult, Phase, Verdict};
-use crate::guest::{self, Expected, Inspection, InspectorReport, TestReport, judge};
+use crate::guest::{Expected, Inspection, InspectorReport, TestReport, judge};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
-use crate::recipe::record::{BuildRecord, Failure, GuestKey};
+use crate::recipe::record::{BuildRecord, Failure};
 use crate::recipe::since;
 use crate::world::{
     BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, Tags, VolumeState,
@@ -100,11 +100,6 @@ pub(super) fn finish_untested(decision: &mut Decision<'_>, record: &BuildRecord,
 }
 
 fn finish(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<(), Failure> {
-    if record.frozen.spec.image.deregistration_protection && !image.is_protected() {
-        decision.effects.push(Effect::Protect {
-            image: image.id.clone(),
-        });
-    }
     decision.set_phase(Phase::Finishing);
     decision.note(
         "BuildSucceeded",
@@ -167,18 +162,15 @@ fn test(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Res
     }
     let instance = match find_or_launch(decision, record, Role::Test, &image.id)? {
         Found::Coming => return Ok(Half::Pending("launching".into())),
-        Found::Gone => {
+        Found::Gone(why) => {
             return Err(Failure::new(
                 "TestInstanceGone",
-                "the test instance ended before it had reported; see CloudTrail for who terminated it",
+                format!("the test instance ended before it had reported: {why}"),
             ));
         }
         Found::Instance(instance) => instance,
     };
-    let report = TestReport::new(&guest::parse(
-        console(observed, instance),
-        &nonce(observed, record, Role::Test),
-    ));
+    let report = TestReport::new(&launch::heard(observed, record, Role::Test, instance));
     if let Some(check) = report.failed_check() {
         return Err(Failure::new(
             "CheckFailed",
@@ -265,18 +257,15 @@ fn inspect(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> 
     let trusted = attempt::inspector_image(decision)?.id.clone();
     let inspector = match find_or_launch(decision, record, Role::Inspector, &trusted)? {
         Found::Coming => return Ok(Half::Pending("launching".into())),
-        Found::Gone => {
+        Found::Gone(why) => {
             return Err(Failure::new(
                 "InspectorGone",
-                "the inspector ended before it had reported; see CloudTrail for who terminated it",
+                format!("the inspector ended before it had reported: {why}"),
             ));
         }
         Found::Instance(instance) => instance,
     };
-    let report = InspectorReport::new(&guest::parse(
-        console(observed, inspector),
-        &nonce(observed, record, Role::Inspector),
-    ));
+    let report = InspectorReport::new(&launch::heard(observed, record, Role::Inspector, inspector));
     // Frozen inputs of the build that made the image, which is not always this one.
     let made = made_by(observed, record, image);
     let expected = Expected {
@@ -288,7 +277,7 @@ fn inspect(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> 
         skipped: &record.frozen.spec.build.cleanup.skip,
     };
     match judge(&report, &expected) {
-        Inspection::Refused { reason, message } => return Err(Failure::new(&format!("{reason:?}"), message)),
+        Inspection::Refused { reason, message } => return Err(Failure::new(reason.as_str(), message)),
         Inspection::Passed { warnings } => {
             for warning in warnings {
                 warn(decision, warning);
@@ -347,13 +336,6 @@ fn attach(
         })
         .find(|volume| !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted));
     let Some(volume) = volume else {
-        let asked = launch::architecture_status(decision).is_some_and(|status| status.volume.is_some());
-        if asked && since(inspector.launch_time, observed.now) > YOUNG + INSPECTION {
-            return Err(Failure::new(
-                "InspectionTimedOut",
-                "the inspector's volume never became visible",
-            ));
-        }
         let zone = &inspector.availability_zone;
         decision.effects.push(Effect::CreateVolume {
             token: launch::token(observed, record, Role::Inspector, &format!("volume {snapshot} {zone}")),
@@ -410,23 +392,4 @@ fn warn(decision: &mut Decision<'_>, warning: String) {
             status.warnings.push(warning);
         }
     }
-}
-
-fn console<'a>(observed: &'a Observation, instance: &Instance) -> &'a str {
-    observed
-        .consoles
-        .get(&instance.id)
-        .map(String::as_str)
-        .unwrap_or_default()
-}
-
-fn nonce(observed: &Observation, record: &BuildRecord, role: Role) -> String {
-    launch::nonce(
-        observed,
-        record,
-        GuestKey {
-            attempt: record.progress.attempt,
-            role,
-        },
-    )
 }

@@ -8,26 +8,28 @@ use crate::recipe::plan::Effect;
 use crate::recipe::time;
 use crate::world::{BOOT_MILLISECONDS, Claim, Image, ImageId, PROVEN, PROVEN_TIME, Tags};
 
-/// Puts the proven image of the present inputs into `latest`. As long as there is none, the one before stays.
-pub(super) fn adopt_latest(decision: &mut Decision<'_>, present: &Present<'_>) {
+/// Finds the image that answers the present inputs; a proven one becomes `latest`. As long as there is none, the one before stays.
+pub(super) fn adopt(decision: &mut Decision<'_>, present: &Present<'_>) {
     let observed = decision.observed;
-    let images = observed.proven_images();
+    let proven = observed.proven_images();
     let answers =
         |image: &&&Image| begin::is_of(observed, present, image) && image.tags.get(PROVEN) == Some(&present.test_hash);
     let before = decision.latest.as_ref().and_then(latest_image);
-    let still = || images.iter().find(|image| Some(&image.id) == before.as_ref());
-    let Some(image) = images.iter().find(answers).or_else(still).or(images.first()) else {
-        decision.latest = None;
-        return;
-    };
-    let latest = latest_of(observed, image);
-    if before.as_ref() != Some(&image.id) {
-        decision.note(
-            "LatestChanged",
-            format!("latest is now {} ({}) of build {}", image.id, image.name, latest.build),
-        );
+    let still = || proven.iter().find(|image| Some(&image.id) == before.as_ref());
+    let latest = proven.iter().find(answers).or_else(still).or(proven.first());
+    decision.latest = latest.map(|image| latest_of(observed, image));
+    if let Some(image) = latest.filter(|image| before.as_ref() != Some(&image.id)) {
+        decision.note("LatestChanged", format!("latest is now {} ({})", image.id, image.name));
     }
-    decision.latest = Some(latest);
+    let untested = kept_images(observed)
+        .into_iter()
+        .find(|image| begin::is_of(observed, present, image));
+    let answer = if observed.spec().test.enabled {
+        latest.copied()
+    } else {
+        untested
+    };
+    decision.answer = answer.map(|image| image.id.clone());
 }
 
 fn latest_of(observed: &Observation, image: &Image) -> LatestStatus {
@@ -52,7 +54,7 @@ fn latest_of(observed: &Observation, image: &Image) -> LatestStatus {
 }
 
 /// The image that `latest` names; one architecture, one region.
-fn latest_image(latest: &LatestStatus) -> Option<ImageId> {
+pub(super) fn latest_image(latest: &LatestStatus) -> Option<ImageId> {
     latest
         .images
         .values()
@@ -68,17 +70,13 @@ pub(super) fn at_rest(decision: &mut Decision<'_>) {
     if observed.spec().suspend {
         return decision.suspended();
     }
-    if !observed.spec().test.enabled {
-        let image = kept_images(observed)
-            .first()
-            .map(|image| image.id.to_string())
-            .unwrap_or_default();
-        return decision.ready(
-            "BuiltUntested",
-            format!(
-                "{image} is built; it is not proven, because spec.test.enabled is false, so it never becomes latest"
-            ),
+    let answer = decision.answer.as_ref().and_then(|id| observed.image(id));
+    if let Some(image) = answer.filter(|image| !image.tags.contains_key(PROVEN)) {
+        let words = format!(
+            "{} ({}) is built; it is not proven, because spec.test.enabled is false, so it never becomes latest",
+            image.id, image.name
         );
+        return decision.ready("BuiltUntested", words);
     }
     let message = decision.latest.as_ref().map(|latest| {
         let boot = latest
@@ -102,26 +100,15 @@ pub(super) fn kept_images(observed: &Observation) -> Vec<&Image> {
 /// Name, description and tags do not shape an image, so they are changed in place; the name alone cannot be.
 pub(super) fn keep_up_to_date(decision: &mut Decision<'_>) {
     let observed = decision.observed;
-    let images = if observed.spec().test.enabled {
-        Vec::new()
-    } else {
-        observed.untested_images()
-    };
-    let latest = decision
-        .latest
-        .as_ref()
-        .and_then(latest_image)
-        .and_then(|id| observed.image(&id));
-    let Some(image) = latest.or(images.first().copied()) else {
+    let Some(image) = decision.answer.as_ref().and_then(|id| observed.image(id)) else {
         return;
     };
     let settings = &observed.spec().image;
-    if let Some(description) = &settings.description
-        && image.description.as_ref() != Some(description)
-    {
+    let description = settings.description.clone().unwrap_or_default();
+    if image.description.clone().unwrap_or_default() != description {
         decision.effects.push(Effect::SetDescription {
             image: image.id.clone(),
-            description: description.clone(),
+            description,
         });
     }
     let protect = Effect::Protect {

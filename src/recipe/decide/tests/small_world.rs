@@ -214,13 +214,13 @@ impl SmallWorld {
             if index >= effects {
                 return plan;
             }
+            if !outcomes.permit(effect) {
+                continue;
+            }
             self.journal.push(effect.clone());
             match self.carry_out(effect) {
                 Ok(made) => outcomes.made.push((effect.clone(), made)),
-                Err(error) => {
-                    outcomes.failed.push((effect.clone(), error));
-                    break;
-                }
+                Err(error) => outcomes.failed.push((effect.clone(), error)),
             }
         }
         if effects == plan.effects.len() {
@@ -480,7 +480,7 @@ impl SmallWorld {
             if instance.state != InstanceState::Running {
                 continue;
             }
-            let nonce = observed.keys.nonce(
+            let nonces = observed.keys.nonces(
                 &claim.owner_uid,
                 claim.build,
                 claim.attempt,
@@ -548,10 +548,7 @@ impl SmallWorld {
                             "steps": steps.iter().map(|name| serde_json::json!({"name": name, "result": "succeeded", "tries": 1})).collect::<Vec<_>>(),
                             "skipped": record.frozen.spec.build.cleanup.skip, "findings": [],
                         });
-                        said.extend([
-                            "reading".to_owned(),
-                            format!("manifest {}", encode(&manifest.to_string())),
-                        ]);
+                        said.extend([format!("manifest {}", encode(&manifest.to_string()))]);
                         said.extend(
                             self.finding
                                 .map(|(item, path)| format!("finding {item} {}", encode(path))),
@@ -564,7 +561,7 @@ impl SmallWorld {
             let console = said
                 .iter()
                 .enumerate()
-                .map(|(index, record)| line(&nonce, index + 1, record))
+                .map(|(index, record)| line(&nonces[0], index + 1, record))
                 .collect();
             self.consoles.insert(instance.id, console);
         }
