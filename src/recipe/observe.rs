@@ -51,7 +51,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
     };
     let inventory = context.inventory(&observed.spec().account, &observed.spec().region);
     // What is not granted is not asked of AWS either, but for what a deleted recipe has left.
-    let asks = super::checks::grants(&observed).is_ok()
+    let asks = super::checks::grants(&observed, observed.spec()).is_ok()
         || observed.recipe.metadata.deletion_timestamp.is_some()
         || observed.active().is_some();
     if let Some(inventory) = inventory.filter(|_| asks) {

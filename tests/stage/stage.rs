@@ -81,9 +81,9 @@ impl Stage {
     pub fn wait(&self, name: &str, wanted: &str, is: impl Fn(&Recipe) -> bool) -> Recipe {
         let state = until(PATIENCE, || match self.seen.recipe(name) {
             Some(recipe) if is(&recipe) => Ok(recipe),
-            other => Err(other),
+            other => Err(described(other)),
         });
-        state.unwrap_or_else(|last| panic!("{name} is not {wanted}; last seen: {}", described(last)))
+        state.unwrap_or_else(|last| panic!("{name} is not {wanted}; last seen: {last}"))
     }
 
     /// Waits until the present spec has its image and nothing is under way. One that has given up will not get there.
@@ -109,8 +109,9 @@ impl Stage {
 
     /// Waits until a recipe is gone, finalizer and all.
     pub fn wait_gone(&self, name: &str) {
-        let gone = until(PATIENCE, || self.seen.recipe(name).map_or(Ok(()), Err));
-        gone.unwrap_or_else(|last| panic!("{name} is still there: {}", described(Some(last))));
+        let there = |recipe| Err(described(Some(recipe)));
+        let gone = until(PATIENCE, || self.seen.recipe(name).map_or(Ok(()), there));
+        gone.unwrap_or_else(|last| panic!("{name} is still there: {last}"));
     }
 
     /// A recipe as it was last seen.
