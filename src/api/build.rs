@@ -94,8 +94,9 @@ pub struct Cleanup {
     /// - `ShellHistory`: histories of shells, editors and database clients
     /// - `CloudInitState`: `/var/lib/cloud` and cloud-init's logs
     /// - `Logs`: files under `/var/log`, and the journal
-    /// - `PrivateKeys`: private keys in small files that changed since the source image was made; looked for, and never
-    ///   removed: whoever laid them should know
+    /// - `PrivateKeys`: `id_rsa` and its like in `.ssh`, and private keys in files of up to 64 KiB that changed since the source
+    ///   image was made, but not in `/usr` (`/usr/local` is searched), `site-packages`, `dist-packages` and `node_modules`;
+    ///   looked for, and never removed: whoever laid them should know
     /// - `Credentials`: those of AWS, other clouds and package managers in their usual places; looked for, and never removed
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]

@@ -17,7 +17,7 @@ use super::syntax::{
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Builder {
-    /// Tried in order, each in every subnet, when EC2 has no capacity. Types on the Nitro system only.
+    /// When EC2 has no capacity: tried in order in the first subnet, then in the next. Types on the Nitro system only.
     #[schemars(with = "Vec<InstanceType>", length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = ("self.size() > 0", "must name at least one instance type, such as m7i.large"), validation = distinct())]
     pub instance_types: Vec<String>,
@@ -73,7 +73,7 @@ pub struct Subnets {
     /// Every subnet that has all of these tags, in the order of their ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TagFilter>")]
-    #[x_kube(validation = ("self.size() > 0", "must have at least one tag: without one every subnet of the region would match"))]
+    #[x_kube(validation = ("self.size() > 0", "must have at least one tag: without one every subnet of the region would match"), validation = ("self.all(key, !self[key].contains('*') && !self[key].contains('?'))", "must have values without * and ?: subnets are found by whole values"))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 

@@ -28,7 +28,7 @@ pub struct ImageRecipeStatus {
     /// The build in hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildStatus>,
-    /// The proven image of the present inputs.
+    /// The proven image of the present inputs; while another is being made, the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<LatestStatus>,
     /// Ended builds, newest first.
@@ -61,7 +61,7 @@ pub struct SourceStatus {
 pub struct BuildStatus {
     /// Counts the builds of this recipe from 1; a number is used once.
     pub number: i64,
-    /// Why it began: `FirstBuild`, `SpecChanged`, `SourceChanged`, `Requested`, `TestChanged`.
+    /// Why it began: `FirstBuild`, `SpecChanged`, `SourceChanged`, `Requested`, `TestChanged`, `ImageGone`.
     pub reason: String,
     /// Which inputs differ from the build before, for example `step packages` or `source`.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -135,7 +135,7 @@ pub struct ArchitectureStatus {
     /// The volume made from the image's snapshot, for the inspector to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
-    /// The test instance's verdict, once it is known.
+    /// Launch call of the test instance to the first moment at which every check had passed, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_milliseconds: Option<i64>,
     /// True once the inspector has found nothing wrong with the snapshot.
@@ -204,7 +204,7 @@ pub enum Phase {
     CleaningUp,
 }
 
-/// The proven image of the present inputs.
+/// The proven image of the present inputs; while another is being made, the one before.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LatestStatus {
@@ -267,6 +267,6 @@ pub enum BuildResult {
     Succeeded,
     /// Its attempts are used up.
     Failed,
-    /// Its inputs changed before it ended, or the recipe was deleted.
+    /// Its inputs changed before it ended.
     Superseded,
 }
