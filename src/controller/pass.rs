@@ -25,8 +25,8 @@ pub struct Passes {
 }
 
 impl Passes {
-    /// Runs `pass` over `object`, if this process leads. A pass says when to look again; for a failed one
-    /// `retry_after` may, and without a word from it the object's own backoff decides.
+    /// Runs `pass` over `object`, if this process leads. A pass says when to look again; for one that ended early,
+    /// without anything being wrong, `retry_after` does. The others have failed: the object's own backoff decides.
     pub async fn run<K, E>(
         &self,
         object: &K,
@@ -55,8 +55,13 @@ impl Passes {
                 Action::requeue(again)
             }
             Ok(Err(error)) => {
+                if let Some(delay) = retry_after(&error) {
+                    counted.ended(PassResult::Requeue);
+                    tracing::debug!(reason = %error, again_in = ?delay, "pass ended early");
+                    return Action::requeue(delay);
+                }
                 counted.ended(PassResult::Error);
-                let delay = retry_after(&error).unwrap_or_else(|| self.backoff.failed(&uid));
+                let delay = self.backoff.failed(&uid);
                 tracing::warn!(error = chain(&error), again_in = ?delay, "pass failed");
                 Action::requeue(delay)
             }
@@ -153,6 +158,11 @@ mod tests {
             &passes,
             r#"controller_runtime_reconcile_total{controller="imagerecipe",result="success"} 1"#
         ));
+        assert!(counted(
+            &passes,
+            r#"controller_runtime_reconcile_total{controller="imagerecipe",result="requeue"} 1"#
+        ));
+        assert_ne!(run(&passes, ready(Err(Refused(None)))).await, Action::await_change());
         assert!(counted(
             &passes,
             r#"controller_runtime_reconcile_total{controller="imagerecipe",result="error"} 1"#

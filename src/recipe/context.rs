@@ -119,9 +119,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// When to try again, if not by the object's backoff.
+    /// When to try again after a pass that ended early with nothing wrong; none for a failure.
     pub fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Self::Conflict | Self::StalePlan(_)).then_some(Duration::from_millis(200))
+        matches!(self, Self::Conflict | Self::StalePlan(_) | Self::Stopping).then_some(Duration::from_millis(200))
     }
 
     pub(super) fn kubernetes(what: &'static str) -> impl FnOnce(kube::Error) -> Self {

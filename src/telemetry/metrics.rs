@@ -125,6 +125,8 @@ impl Metrics {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassResult {
     Success,
+    /// Ended early, with nothing wrong: the object has changed meanwhile, or the process is to stop.
+    Requeue,
     Error,
     /// Also counted as an error.
     Panic,
@@ -163,6 +165,7 @@ impl Drop for Pass<'_> {
             .observe(began.elapsed().as_secs_f64());
         let label = match result {
             PassResult::Success => "success",
+            PassResult::Requeue => "requeue",
             PassResult::Error | PassResult::Panic => "error",
             PassResult::Abandoned => "abandoned",
         };
