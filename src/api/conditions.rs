@@ -13,7 +13,7 @@ pub const STALLED: &str = "Stalled";
 pub const SOURCE_RESOLVED: &str = "SourceResolved";
 
 /// Longest message of a condition, in bytes: what `metav1.Condition` allows.
-pub const MESSAGE_LIMIT: usize = 32 * 1024;
+pub const CONDITION_MESSAGE_LIMIT: usize = 32 * 1024;
 
 /// Where an object stands, by the rules of `kstatus`.
 ///
@@ -81,7 +81,7 @@ pub fn set(
         type_: type_.to_owned(),
         status: if status { "True" } else { "False" }.to_owned(),
         reason: reason.to_owned(),
-        message: truncated(message, MESSAGE_LIMIT).to_owned(),
+        message: truncated(message, CONDITION_MESSAGE_LIMIT).to_owned(),
         observed_generation: Some(generation),
         last_transition_time: Time(whole_seconds(now)),
     };
@@ -147,7 +147,7 @@ pub fn violations(conditions: &[Condition], observed: Option<i64>) -> Vec<String
                 condition.reason
             ));
         }
-        if condition.message.len() > MESSAGE_LIMIT {
+        if condition.message.len() > CONDITION_MESSAGE_LIMIT {
             found.push(format!("{type_} has a message of {} bytes", condition.message.len()));
         }
         if condition.last_transition_time.0 != whole_seconds(condition.last_transition_time.0) {
@@ -305,11 +305,11 @@ mod tests {
             READY,
             false,
             "StepFailed",
-            &"語".repeat(MESSAGE_LIMIT),
+            &"語".repeat(CONDITION_MESSAGE_LIMIT),
             1,
             at(0),
         );
-        assert!(conditions[0].message.len() > MESSAGE_LIMIT - 4);
+        assert!(conditions[0].message.len() > CONDITION_MESSAGE_LIMIT - 4);
         assert_eq!(violations(&conditions, Some(1)), Vec::<String>::new());
     }
 
@@ -335,7 +335,7 @@ mod tests {
             ),
             (
                 vec![Condition {
-                    message: "x".repeat(MESSAGE_LIMIT + 1),
+                    message: "x".repeat(CONDITION_MESSAGE_LIMIT + 1),
                     ..good(READY, "True")
                 }],
                 "bytes",

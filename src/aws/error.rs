@@ -8,7 +8,8 @@ use aws_sdk_ec2::operation::RequestId;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
 use super::operation::Operation;
-use crate::world::{AwsError, ErrorClass, MESSAGE_LIMIT};
+use crate::api::truncated;
+use crate::world::{AWS_MESSAGE_LIMIT, AwsError, ErrorClass};
 
 /// What `error` means for the one who called `operation`.
 pub(super) fn from_sdk<E>(operation: Operation, error: SdkError<E>) -> AwsError
@@ -23,9 +24,9 @@ where
             AwsError {
                 operation: operation.name(),
                 class: ErrorClass::of(code, status),
-                code: bounded(code, MESSAGE_LIMIT),
-                message: bounded(meta.message().unwrap_or("AWS gave no message"), MESSAGE_LIMIT),
-                request_id: meta.request_id().map(|id| bounded(id, MESSAGE_LIMIT)),
+                code: bounded(code),
+                message: bounded(meta.message().unwrap_or("AWS gave no message")),
+                request_id: meta.request_id().map(bounded),
             }
         }
         // Nothing was sent.
@@ -44,7 +45,7 @@ pub(super) fn malformed(operation: Operation, what: impl std::fmt::Display) -> A
 }
 
 fn ours(operation: Operation, class: ErrorClass, code: &str, message: &dyn std::fmt::Display) -> AwsError {
-    let message = bounded(&message.to_string(), MESSAGE_LIMIT);
+    let message = bounded(&message.to_string());
     AwsError {
         operation: operation.name(),
         class,
@@ -67,19 +68,6 @@ fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The first `limit` bytes of `text`, cut between characters.
-fn bounded(text: &str, limit: usize) -> String {
-    text[..text.floor_char_boundary(limit)].to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_message_is_cut_between_characters() {
-        let long = "ü".repeat(MESSAGE_LIMIT);
-        assert_eq!(bounded(&long, MESSAGE_LIMIT - 1).len(), MESSAGE_LIMIT - 2);
-        assert_eq!(bounded("short", MESSAGE_LIMIT), "short");
-    }
+fn bounded(text: &str) -> String {
+    truncated(text, AWS_MESSAGE_LIMIT).to_owned()
 }

@@ -10,14 +10,14 @@ pub struct AwsError {
     pub class: ErrorClass,
     /// AWS's code; `NoAnswer`, `MalformedAnswer`, `InvalidRequest` and `NoCredentials` are ours.
     pub code: String,
-    /// AWS's words, at most [`MESSAGE_LIMIT`] bytes: text from outside.
+    /// AWS's words, at most [`AWS_MESSAGE_LIMIT`] bytes: text from outside.
     pub message: String,
     /// What AWS's support asks for.
     pub request_id: Option<String>,
 }
 
-/// Longest message that is kept, in bytes.
-pub const MESSAGE_LIMIT: usize = 1024;
+/// Longest text of AWS's that is kept, in bytes.
+pub const AWS_MESSAGE_LIMIT: usize = 1024;
 
 /// What a failed call means for whoever made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
