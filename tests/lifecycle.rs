@@ -199,7 +199,7 @@ fn a_newer_source_is_built_within_a_minute_unless_the_recipe_says_not_to(stage: 
     let new = publish("2");
     let building = until(NOTICED, || {
         let recipe = stage.recipe("follows");
-        recipe.status().build.ok_or(recipe.0.status)
+        recipe.status().build.ok_or_else(|| Box::new(recipe.0.status))
     });
     let build = building.expect("a build within a minute");
     assert_eq!(
