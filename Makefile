@@ -35,6 +35,8 @@ lint: prerequisites ## Formatting, clippy, and the rules that neither knows
 	cargo clippy --workspace --exclude goldsmith-tests --lib --bins -- --deny warnings --deny clippy::unwrap_used --deny clippy::expect_used --deny clippy::panic
 	cargo clippy --package goldsmith --no-default-features --lib -- --deny warnings
 	@tools/style
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else \
+		echo "left out: cargo deny, which checks what is built in; cargo install --locked cargo-deny" >&2; fi
 
 generate: prerequisites ## Write what is generated from the API's types: crds/, docs/reference/
 	UPDATE=1 $(generated)

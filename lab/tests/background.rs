@@ -25,6 +25,11 @@ impl Background {
             let tool = tool.expect("make tools has put it there");
             symlink(&tool, assets.join(tool.file_name().expect("a file"))).expect("a new link");
         }
+        let python = tools::python("python").expect("make tools has put it there");
+        let environment = python.ancestors().nth(2).expect("bin and the environment around it");
+        let name = environment.file_name().expect("a directory");
+        fs::create_dir_all(cache.join("goldsmith")).expect("a new directory");
+        symlink(environment, cache.join("goldsmith").join(name)).expect("a new link");
         Self { cache }
     }
 

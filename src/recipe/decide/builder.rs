@@ -59,7 +59,7 @@ pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> R
         Found::Gone(why) => {
             return Err(Failure::new(
                 "BuilderGone",
-                format!("the builder ended before it had finished: {why}"),
+                format!("the builder was terminated before it had finished: {why}"),
             ));
         }
     };
