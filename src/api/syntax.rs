@@ -135,7 +135,7 @@ impl JsonSchema for Tags {
     }
 }
 
-/// Tags that something must have, all of them: a filter of EC2, with its wildcards in values.
+/// Tags that something must have, all of them. Whether values may have wildcards, the field says.
 pub(super) enum TagFilter {}
 
 impl JsonSchema for TagFilter {
