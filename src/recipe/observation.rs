@@ -38,6 +38,11 @@ impl Observation {
         &self.recipe.spec
     }
 
+    /// Ended builds of which the record is kept, at least one.
+    pub fn history_limit(&self) -> usize {
+        usize::try_from(self.spec().history_limit).unwrap_or(1).max(1)
+    }
+
     pub fn status(&self) -> ImageRecipeStatus {
         self.recipe.status.clone().unwrap_or_default()
     }
@@ -160,8 +165,6 @@ pub fn interests(recipe: &ImageRecipe, records: &[BuildRecord], inspector: &Imag
     interests.extend(types.cloned().map(Interest::InstanceType));
     if let Some(record) = records.last().filter(|record| record.is_active()) {
         interests.push(Interest::ImageName(record.frozen.image_name.clone()));
-        // The builder of a build in hand starts from the image that was frozen.
-        interests.push(Interest::Image(record.frozen.source.image_id.clone()));
     }
     interests
 }

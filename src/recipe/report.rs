@@ -131,7 +131,7 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
         failed(observed, &mut status, &mut readiness, &mut report, effect, error);
     }
     let records = records_after(observed, outcomes);
-    status.history = history(&records, limit(observed));
+    status.history = history(&records, observed.history_limit());
     handle_requests(observed, &records, &mut status);
     readiness.apply(&mut status.conditions, generation, observed.now);
     report.status = status;
@@ -175,10 +175,6 @@ fn said(recipe: &ImageRecipe, readiness: Option<Readiness>, now: Timestamp) -> I
         status.observed_generation = Some(generation);
     }
     status
-}
-
-fn limit(observed: &Observation) -> usize {
-    usize::try_from(observed.spec().history_limit).unwrap_or(1).max(1)
 }
 
 fn carried_out(status: &mut ImageRecipeStatus, effect: &Effect, made: &Made) {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::decide::may_be_removed;
+use super::decide::{has_no_image, may_be_removed};
 use super::plan::Effect;
 use super::since;
 use crate::world::{
-    CLUSTER, Claim, FINISHED, ImageState, Installation, InstanceState, MANAGED_BY, PROVEN, Tags, View, VolumeState,
+    CLUSTER, Claim, ImageState, Installation, InstanceState, MANAGED_BY, Snapshot, Tags, View, VolumeState,
 };
 
 /// What a sweep found in one account and region.
@@ -79,15 +79,8 @@ pub fn sweep(
             });
         }
     }
-    for snapshot in view.snapshots.iter().filter(|snapshot| orphaned(&snapshot.tags)) {
-        let kept = snapshot.tags.contains_key(PROVEN) || snapshot.tags.contains_key(FINISHED);
-        let has_image = view
-            .images
-            .iter()
-            .any(|image| image.snapshots().any(|id| *id == snapshot.id));
-        if kept || has_image {
-            continue;
-        }
+    let without_image = |snapshot: &&Snapshot| orphaned(&snapshot.tags) && has_no_image(view, snapshot);
+    for snapshot in view.snapshots.iter().filter(without_image) {
         count[3] += 1;
         if removable(&snapshot.tags, snapshot.start_time) {
             swept.effects.push(Effect::DeleteSnapshot {

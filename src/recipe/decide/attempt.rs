@@ -257,8 +257,3 @@ pub fn answer_may_be_out(observed: &Observation) -> bool {
 
 /// How long after a call a view shows its effect, with some room.
 const SETTLED: Duration = Duration::from_secs(15);
-
-/// The trusted image that the inspector of this attempt boots from.
-pub(super) fn inspector_image<'a>(decision: &Decision<'a>) -> Result<&'a Image, Failure> {
-    checks::inspector_image(decision.observed)
-}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::SOON;
 use super::draft::Decision;
-use super::launch::{self, Found, YOUNG, find_or_launch};
+use super::launch::{self, CONSOLE_LAG, Found, YOUNG, find_or_launch};
 use crate::api::Phase;
 use crate::guest::{self, BuilderReport};
 use crate::recipe::observation::Observation;
@@ -17,8 +17,6 @@ use crate::world::{
 
 /// What a builder may need beyond its timeout to power itself off and be seen stopped.
 const GRACE: Duration = Duration::from_secs(120);
-/// How much later than the power-off its last words may show on the console.
-const CONSOLE_LAG: Duration = Duration::from_secs(30);
 /// Between two looks for them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A power-off this little before the end of the timeout is the timer's: status has whole seconds.

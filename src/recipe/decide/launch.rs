@@ -19,6 +19,8 @@ use crate::world::{Claim, ImageId, Instance, InstanceState, Role, Tags};
 const ROUND_PAUSE: Duration = Duration::from_secs(60);
 /// Beyond its work, before an instance of ours powers itself off.
 const SPARE: Duration = Duration::from_secs(600);
+/// How much later than it was said a guest's word may show on the console.
+pub(super) const CONSOLE_LAG: Duration = Duration::from_secs(30);
 /// How long EC2 may take to show what it has made.
 pub(super) const YOUNG: Duration = Duration::from_secs(300);
 

@@ -10,7 +10,7 @@ use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::BuildRecord;
 use crate::recipe::since;
-use crate::world::{Claim, FINISHED, Image, ImageState, InstanceState, PROVEN, Role, Snapshot, VolumeState};
+use crate::world::{Claim, FINISHED, Image, ImageState, InstanceState, PROVEN, Role, Snapshot, View, VolumeState};
 
 /// A snapshot that no image has is a leftover only once it is older than EC2 may take to show its image.
 const SNAPSHOT_AGE: Duration = Duration::from_secs(600);
@@ -139,16 +139,17 @@ pub fn may_be_removed(image: &Image) -> bool {
 }
 
 fn is_orphan(observed: &Observation, snapshot: &Snapshot) -> bool {
-    let kept = snapshot.tags.contains_key(PROVEN) || snapshot.tags.contains_key(FINISHED);
-    let has_image = observed
-        .view
-        .images
-        .iter()
-        .any(|image| image.snapshots().any(|id| *id == snapshot.id));
     let old = snapshot
         .start_time
         .is_some_and(|start| since(start, observed.now) > SNAPSHOT_AGE);
-    !kept && !has_image && old
+    has_no_image(&observed.view, snapshot) && old
+}
+
+/// Whether a snapshot was neither part of what somebody asked for, nor is part of any image of ours that is still there.
+pub fn has_no_image(view: &View, snapshot: &Snapshot) -> bool {
+    let kept = snapshot.tags.contains_key(PROVEN) || snapshot.tags.contains_key(FINISHED);
+    let mut images = view.images.iter();
+    !kept && !images.any(|image| image.snapshots().any(|id| *id == snapshot.id))
 }
 
 /// The newest attempt that this pass knows of. What is newer belongs to a pass that knows more than this one.

@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use super::attempt;
 use super::draft::Decision;
-use super::launch::{self, Found, INSPECTION, find_or_launch};
+use super::launch::{self, CONSOLE_LAG, Found, INSPECTION, find_or_launch};
 use super::leftovers::Claims;
 use crate::api::{BuildResult, Phase, Verdict};
 use crate::guest::{Expected, Inspection, InspectorReport, TestReport, judge};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildRecord, Failure};
-use crate::recipe::since;
+use crate::recipe::{checks, since};
 use crate::world::{
     BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, Tags, VolumeState,
 };
 
-/// How much later than the deadline the test instance's word may show on the console.
-const CONSOLE_LAG: Duration = Duration::from_secs(30);
 /// Where the inspector gets its volume. On Nitro the guest sees another name; EC2 wants one that is free.
 pub const DEVICE: &str = "/dev/sdf";
 
@@ -254,7 +251,7 @@ fn inspect(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> 
     if launch::architecture_status(decision).is_some_and(|status| status.inspected) {
         return Ok(Half::Passed(()));
     }
-    let trusted = attempt::inspector_image(decision)?.id.clone();
+    let trusted = checks::inspector_image(observed)?.id.clone();
     let inspector = match find_or_launch(decision, record, Role::Inspector, &trusted)? {
         Found::Coming => return Ok(Half::Pending("launching".into())),
         Found::Gone(why) => {

@@ -185,7 +185,7 @@ fn tags_up_to_date(decision: &mut Decision<'_>, image: &Image) {
 /// Records past `historyLimit`, but never the newest one: what an unchanged recipe has tried is known by it.
 pub(super) fn prune_records(decision: &mut Decision<'_>) {
     let observed = decision.observed;
-    let limit = usize::try_from(observed.spec().history_limit).unwrap_or(1).max(1);
+    let limit = observed.history_limit();
     let ended: Vec<i64> = observed
         .records
         .iter()

@@ -236,9 +236,6 @@ fn without_capacity_the_next_type_and_then_the_next_subnet_is_tried() {
 
 #[test]
 fn a_crash_after_any_effect_of_any_pass_neither_doubles_nor_leaks() {
-    // How many effects and passes an undisturbed build has.
-    let mut undisturbed = SmallWorld::new();
-    undisturbed.settle();
     let passes = 30;
     for pass in 0..passes {
         for effects in 1..=6 {
