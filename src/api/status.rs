@@ -31,6 +31,10 @@ pub struct ImageRecipeStatus {
     /// The proven image of the present inputs; while another is being made, the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<LatestStatus>,
+    /// Since when EC2 has not shown the image that was made of the present inputs, or not as a finished one; absent while it does. After a
+    /// minute it counts as gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_missing_time: Option<Time>,
     /// Ended builds, newest first.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -123,6 +127,9 @@ pub struct ArchitectureStatus {
     /// When the image was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_time: Option<Time>,
+    /// Since when EC2 has not shown the image any more; absent while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_missing_time: Option<Time>,
     /// The builder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<LaunchStatus>,
@@ -148,6 +155,11 @@ pub struct ArchitectureStatus {
 }
 
 impl ArchitectureStatus {
+    /// The instances that were asked for.
+    pub fn launches(&self) -> impl Iterator<Item = &LaunchStatus> {
+        [&self.instance, &self.test, &self.inspector].into_iter().flatten()
+    }
+
     /// An attempt of which nothing is known yet.
     pub fn new(architecture: Architecture) -> Self {
         Self {
@@ -157,6 +169,7 @@ impl ArchitectureStatus {
             image: None,
             stopped_time: None,
             image_time: None,
+            image_missing_time: None,
             instance: None,
             test: None,
             inspector: None,
@@ -184,6 +197,9 @@ pub struct LaunchStatus {
     /// When the launch was first asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_time: Option<Time>,
+    /// Since when EC2 has not shown the instance any more; absent while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_time: Option<Time>,
 }
 
 /// Where one architecture of a build stands.
@@ -224,6 +240,14 @@ pub struct LatestStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cleanup_skipped: Vec<String>,
+}
+
+impl LatestStatus {
+    /// Id of the image: there is one architecture and one region.
+    pub fn image_id(&self) -> Option<&str> {
+        let mut images = self.images.values().flat_map(|images| images.values());
+        images.next().map(String::as_str)
+    }
 }
 
 /// A build that has ended.

@@ -10,7 +10,7 @@ use super::decide::DEVICE;
 use super::observation::Observation;
 use super::plan::{Effect, Launch, Plan};
 use super::record::{BuildRecord, Progress};
-use super::records::{from_config_map, to_config_map};
+use super::records::{RECIPE_LABEL, from_config_map, to_config_map};
 use super::report::{self, Made, Outcomes};
 use crate::api::{ImageRecipe, ImageRecipeStatus};
 use crate::aws::{self, Ec2, ShutdownBehavior};
@@ -90,7 +90,7 @@ async fn carry_out(
             user_data,
         } => {
             let keep = |record: &mut BuildRecord| {
-                record.progress.attempt = record.progress.attempt.max(guest.attempt);
+                record.progress.begin_attempt(guest.attempt);
                 record.user_data.retain(|kept, _| kept.attempt == guest.attempt);
                 record.user_data.insert(*guest, user_data.clone());
             };
@@ -100,6 +100,16 @@ async fn carry_out(
         Effect::KeepOutput { build, key, text } => {
             change_record(context, observed, *build, |record| {
                 drop(record.outputs.insert(key.clone(), text.clone()))
+            })
+            .await?;
+            Ok(Made::Nothing)
+        }
+        Effect::KeepProof { build, attempt, proof } => {
+            change_record(context, observed, *build, |record| {
+                record.progress.begin_attempt(*attempt);
+                if record.progress.attempt == *attempt {
+                    record.progress.proof.clone_from(proof);
+                }
             })
             .await?;
             Ok(Made::Nothing)
@@ -123,8 +133,8 @@ async fn carry_out(
             change_record(context, observed, *build, end).await?;
             Ok(Made::Nothing)
         }
-        Effect::ForgetBuild { build } => {
-            forget(context, observed, *build).await?;
+        Effect::ForgetRecord { config_map } => {
+            forget(context, observed, config_map).await?;
             Ok(Made::Nothing)
         }
         Effect::RemoveFinalizer => {
@@ -209,11 +219,24 @@ fn request(launch: &Launch) -> aws::Launch {
 async fn begin(context: &Context, observed: &Observation, record: &BuildRecord) -> Result<(), Error> {
     let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
     let config_map = to_config_map(record, &observed.owner, reference, &observed.keys);
-    config_maps(context, observed)
-        .create(&PostParams::default(), &config_map)
-        .await
-        .map(drop)
-        .map_err(Error::kubernetes("creating the record of a build"))
+    let api = config_maps(context, observed);
+    match api.create(&PostParams::default(), &config_map).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        answer => {
+            return answer
+                .map(drop)
+                .map_err(Error::kubernetes("creating the record of a build"));
+        }
+    }
+    let name = BuildRecord::config_map_name(&observed.owner.name, record.number());
+    let holder = api.get_opt(&name).await;
+    match holder.map_err(Error::kubernetes("reading the record of a build"))? {
+        // Another leader has begun it, or it is gone again: the next pass sees.
+        None => Err(Error::Conflict),
+        Some(holder) if holder.labels().contains_key(RECIPE_LABEL) => Err(Error::Conflict),
+        // Not labelled as one: observing does not see it, and the number never becomes free by itself.
+        Some(_) => Err(Error::RecordNameTaken(name)),
+    }
 }
 
 /// Reads, changes and replaces a record; whoever changes it at the same time makes one of the two look again.
@@ -242,10 +265,9 @@ async fn change_record(
         .map_err(Error::kubernetes("writing the record of a build"))
 }
 
-async fn forget(context: &Context, observed: &Observation, build: i64) -> Result<(), Error> {
-    let name = BuildRecord::config_map_name(&observed.owner.name, build);
+async fn forget(context: &Context, observed: &Observation, config_map: &str) -> Result<(), Error> {
     match config_maps(context, observed)
-        .delete(&name, &DeleteParams::default())
+        .delete(config_map, &DeleteParams::default())
         .await
     {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),

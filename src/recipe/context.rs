@@ -109,6 +109,8 @@ pub enum Error {
     Conflict,
     #[error(transparent)]
     Record(#[from] Malformed),
+    #[error("ConfigMap {0} is not Goldsmith's, and the record of the next build needs its name; delete or rename it")]
+    RecordNameTaken(String),
     #[error(transparent)]
     Aws(#[from] AwsError),
     #[error("the process is asked to stop; the rest of the plan is made anew by whoever leads next")]

@@ -1,5 +1,6 @@
 //! What one pass knows: the object, its builds' records, and AWS as of one view. A plain value, so that decisions can be tested from tables.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,11 +8,12 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::record::BuildRecord;
-use super::seal::SealKeys;
-use crate::api::{ImageRecipe, ImageRecipeSpec, ImageRecipeStatus, ImageSearch};
+use super::records::Malformed;
+use super::seal::{Origin, SealKeys};
+use crate::api::{BuildResult, ImageRecipe, ImageRecipeSpec, ImageRecipeStatus, ImageSearch};
 use crate::world::{
-    AccountPolicy, CONTENT_HASH, Claim, FINISHED, Image, ImageId, ImageState, Installation, Instance, InstanceId,
-    Interest, Owner, PROVEN, View,
+    AccountPolicy, AwsError, CONTENT_HASH, Claim, Image, ImageId, ImageState, Installation, Instance, InstanceId,
+    Interest, Owner, PROVEN, Tags, View,
 };
 
 /// Everything that a decision about one recipe may look at.
@@ -29,8 +31,12 @@ pub struct Observation {
     pub view: Arc<View>,
     /// Oldest first.
     pub records: Vec<BuildRecord>,
-    /// What the instances of the present attempt have written.
-    pub consoles: BTreeMap<InstanceId, String>,
+    /// ConfigMaps of this object that are labelled as records and are none.
+    pub unreadable: Vec<Malformed>,
+    /// Numbers of builds that an earlier object of this name has left ConfigMaps of.
+    pub foreign_numbers: Vec<i64>,
+    /// What the instances of the present attempt have written, or why EC2 does not show it.
+    pub consoles: BTreeMap<InstanceId, Result<String, AwsError>>,
 }
 
 impl Observation {
@@ -75,7 +81,7 @@ impl Observation {
     }
 
     /// What the tags of a resource say, if it is this object's.
-    pub fn claim(&self, tags: &crate::world::Tags) -> Option<Claim> {
+    pub fn claim(&self, tags: &Tags) -> Option<Claim> {
         Claim::read(tags, &self.installation).filter(|claim| claim.owner_uid == self.owner.uid)
     }
 
@@ -87,48 +93,46 @@ impl Observation {
             .filter_map(|instance| Some((instance, self.claim(&instance.tags)?)))
     }
 
-    /// Images that a proof of ours stands behind, of any object of this name (a re-created recipe finds its images again), newest build first.
-    pub fn proven_images(&self) -> Vec<&Image> {
+    /// Images whose build ended well, by our seal, of any object of this name (a re-created recipe finds its images again); newest build first.
+    pub fn finished_images(&self) -> Vec<&Image> {
         let path = self.owner.path();
         let mut images: Vec<(&Image, i64)> = self
             .view
             .images
             .iter()
-            .filter(|image| image.state == ImageState::Available && image.tags.contains_key(PROVEN))
-            .filter_map(|image| {
-                Some((
-                    image,
-                    Claim::read(&image.tags, &self.installation)
-                        .filter(|claim| claim.owner == path)?
-                        .build,
-                ))
-            })
-            .filter(|(image, _)| self.keys.verify(&self.installation, image))
+            .filter(|image| image.state == ImageState::Available)
+            .filter_map(|image| Some((image, Claim::read(&image.tags, &self.installation)?)))
+            .filter(|(image, claim)| claim.owner == path && self.keys.verify(&self.installation, image))
+            .map(|(image, claim)| (image, claim.build))
             .collect();
-        images.sort_by(|one, other| {
-            other
-                .1
-                .cmp(&one.1)
-                .then_with(|| other.0.creation_time.cmp(&one.0.creation_time))
-        });
+        images.sort_by_key(|(image, build)| Reverse((*build, image.creation_time)));
         images.into_iter().map(|(image, _)| image).collect()
     }
 
-    /// Images of this object whose build ended without a test, because the recipe said so; newest build first.
-    pub fn untested_images(&self) -> Vec<&Image> {
-        let mut images: Vec<(&Image, i64)> = self
-            .view
-            .images
+    /// Those of them that a proof stands behind.
+    pub fn proven_images(&self) -> Vec<&Image> {
+        let mut images = self.finished_images();
+        images.retain(|image| image.tags.contains_key(PROVEN));
+        images
+    }
+
+    /// Whether the thing with these tags, of which EC2 says `origin`, was made for `claim`.
+    pub fn is_born(&self, claim: &Claim, origin: &Origin<'_>, tags: &Tags) -> bool {
+        self.keys.verify_birth(&self.installation, claim, origin, tags)
+    }
+
+    /// Whether a build that ended well, or `latest`, is this image: it is kept, whatever has become of its tags.
+    pub fn is_on_record(&self, image: &ImageId) -> bool {
+        let recorded = self
+            .records
             .iter()
-            .filter(|image| {
-                image.state == ImageState::Available
-                    && image.tags.contains_key(FINISHED)
-                    && !image.tags.contains_key(PROVEN)
-            })
-            .filter_map(|image| Some((image, self.claim(&image.tags)?.build)))
-            .collect();
-        images.sort_by_key(|(_, build)| std::cmp::Reverse(*build));
-        images.into_iter().map(|(image, _)| image).collect()
+            .filter_map(|record| record.ended(BuildResult::Succeeded)?.image.as_ref());
+        let status = self.recipe.status.as_ref();
+        let latest = status.and_then(|status| status.latest.as_ref()?.image_id());
+        recorded
+            .map(ImageId::as_str)
+            .chain(latest)
+            .any(|kept| kept == image.as_str())
     }
 
     pub fn image(&self, id: &ImageId) -> Option<&Image> {

@@ -9,10 +9,11 @@ use kube::{Api, ResourceExt};
 
 use super::context::{Context, Error};
 use super::observation::{Observation, interests};
+use super::record::BuildRecord;
 use super::records::{RECIPE_LABEL, from_config_map};
 use crate::api::{Architecture, ImageRecipe};
 use crate::aws::Inventory;
-use crate::world::{InstanceId, InstanceState, Owner, View};
+use crate::world::{AwsError, InstanceId, InstanceState, Owner, View};
 
 /// What is known about `recipe`, which comes from a read that is not stale.
 pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observation, Error> {
@@ -21,14 +22,18 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
     let listed = config_maps
         .list(&ListParams::default().labels(&format!("{RECIPE_LABEL}={}", owner.name)))
         .await;
-    let mut records = Vec::new();
+    let (mut records, mut unreadable, mut foreign_numbers) = (Vec::new(), Vec::new(), Vec::new());
     for config_map in &listed
         .map_err(Error::kubernetes("listing the records of builds"))?
         .items
     {
-        records.extend(from_config_map(config_map, &owner, &context.keys)?);
+        match from_config_map(config_map, &owner, &context.keys) {
+            Ok(Some(record)) => records.push(record),
+            Ok(None) => foreign_numbers.extend(BuildRecord::number_in(&config_map.name_any(), &owner.name)),
+            Err(malformed) => unreadable.push(malformed),
+        }
     }
-    records.sort_by_key(super::record::BuildRecord::number);
+    records.sort_by_key(BuildRecord::number);
     let architecture = recipe
         .spec
         .build
@@ -46,21 +51,23 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         inspector: context.config.inspector.for_architecture(architecture),
         view: Arc::new(View::default()),
         records,
+        unreadable,
+        foreign_numbers,
         consoles: BTreeMap::new(),
         recipe,
     };
     let inventory = context.inventory(&observed.spec().account, &observed.spec().region);
-    // What is not granted is not asked of AWS either, but for what a deleted recipe has left.
-    let asks = super::checks::grants(&observed, observed.spec()).is_ok()
-        || observed.recipe.metadata.deletion_timestamp.is_some()
-        || observed.active().is_some();
-    if let Some(inventory) = inventory.filter(|_| asks) {
-        inventory.register(
-            &observed.owner,
-            interests(&observed.recipe, &observed.records, &observed.inspector),
-        );
+    let granted = super::checks::grants(&observed, observed.spec()).is_ok();
+    // What is not granted is not asked of AWS. What the recipe made while it was, it still looks after.
+    let has_made = !observed.records.is_empty() || observed.recipe.metadata.deletion_timestamp.is_some();
+    if let Some(inventory) = inventory.filter(|_| granted || has_made) {
+        let interests = match granted {
+            true => interests(&observed.recipe, &observed.records, &observed.inspector),
+            false => Vec::new(),
+        };
+        inventory.register(&observed.owner, interests);
         observed.view = inventory.view(context.acted(&observed.owner.uid)).await?;
-        observed.consoles = consoles(inventory, &observed).await?;
+        observed.consoles = consoles(inventory, &observed).await;
         observed.now = context.clock.now();
     }
     Ok(observed)
@@ -76,10 +83,10 @@ pub fn owner(recipe: &ImageRecipe) -> Owner {
 }
 
 /// The consoles of the instances of the build in hand.
-async fn consoles(inventory: &Inventory, observed: &Observation) -> Result<BTreeMap<InstanceId, String>, Error> {
+async fn consoles(inventory: &Inventory, observed: &Observation) -> BTreeMap<InstanceId, Result<String, AwsError>> {
     let mut consoles = BTreeMap::new();
     let Some(record) = observed.active() else {
-        return Ok(consoles);
+        return consoles;
     };
     for (instance, claim) in observed.instances().filter(|(_, claim)| claim.build == record.number()) {
         let speaks = matches!(
@@ -88,12 +95,11 @@ async fn consoles(inventory: &Inventory, observed: &Observation) -> Result<BTree
         );
         if speaks && claim.attempt >= record.progress.attempt {
             match inventory.console(&instance.id).await {
-                Ok(text) => drop(consoles.insert(instance.id.clone(), text)),
                 // It ended between the two reads; the next view shows that.
                 Err(error) if error.class.is_absent() => {}
-                Err(error) => return Err(error.into()),
+                read => drop(consoles.insert(instance.id.clone(), read)),
             }
         }
     }
-    Ok(consoles)
+    consoles
 }

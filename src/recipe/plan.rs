@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::record::{BuildRecord, Failure, GuestKey, Outcome};
+use jiff::Timestamp;
+
+use super::record::{BuildRecord, Failure, GuestKey, Outcome, Proof};
 use crate::api::{BuildStatus, LatestStatus, Readiness, SourceStatus, Volume as VolumeSettings};
 use crate::world::{ImageId, InstanceId, Role, SnapshotId, Tags, VolumeId};
 
@@ -19,13 +21,6 @@ pub struct Plan {
     pub look_again: Duration,
 }
 
-impl Plan {
-    /// Whether the object waits for something that changes within seconds.
-    pub fn is_moving(&self) -> bool {
-        self.look_again < Duration::from_secs(10)
-    }
-}
-
 /// The part of status that a decision makes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
@@ -35,6 +30,8 @@ pub struct Draft {
     pub content_hash: Option<String>,
     pub build: Option<BuildStatus>,
     pub latest: Option<LatestStatus>,
+    /// Since when EC2 has not shown the image of the present inputs.
+    pub image_missing_since: Option<Timestamp>,
 }
 
 /// An Event in the making.
@@ -62,6 +59,12 @@ pub enum Effect {
         key: String,
         text: String,
     },
+    /// Keeps how far the proof is, before anything is sealed on it.
+    KeepProof {
+        build: i64,
+        attempt: i64,
+        proof: Proof,
+    },
     /// Remembers which of the spec's tags the image carries.
     KeepTagKeys {
         build: i64,
@@ -71,9 +74,9 @@ pub enum Effect {
         build: i64,
         outcome: Outcome,
     },
-    /// Deletes the record of an ended build past `historyLimit`.
-    ForgetBuild {
-        build: i64,
+    /// Deletes a record: that of an ended build past `historyLimit`, or all of them before the object goes.
+    ForgetRecord {
+        config_map: String,
     },
     Launch(Box<Launch>),
     CreateImage {
@@ -190,9 +193,12 @@ impl std::fmt::Display for Effect {
                 )
             }
             Self::KeepOutput { build, key, .. } => write!(f, "keep {key} of build {build}"),
+            Self::KeepProof { build, attempt, .. } => {
+                write!(f, "keep how far the proof of build {build} is (attempt {attempt})")
+            }
             Self::KeepTagKeys { build, .. } => write!(f, "remember the tags of build {build}'s image"),
             Self::EndBuild { build, outcome } => write!(f, "end build {build}: {:?}", outcome.result),
-            Self::ForgetBuild { build } => write!(f, "delete the record of build {build}"),
+            Self::ForgetRecord { config_map } => write!(f, "delete the record {config_map}"),
             Self::Launch(launch) => write!(
                 f,
                 "launch the {} from {} as {} in {}",

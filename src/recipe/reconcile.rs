@@ -12,7 +12,7 @@ use super::context::{Context, Error};
 use super::decide::decide;
 use super::observe::{observe, owner};
 use super::plan::{Effect, Plan};
-use super::report::{Outcomes, report, unobserved, unreadable};
+use super::report::{Outcomes, halted, report, unobserved};
 use super::sweep::sweep;
 use crate::api::ImageRecipe;
 use crate::aws::Inventory;
@@ -62,8 +62,10 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
                 // Whatever became of it: what was read before says nothing any more.
                 context.has_acted(&observed.owner.uid);
             }
-            inventory.set_moving(&observed.owner, plan.is_moving());
-            answer?
+            match answer {
+                Ok(outcomes) => outcomes,
+                Err(error) => return blind(&context, recipe, error).await,
+            }
         }
         // Nothing was ever made for it, so it may go though nobody can look.
         None if plan.effects == [Effect::RemoveFinalizer] => {
@@ -82,6 +84,9 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
         return Ok(gone(&context, &recipe));
     }
     let report = report(&observed, &plan, &outcomes);
+    if let Some(inventory) = context.inventory(&recipe.spec.account, &recipe.spec.region) {
+        inventory.set_moving(&observed.owner, report.is_moving());
+    }
     write_status(&context, &mut recipe, report.status).await?;
     say(&context, &observed.recipe, &plan, &outcomes).await;
     match report.backoff {
@@ -90,11 +95,12 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
     }
 }
 
-/// Says that the pass could not see enough to decide. Nothing is done on half a view.
+/// Says why the pass ended early, where a person has to do something about it, or wonders. Nothing is done on half a view.
 async fn blind(context: &Context, mut recipe: ImageRecipe, error: Error) -> Result<Duration, Error> {
     let status = match &error {
         Error::Aws(refused) => Some(unobserved(&recipe, refused, context.clock.now())),
-        Error::Record(malformed) => Some(unreadable(&recipe, malformed, context.clock.now())),
+        Error::Record(_) => Some(halted(&recipe, "RecordUnreadable", &error, context.clock.now())),
+        Error::RecordNameTaken(_) => Some(halted(&recipe, "RecordNameTaken", &error, context.clock.now())),
         _ => None,
     };
     if let Some(status) = status {

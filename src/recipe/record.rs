@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::Inputs;
 use crate::api::{BuildResult, ImageRecipeSpec};
-use crate::world::{ImageId, Role};
+use crate::world::{ImageId, LARGEST_NUMBER, Role};
 
 /// One build.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,10 +95,53 @@ impl BuildReason {
 pub struct Progress {
     /// Attempt that was last begun; 0 before the first.
     pub attempt: i64,
+    /// How far the proof of that attempt's image is.
+    #[serde(skip_serializing_if = "Proof::is_empty")]
+    pub proof: Proof,
     /// Keys of the spec's tags that were put on the image, so that one that leaves the spec leaves the image too.
     pub tag_keys: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+}
+
+/// What the proof of an image has shown so far. Kept here and not in status alone: an image is sealed for it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Proof {
+    /// The test instance has passed, in this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_milliseconds: Option<i64>,
+    /// The inspector has passed.
+    pub inspected: bool,
+    /// What was found and let pass, at most 20.
+    pub warnings: Vec<String>,
+}
+
+impl Proof {
+    /// Most warnings that are kept.
+    const WARNINGS: usize = 20;
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Remembers what was found and let pass.
+    pub fn warn(&mut self, warning: &str) {
+        let warning = super::bounded(warning);
+        if !self.warnings.contains(&warning) && self.warnings.len() < Self::WARNINGS {
+            self.warnings.push(warning);
+        }
+    }
+}
+
+impl Progress {
+    /// Of a new attempt nothing is known yet.
+    pub fn begin_attempt(&mut self, attempt: i64) {
+        if attempt > self.attempt {
+            self.attempt = attempt;
+            self.proof = Proof::default();
+        }
+    }
 }
 
 /// How a build ended.
@@ -149,7 +192,19 @@ impl BuildRecord {
             .filter(|outcome| outcome.result == result)
     }
 
+    /// Name of the ConfigMap of a build's record.
     pub fn config_map_name(recipe: &str, number: i64) -> String {
         format!("{recipe}-build-{number}")
+    }
+
+    /// The number in the name of a ConfigMap, if it is that of a record of `recipe`.
+    pub fn number_in(config_map_name: &str, recipe: &str) -> Option<i64> {
+        let number = config_map_name
+            .strip_prefix(recipe)?
+            .strip_prefix("-build-")?
+            .parse()
+            .ok()?;
+        (Self::config_map_name(recipe, number) == config_map_name && (1..=LARGEST_NUMBER).contains(&number))
+            .then_some(number)
     }
 }

@@ -23,12 +23,13 @@ const USER_DATA: &str = "user-data.";
 const GUESTS: [Role; 3] = [Role::Builder, Role::Test, Role::Inspector];
 
 /// A ConfigMap that is labelled as a record and is none.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("ConfigMap {name}: {key} {problem}; delete the ConfigMap, and the build that it records is forgotten")]
 pub struct Malformed {
-    name: String,
-    key: &'static str,
-    problem: String,
+    /// Of the ConfigMap.
+    pub name: String,
+    pub(super) key: &'static str,
+    pub(super) problem: String,
 }
 
 /// The ConfigMap of `record`, owned by the recipe and sealed: who may write ConfigMaps in its namespace is granted nothing by that.
@@ -118,8 +119,17 @@ pub fn from_config_map(
         .flatten()
         .filter_map(|(key, bytes)| Some((guest_key(key)?, bytes.0.clone())))
         .collect();
+    let frozen = read::<Frozen>(config_map, FROZEN)?;
+    let name = config_map.metadata.name.clone().unwrap_or_default();
+    if name != BuildRecord::config_map_name(&owner.name, frozen.number) {
+        return Err(Malformed {
+            name,
+            key: FROZEN,
+            problem: format!("is a copy of that of build {}", frozen.number),
+        });
+    }
     Ok(Some(BuildRecord {
-        frozen: read::<Frozen>(config_map, FROZEN)?,
+        frozen,
         progress: read::<Progress>(config_map, PROGRESS)?,
         user_data,
         outputs,

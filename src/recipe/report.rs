@@ -8,7 +8,6 @@ use super::decide::{history, retry_delay, slot_mut};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
 use super::record::{BuildRecord, Progress};
-use super::records::Malformed;
 use super::{bounded, time};
 use crate::api::{
     ArchitectureStatus, AttemptFailure, ImageRecipe, ImageRecipeStatus, READY, Readiness, SOURCE_RESOLVED, get, set,
@@ -53,8 +52,15 @@ pub struct Report {
     pub backoff: Option<AwsError>,
 }
 
+impl Report {
+    /// Whether the object waits for something that changes within seconds.
+    pub fn is_moving(&self) -> bool {
+        self.backoff.is_none() && self.look_again < Duration::from_secs(10)
+    }
+}
+
 /// AWS does not let us; tried again so rarely because it takes a person to change that.
-const DENIED: Duration = Duration::from_secs(600);
+pub const DENIED: Duration = Duration::from_secs(600);
 const QUOTA: Duration = Duration::from_secs(300);
 /// Something is not visible yet, or still in use.
 const SOON: Duration = Duration::from_secs(2);
@@ -78,6 +84,7 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
     status.observed_generation = Some(generation);
     status.build = draft.build.clone();
     status.latest = draft.latest.clone();
+    status.image_missing_time = draft.image_missing_since.map(time);
     status.content_hash = draft.content_hash.clone();
     match &draft.source {
         Ok(source) => {
@@ -144,10 +151,7 @@ pub fn unobserved(recipe: &ImageRecipe, error: &AwsError, now: Timestamp) -> Ima
     let ready = recipe.status.as_ref().and_then(|status| get(&status.conditions, READY));
     let readiness = match error.class {
         _ if recipe.spec.suspend => None,
-        ErrorClass::Denied => Some(Readiness::Stalled {
-            reason: "Denied".into(),
-            message: bounded(&format!("{message}; allow it in the controller's IAM policy")),
-        }),
+        ErrorClass::Denied => Some(denied(error)),
         // An image that is there is no worse for a moment in which AWS does not answer.
         _ if ready.is_some_and(|ready| ready.status == "True") => None,
         _ => Some(Readiness::Progressing {
@@ -158,11 +162,11 @@ pub fn unobserved(recipe: &ImageRecipe, error: &AwsError, now: Timestamp) -> Ima
     said(recipe, readiness, now)
 }
 
-/// Status when the record of a build makes no sense.
-pub fn unreadable(recipe: &ImageRecipe, malformed: &Malformed, now: Timestamp) -> ImageRecipeStatus {
+/// Status when a person has to mend something in the cluster before anything else happens.
+pub fn halted(recipe: &ImageRecipe, reason: &str, error: &dyn std::error::Error, now: Timestamp) -> ImageRecipeStatus {
     let readiness = Readiness::Stalled {
-        reason: "RecordUnreadable".into(),
-        message: bounded(&malformed.to_string()),
+        reason: reason.to_owned(),
+        message: bounded(&error.to_string()),
     };
     said(recipe, Some(readiness), now)
 }
@@ -223,12 +227,7 @@ fn failed(
             report.look_again = Duration::ZERO;
         }
         (_, ErrorClass::Denied) => {
-            *readiness = Readiness::Stalled {
-                reason: "Denied".into(),
-                message: bounded(&format!(
-                    "{error}; allow it in the controller's IAM policy (tried again every ten minutes)"
-                )),
-            };
+            *readiness = denied(error);
             report.look_again = DENIED;
         }
         (_, ErrorClass::Quota) => {
@@ -250,6 +249,16 @@ fn failed(
             }
             *readiness = progressing(&format!("{}Refused", error.operation));
             report.look_again = SOON;
+        }
+        // Whoever holds the name does not show; a name that has just become free is not free at once either.
+        (Effect::CreateImage { name, .. }, ErrorClass::Exists) => {
+            let message =
+                format!("{error}; no image of this account that is called {name:?} can be seen, so it is waited for");
+            *readiness = Readiness::Progressing {
+                reason: "NameTaken".into(),
+                message: bounded(&message),
+            };
+            report.backoff = Some(error.clone());
         }
         (_, ErrorClass::Invalid) => {
             *readiness = Readiness::Stalled {
@@ -280,6 +289,19 @@ fn failed(
     }
 }
 
+/// AWS does not let us: what was asked, and who can change that.
+pub fn denied(error: &AwsError) -> Readiness {
+    let way_out = match error.code.as_str() {
+        "OperationNotPermitted" => "its cause is not a missing permission: see what protects the resource",
+        "OptInRequired" => "the account has not opted in to the region or the service",
+        _ => "allow it in the controller's IAM policy",
+    };
+    Readiness::Stalled {
+        reason: "Denied".into(),
+        message: bounded(&format!("{error}; {way_out} (tried again every ten minutes)")),
+    }
+}
+
 fn architecture(status: &mut ImageRecipeStatus) -> Option<&mut ArchitectureStatus> {
     status.build.as_mut()?.architectures.first_mut()
 }
@@ -298,7 +320,8 @@ fn records_after(observed: &Observation, outcomes: &Outcomes) -> Vec<BuildRecord
                 }
             }
             Effect::BeginBuild(record) => records.push((**record).clone()),
-            Effect::ForgetBuild { build } => records.retain(|record| record.number() != *build),
+            Effect::ForgetRecord { config_map } => records
+                .retain(|record| BuildRecord::config_map_name(&observed.owner.name, record.number()) != *config_map),
             _ => {}
         }
     }

@@ -1,10 +1,16 @@
-//! The seal on a proven image: a keyed hash that says that the verdict was ours. Tags can be forged by anyone who may tag; this cannot.
+//! Keyed hashes. Tags can be forged by anyone who may tag; these cannot.
+//!
+//! The **seal** on a finished image says that the verdict in its tags is ours. The **birth** mark says that we made a thing, and from what, while its
+//! build still runs. The seal of a **record** says that we wrote it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::guest;
-use crate::world::{CONTENT_HASH, Image, Installation, OWNER, PROVEN, Role, SEAL};
+use crate::world::{
+    BIRTH, BOOT_MILLISECONDS, BUILD, CLEANUP_SKIPPED, CONTENT_HASH, Claim, FINISHED, Image, Installation, OWNER,
+    PROVEN, PROVEN_TIME, Role, SEAL, SOURCE, Tags,
+};
 
 /// The controller's keys. The first seals, every one verifies, so that keys can be rotated.
 #[derive(Clone)]
@@ -24,41 +30,34 @@ impl SealKeys {
         }
     }
 
-    /// The seal of `image`, should it be proven under `test_hash`.
-    pub fn seal(
-        &self,
-        installation: &Installation,
-        image: &Image,
-        owner: &str,
-        content_hash: &str,
-        test_hash: &str,
-    ) -> String {
-        // `new` has refused an empty set.
-        self.0
-            .first()
-            .map(|key| {
-                hex::encode(
-                    mac(key, installation, image, owner, content_hash, test_hash)
-                        .finalize()
-                        .into_bytes(),
-                )
-            })
-            .unwrap_or_default()
+    /// The seal of `image`, should it carry `tags`.
+    pub fn seal(&self, installation: &Installation, image: &Image, tags: &Tags) -> String {
+        self.sign(b"seal", &verdict(installation, image, tags))
     }
 
     /// Whether the image's tags carry a seal that fits them, made by one of the keys.
     pub fn verify(&self, installation: &Installation, image: &Image) -> bool {
-        let get = |key: &str| image.tags.get(key).map(String::as_str);
-        let (Some(owner), Some(content_hash), Some(test_hash), Some(Ok(seal))) =
-            (get(OWNER), get(CONTENT_HASH), get(PROVEN), get(SEAL).map(hex::decode))
-        else {
-            return false;
-        };
-        self.0.iter().any(|key| {
-            mac(key, installation, image, owner, content_hash, test_hash)
-                .verify_slice(&seal)
-                .is_ok()
-        })
+        let seal = image.tags.get(SEAL).map(String::as_str).unwrap_or_default();
+        self.fits(b"seal", &verdict(installation, image, &image.tags), seal)
+    }
+
+    /// What a thing of `origin`, made for `claim`, carries from birth as [`BIRTH`]: nobody can have guessed it before, and it fits nothing of
+    /// another origin.
+    pub fn birth(&self, installation: &Installation, claim: &Claim, origin: &Origin<'_>) -> String {
+        self.sign(b"birth", &birth(installation, claim, origin))
+    }
+
+    /// Whether a thing with `tags`, of which EC2 says `origin`, is what was made for `claim`.
+    pub fn verify_birth(&self, installation: &Installation, claim: &Claim, origin: &Origin<'_>, tags: &Tags) -> bool {
+        let mark = tags.get(BIRTH).map(String::as_str).unwrap_or_default();
+        self.fits(b"birth", &birth(installation, claim, origin), mark)
+    }
+
+    /// A client token of 64 characters, EC2's maximum, that depends on what is made and nothing else, and that nobody can use before us.
+    pub fn token(&self, installation: &Installation, claim: &Claim, what: &str) -> String {
+        let mut parts = claimed(installation, claim);
+        parts.push(what.to_owned());
+        self.sign(b"token", &parts)
     }
 
     /// The nonces that a guest may have been given, see [`guest::nonce`]: the first is what it is given now, the others are of keys that have
@@ -72,20 +71,28 @@ impl SealKeys {
 
     /// The seal of a build's record, over these parts of it.
     pub fn seal_record(&self, parts: &[&[u8]]) -> String {
-        // `new` has refused an empty set.
-        let seal = self
-            .0
-            .first()
-            .map(|key| keyed(key, b"record", parts).finalize().into_bytes());
-        seal.map(hex::encode).unwrap_or_default()
+        self.sign(b"record", parts)
     }
 
     /// Whether `seal` is that of a record with these parts.
     pub fn verify_record(&self, parts: &[&[u8]], seal: &str) -> bool {
-        let Ok(seal) = hex::decode(seal) else { return false };
+        self.fits(b"record", parts, seal)
+    }
+
+    fn sign<P: AsRef<[u8]>>(&self, domain: &[u8], parts: &[P]) -> String {
+        // `new` has refused an empty set.
+        let first = self
+            .0
+            .first()
+            .map(|key| keyed(key, domain, parts).finalize().into_bytes());
+        first.map(hex::encode).unwrap_or_default()
+    }
+
+    fn fits<P: AsRef<[u8]>>(&self, domain: &[u8], parts: &[P], hash: &str) -> bool {
+        let Ok(hash) = hex::decode(hash) else { return false };
         self.0
             .iter()
-            .any(|key| keyed(key, b"record", parts).verify_slice(&seal).is_ok())
+            .any(|key| keyed(key, domain, parts).verify_slice(&hash).is_ok())
     }
 }
 
@@ -104,35 +111,79 @@ pub fn guest_role(role: Role) -> guest::Role {
     }
 }
 
-fn mac(
-    key: &[u8],
-    installation: &Installation,
-    image: &Image,
-    owner: &str,
-    content_hash: &str,
-    test_hash: &str,
-) -> Hmac<Sha256> {
+/// What EC2 itself says of where a thing came from, which no tag can change.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    Instance {
+        image: &'a str,
+        instance_type: &'a str,
+        subnet: &'a str,
+    },
+    Image {
+        name: &'a str,
+        instance: &'a str,
+    },
+    Volume {
+        snapshot: &'a str,
+    },
+}
+
+/// Tags that a verdict consists of: who adds, changes or removes one of them breaks the seal.
+const SEALED: [&str; 9] = [
+    OWNER,
+    BUILD,
+    SOURCE,
+    CONTENT_HASH,
+    CLEANUP_SKIPPED,
+    FINISHED,
+    PROVEN,
+    PROVEN_TIME,
+    BOOT_MILLISECONDS,
+];
+
+fn verdict(installation: &Installation, image: &Image, tags: &Tags) -> Vec<String> {
     let mut snapshots: Vec<&str> = image.snapshots().map(|id| id.as_str()).collect();
     snapshots.sort_unstable();
-    let snapshots = snapshots.join(",");
-    let Installation { name, cluster } = installation;
-    let parts = [
-        name,
-        cluster,
-        owner,
-        image.id.as_str(),
-        &snapshots,
-        content_hash,
-        test_hash,
+    let mut parts = vec![
+        installation.name.clone(),
+        installation.cluster.clone(),
+        image.id.to_string(),
+        snapshots.join(","),
+    ];
+    parts.extend(SEALED.map(|key| tags.get(key).cloned().unwrap_or_default()));
+    parts
+}
+
+fn birth(installation: &Installation, claim: &Claim, origin: &Origin<'_>) -> Vec<String> {
+    let origin = match *origin {
+        Origin::Instance {
+            image,
+            instance_type,
+            subnet,
+        } => ["instance", image, instance_type, subnet],
+        Origin::Image { name, instance } => ["image", name, instance, ""],
+        Origin::Volume { snapshot } => ["volume", snapshot, "", ""],
+    };
+    let mut parts = claimed(installation, claim);
+    parts.extend(origin.map(str::to_owned));
+    parts
+}
+
+fn claimed(installation: &Installation, claim: &Claim) -> Vec<String> {
+    vec![
+        installation.name.clone(),
+        installation.cluster.clone(),
+        claim.owner_uid.clone(),
+        claim.build.to_string(),
+        claim.attempt.to_string(),
+        claim.role.as_str().to_owned(),
     ]
-    .map(str::as_bytes);
-    keyed(key, b"seal", &parts)
 }
 
 /// A keyed hash over `parts`; `domain` keeps hashes of one purpose from serving another.
-fn keyed(key: &[u8], domain: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
+fn keyed<P: AsRef<[u8]>>(key: &[u8], domain: &[u8], parts: &[P]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
-    for part in std::iter::once(&domain).chain(parts) {
+    for part in std::iter::once(domain).chain(parts.iter().map(AsRef::as_ref)) {
         // Length first, so that no two different lists give the same bytes.
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);

@@ -106,6 +106,8 @@ pub struct Image {
     pub product_codes: Vec<String>,
     pub block_devices: Vec<BlockDevice>,
     pub creation_time: Option<Timestamp>,
+    /// The instance that CreateImage made it from; EC2 says so, no tag does.
+    pub source_instance_id: Option<InstanceId>,
     pub imds_v2_required: bool,
     /// EC2's `deregistrationProtection`: `disabled`, `enabled-without-cooldown`, `enabled-with-cooldown`, or empty.
     pub deregistration_protection: String,
@@ -164,6 +166,8 @@ pub struct BlockDevice {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     pub id: InstanceId,
+    /// What it was launched from.
+    pub image_id: Option<ImageId>,
     pub state: InstanceState,
     /// EC2's code of why it stopped or ended, for example `Client.InstanceInitiatedShutdown`.
     pub state_reason: Option<StateReason>,

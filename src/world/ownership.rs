@@ -32,6 +32,8 @@ pub const PROVEN_TIME: &str = "goldsmith.dev/proven-time";
 pub const BOOT_MILLISECONDS: &str = "goldsmith.dev/boot-milliseconds";
 /// Cleanup items that the recipe skipped, separated by spaces.
 pub const CLEANUP_SKIPPED: &str = "goldsmith.dev/cleanup-skipped";
+/// Keyed hash over the other tags and over what EC2 itself says of where the thing came from: that it was we who made it.
+pub const BIRTH: &str = "goldsmith.dev/birth";
 /// Keyed hash that the verdict was ours.
 pub const SEAL: &str = "goldsmith.dev/seal";
 
@@ -106,13 +108,13 @@ impl Claim {
         Some(Self {
             owner: get(OWNER)?.to_owned(),
             owner_uid: get(OWNER_UID)?.to_owned(),
-            build: get(BUILD)?.parse().ok()?,
-            attempt: get(ATTEMPT)?.parse().ok()?,
+            build: counted(get(BUILD)?)?,
+            attempt: counted(get(ATTEMPT)?)?,
             role: Role::parse(get(ROLE)?)?,
         })
     }
 
-    /// The tags with which a resource is born.
+    /// The tags by which a resource is found, from its birth on.
     pub fn tags(&self, installation: &Installation) -> Tags {
         [
             (MANAGED_BY, installation.name.clone()),
@@ -127,4 +129,11 @@ impl Claim {
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
     }
+}
+
+/// Largest number of a build or an attempt that is believed: no recipe comes near it, and the next number always exists.
+pub const LARGEST_NUMBER: i64 = 999_999_999;
+
+fn counted(text: &str) -> Option<i64> {
+    text.parse().ok().filter(|number| (0..=LARGEST_NUMBER).contains(number))
 }

@@ -48,6 +48,7 @@ pub(super) fn instance(from: types::Instance) -> Result<Instance, Malformed> {
     let reason = from.state_reason;
     Ok(Instance {
         id: id("instanceId", from.instance_id)?,
+        image_id: optional_id(from.image_id)?,
         state: match state {
             types::InstanceStateName::Running => InstanceState::Running,
             types::InstanceStateName::ShuttingDown => InstanceState::ShuttingDown,
@@ -160,6 +161,7 @@ pub(super) fn image(from: types::Image) -> Result<Image, Malformed> {
             .map(block_device)
             .collect::<Result<_, Malformed>>()?,
         creation_time: from.creation_date.and_then(|text| text.parse().ok()),
+        source_instance_id: optional_id(from.source_instance_id)?,
         imds_v2_required: from.imds_support == Some(types::ImdsSupportValues::V20),
         deregistration_protection: from.deregistration_protection.unwrap_or_default(),
         tags: tags(from.tags),

@@ -5,14 +5,15 @@ use std::time::Duration;
 use backon::BackoffBuilder;
 
 use super::draft::Decision;
-use super::launch;
+use super::launch::{self, MISSING, YOUNG};
 use super::{begin, builder, proof};
-use crate::api::{ArchitectureStatus, AttemptFailure, BuildResult, ImdsSupport, Phase};
+use crate::api::{ArchitectureStatus, AttemptFailure, BuildResult, BuildStatus, ImdsSupport, Phase};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildRecord, Failure};
+use crate::recipe::seal::Origin;
 use crate::recipe::{checks, since, time};
-use crate::world::{Image, ImageState, Role, Snapshot, SnapshotState};
+use crate::world::{AwsError, Image, ImageState, InstanceId, Role, Snapshot, SnapshotState};
 
 /// Reasons that no further attempt would cure.
 const PERMANENT: [&str; 2] = ["NameTaken", "ProofUnsupported"];
@@ -59,16 +60,44 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
         build.architectures = vec![ArchitectureStatus::new(architecture)];
     }
     let mut record = record.clone();
-    record.progress.attempt = build.attempt;
+    record.progress.begin_attempt(build.attempt);
+    let frozen = &record.frozen.spec;
+    let changed = (&frozen.build, &frozen.test) != (&observed.spec().build, &observed.spec().test);
+    if changed && waits_for_capacity(&build) {
+        return decision.abandon(
+            &record,
+            "it waits for capacity, and the spec has changed since it began",
+        );
+    }
     decision.build = Some(build);
     decision.claims = super::Claims::of(
         record.number(),
         record.progress.attempt,
         &[Role::Builder, Role::Image, Role::Test, Role::Inspector],
     );
+    if let Some(error) = unheard(observed, record.number(), record.progress.attempt) {
+        return decision.cannot_hear(error);
+    }
     if let Err(failure) = advance(decision, &record) {
         fail(decision, &record, failure);
     }
+}
+
+/// Why a console of the present attempt cannot be read. What it says may decide, so the attempt neither goes on nor fails meanwhile.
+fn unheard(observed: &Observation, build: i64, attempt: i64) -> Option<&AwsError> {
+    let of_attempt = observed
+        .instances()
+        .filter(|(_, claim)| (claim.build, claim.attempt) == (build, attempt));
+    let mut consoles = of_attempt.filter_map(|(instance, _)| observed.consoles.get(&instance.id));
+    consoles.find_map(|console| console.as_ref().err())
+}
+
+/// Whether EC2 has refused a launch for want of capacity, and the instance is not there yet.
+fn waits_for_capacity(build: &BuildStatus) -> bool {
+    let launches = build.architectures.iter().flat_map(ArchitectureStatus::launches);
+    launches
+        .into_iter()
+        .any(|launch| launch.id.is_none() && launch.candidate > 0)
 }
 
 /// Whether the next attempt begins now; if not, says what it waits for.
@@ -164,18 +193,19 @@ pub fn retry_delay(attempt: i64) -> Duration {
 fn advance(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Failure> {
     let observed = decision.observed;
     let image = match &record.frozen.existing_image {
-        Some(id) => Some(
-            observed
-                .image(id)
-                .ok_or_else(|| Failure::new("ImageGone", format!("{id}, which was to be proved again, is gone")))?,
-        ),
+        Some(id) => observed.image(id),
         None => image_of_attempt(observed, record),
     };
     let Some(image) = image else {
-        return builder::make_image(decision, record);
+        let known = launch::architecture_status(decision).is_some_and(|status| status.image.is_some());
+        return match known || record.frozen.existing_image.is_some() {
+            true => image_is_missing(decision, record),
+            false => builder::make_image(decision, record),
+        };
     };
     if let Some(status) = launch::architecture_status_mut(decision) {
         status.image = Some(image.id.to_string());
+        status.image_missing_time = None;
     }
     match image.state {
         ImageState::Available => {}
@@ -209,20 +239,45 @@ fn advance(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fail
     }
 }
 
+/// The image that was there, or that EC2 said it would make, is not shown.
+fn image_is_missing(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Failure> {
+    let now = decision.observed.now;
+    let name = &record.frozen.image_name;
+    let (mut young, mut missing) = (false, now);
+    if let Some(status) = launch::architecture_status_mut(decision) {
+        let asked = status.image_time.as_ref();
+        young = asked.is_some_and(|asked| since(asked.0, now) < YOUNG);
+        missing = status.image_missing_time.get_or_insert_with(|| time(now)).0;
+    }
+    if !young && since(missing, now) >= MISSING {
+        return Err(Failure::new(
+            "ImageGone",
+            format!("image {name} vanished before it was finished; see CloudTrail for who deregistered it"),
+        ));
+    }
+    decision.set_phase(Phase::Imaging);
+    decision.building(
+        record,
+        "CreatingImage",
+        format!("EC2 does not show image {name} at the moment"),
+    );
+    Ok(())
+}
+
+/// The image that was made from this attempt's builder; nobody can give another one's that name and that origin.
 fn image_of_attempt<'a>(observed: &'a Observation, record: &BuildRecord) -> Option<&'a Image> {
+    let wanted = launch::claim(observed, record, Role::Image);
     let is_it = |image: &&Image| {
-        let claim = observed.claim(&image.tags);
-        claim.is_some_and(|claim| {
-            (claim.build, claim.attempt, claim.role) == (record.number(), record.progress.attempt, Role::Image)
-        })
+        let instance = image.source_instance_id.as_ref().map(InstanceId::as_str);
+        let origin = Origin::Image {
+            name: &record.frozen.image_name,
+            instance: instance.unwrap_or_default(),
+        };
+        image.name == record.frozen.image_name
+            && observed.claim(&image.tags).as_ref() == Some(&wanted)
+            && observed.is_born(&wanted, &origin, &image.tags)
     };
-    // A name belongs to one image, so there cannot be two; a forged tag could make it seem so, and the name decides.
-    observed
-        .view
-        .images
-        .iter()
-        .filter(is_it)
-        .max_by_key(|image| image.name == record.frozen.image_name)
+    observed.view.images.iter().find(is_it)
 }
 
 fn progress(observed: &Observation, image: &Image) -> String {
@@ -245,10 +300,8 @@ pub fn answer_may_be_out(observed: &Observation) -> bool {
     let status = observed.status();
     let architectures = status.build.iter().flat_map(|build| &build.architectures);
     architectures.into_iter().any(|status| {
-        let launches = [&status.instance, &status.test, &status.inspector]
-            .into_iter()
-            .flatten();
-        let asked = launches
+        let asked = status
+            .launches()
             .filter_map(|launch| launch.launch_time.as_ref())
             .chain(&status.image_time);
         asked.into_iter().any(|asked| since(asked.0, observed.now) < SETTLED)

@@ -11,7 +11,7 @@ use crate::recipe::observation::{Observation, content_hash_of};
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildReason, BuildRecord, Failure, Frozen, FrozenSource, Progress};
 use crate::recipe::time;
-use crate::world::{Claim, Image, ImageId, PROVEN, SOURCE};
+use crate::world::{Claim, Image, ImageId, LARGEST_NUMBER, PROVEN, SOURCE};
 
 /// Whether the build in hand is no longer what the recipe asks for.
 pub(super) fn is_superseded(observed: &Observation, record: &BuildRecord, present: &Present<'_>) -> bool {
@@ -25,6 +25,9 @@ pub(super) fn begin_if_due(decision: &mut Decision<'_>, present: &Present<'_>) {
     let Some((reason, existing)) = due(observed, present) else {
         return upkeep::at_rest(decision);
     };
+    if reason != BuildReason::Requested && upkeep::may_show_again(decision) {
+        return upkeep::at_rest(decision);
+    }
     if observed.spec().suspend {
         return decision.suspended();
     }
@@ -45,7 +48,7 @@ fn due(observed: &Observation, present: &Present<'_>) -> Option<(BuildReason, Op
         return Some((BuildReason::Requested, None));
     }
     let tested = observed.spec().test.enabled;
-    let images = upkeep::kept_images(observed);
+    let images = observed.finished_images();
     let of_these_inputs: Vec<&Image> = images
         .into_iter()
         .filter(|image| is_of(observed, present, image))
@@ -82,7 +85,7 @@ pub(super) fn is_of(observed: &Observation, present: &Present<'_>, image: &Image
 }
 
 /// The content hashes that answer the spec: that of the newest source and, where a changed source is no reason to build, that of `source`.
-fn wanted_hashes(observed: &Observation, present: &Present<'_>, source: Option<&str>) -> Vec<String> {
+pub(super) fn wanted_hashes(observed: &Observation, present: &Present<'_>, source: Option<&str>) -> Vec<String> {
     let mut hashes = vec![present.content_hash.clone()];
     let follows = observed.spec().rebuild.on_source_change;
     // Another source in the spec itself is a change of the spec, whatever `onSourceChange` says.
@@ -239,6 +242,7 @@ fn next_number(observed: &Observation) -> i64 {
         .filter(|claim| claim.owner == path)
         .map(|claim| claim.build);
     let recorded = observed.records.iter().map(BuildRecord::number);
+    let recorded = recorded.chain(observed.foreign_numbers.iter().copied());
     let known = status
         .build
         .iter()
@@ -249,6 +253,7 @@ fn next_number(observed: &Observation) -> i64 {
         .chain(recorded)
         .chain(known)
         .chain(latest)
+        .filter(|number| *number < LARGEST_NUMBER)
         .max()
         .unwrap_or(0)
         .saturating_add(1)

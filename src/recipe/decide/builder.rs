@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::SOON;
 use super::draft::Decision;
-use super::launch::{self, CONSOLE_LAG, Found, YOUNG, find_or_launch};
+use super::launch::{self, CONSOLE_LAG, Found, find_or_launch};
 use crate::api::Phase;
 use crate::guest::{self, BuilderReport};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildRecord, Failure};
+use crate::recipe::seal::Origin;
 use crate::recipe::{since, time};
 use crate::world::{
     BUILD, CLEANUP_SKIPPED, CONTENT_HASH, ImageState, Instance, InstanceState, Role, SOURCE, StateReason, Tags,
@@ -17,6 +18,8 @@ use crate::world::{
 
 /// What a builder may need beyond its timeout to power itself off and be seen stopped.
 const GRACE: Duration = Duration::from_secs(120);
+/// How long EC2 may go on to refuse a name whose holder it does not show: that of an image that was just deregistered, for one.
+const NAME_HELD: Duration = Duration::from_secs(600);
 /// Between two looks for them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A power-off this little before the end of the timeout is the timer's: status has whole seconds.
@@ -25,27 +28,6 @@ const TIMER_SLACK: Duration = Duration::from_secs(5);
 /// There is no image yet: sees the builder to its end, then asks for it.
 pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Failure> {
     let observed = decision.observed;
-    if let Some(asked) = launch::architecture_status(decision)
-        .filter(|status| status.image.is_some())
-        .and_then(|status| status.image_time.clone())
-    {
-        if since(asked.0, observed.now) > YOUNG {
-            return Err(Failure::new(
-                "ImageGone",
-                format!(
-                    "image {} vanished before it was finished; see CloudTrail for who deregistered it",
-                    record.frozen.image_name
-                ),
-            ));
-        }
-        decision.set_phase(Phase::Imaging);
-        decision.building(
-            record,
-            "CreatingImage",
-            "EC2 has taken the request for the image, and does not show it yet",
-        );
-        return Ok(());
-    }
     free_name(decision, record)?;
     let builder = match find_or_launch(decision, record, Role::Builder, &record.frozen.source.image_id)? {
         Found::Instance(builder) => builder,
@@ -61,7 +43,7 @@ pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> R
             ));
         }
     };
-    let report = BuilderReport::new(&launch::heard(observed, record, Role::Builder, builder));
+    let report = heard(observed, record, builder);
     keep_outputs(decision, record, &report);
     if let Some((step, outcome)) = report.failed_step() {
         set_step(decision, &step.name);
@@ -83,6 +65,17 @@ pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> R
             Err(Failure::new("BuilderGone", "the builder was terminated"))
         }
     }
+}
+
+/// What the builder has said of the steps that there are; it is root on its machine, so it can say anything.
+fn heard(observed: &Observation, record: &BuildRecord, builder: &Instance) -> BuilderReport {
+    let mut report = BuilderReport::new(&launch::heard(observed, record, Role::Builder, builder));
+    let steps = &record.frozen.spec.build.steps;
+    report.steps.retain(|said| {
+        let index = usize::try_from(said.index).unwrap_or(0);
+        index > 0 && steps.get(index - 1).is_some_and(|step| step.name == said.name)
+    });
+    report
 }
 
 fn launching(decision: &mut Decision<'_>, record: &BuildRecord) {
@@ -184,13 +177,10 @@ fn stopped(
             decision.look_again = LAST_WORDS;
             return Ok(());
         }
-        if report.started {
-            let timeout = launch::build_timeout(record)?;
-            return Err(died(
-                record,
-                report,
-                since(builder.launch_time, seen) + TIMER_SLACK >= timeout,
-            ));
+        let timeout = launch::build_timeout(record)?;
+        let late = since(builder.launch_time, seen) + TIMER_SLACK >= timeout;
+        if report.started && (late || !record.frozen.spec.test.enabled) {
+            return Err(died(record, report, late));
         }
         if !record.frozen.spec.test.enabled {
             return Err(Failure::new(
@@ -200,9 +190,9 @@ fn stopped(
             ));
         }
     }
-    // A builder of which nothing was ever heard may have failed: the proof reads the manifest on the disk, and refuses.
-    create_image(decision, record, builder);
-    Ok(())
+    // A builder whose last word was not heard may have failed, or its console may: the proof reads the manifest on the disk, and refuses.
+    let unfinished = report.current_step().map(|step| step.name.clone());
+    create_image(decision, record, builder, unfinished.filter(|_| !report.finished))
 }
 
 /// Why a builder that has begun and powered itself off has not finished; `late`: its time was over.
@@ -227,11 +217,27 @@ fn died(record: &BuildRecord, report: &BuilderReport, late: bool) -> Failure {
     }
 }
 
-fn create_image(decision: &mut Decision<'_>, record: &BuildRecord, builder: &Instance) {
+fn create_image(
+    decision: &mut Decision<'_>,
+    record: &BuildRecord,
+    builder: &Instance,
+    unfinished: Option<String>,
+) -> Result<(), Failure> {
     let observed = decision.observed;
+    let mut asked = observed.now;
     if let Some(status) = launch::architecture_status_mut(decision) {
-        status.step = None;
-        status.image_time.get_or_insert_with(|| time(observed.now));
+        status.step = unfinished;
+        asked = status.image_time.get_or_insert_with(|| time(observed.now)).0;
+    }
+    if since(asked, observed.now) > NAME_HELD {
+        return Err(Failure::new(
+            "NameTaken",
+            format!(
+                "spec.image.name: EC2 has refused {:?} for {} minutes and shows no image of this account that is called so; change the template",
+                record.frozen.image_name,
+                NAME_HELD.as_secs() / 60
+            ),
+        ));
     }
     decision.set_phase(Phase::Imaging);
     decision.building(
@@ -243,16 +249,21 @@ fn create_image(decision: &mut Decision<'_>, record: &BuildRecord, builder: &Ins
         instance: builder.id.clone(),
         name: record.frozen.image_name.clone(),
         description: record.frozen.spec.image.description.clone(),
-        tags: image_tags(observed, record),
+        tags: image_tags(observed, record, builder),
     });
+    Ok(())
 }
 
 /// The tags with which the image is born: the spec's, and what finds and explains it.
-fn image_tags(observed: &Observation, record: &BuildRecord) -> Tags {
+fn image_tags(observed: &Observation, record: &BuildRecord, builder: &Instance) -> Tags {
     let frozen = &record.frozen;
     let mut tags = frozen.spec.image.tags.clone();
     tags.entry("Name".into()).or_insert_with(|| frozen.image_name.clone());
-    tags.extend(launch::claim(observed, record, Role::Image).tags(&observed.installation));
+    let origin = Origin::Image {
+        name: &frozen.image_name,
+        instance: builder.id.as_str(),
+    };
+    tags.extend(launch::birth_tags(observed, record, Role::Image, &origin));
     tags.insert(CONTENT_HASH.into(), frozen.content_hash.clone());
     tags.insert(SOURCE.into(), frozen.source.image_id.to_string());
     let skipped = &frozen.spec.build.cleanup.skip;

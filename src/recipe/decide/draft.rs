@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::leftovers::Claims;
 use super::{IDLE, SOON};
 use crate::api::{BuildResult, BuildStatus, HistoryEntry, LatestStatus, Phase, Readiness, SourceStatus};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::{Draft, Effect, Note, Plan};
 use crate::recipe::record::{BuildRecord, Failure, Outcome};
+use crate::recipe::report::{DENIED, denied};
 use crate::recipe::time;
-use crate::world::{Image, ImageId};
+use crate::world::{AwsError, ErrorClass, Image, ImageId};
+
+/// Between two tries to read a console that EC2 does not give.
+const UNHEARD: Duration = Duration::from_secs(15);
 
 pub(super) struct Decision<'a> {
     pub observed: &'a Observation,
@@ -25,6 +31,8 @@ pub(super) struct Decision<'a> {
     pub content_hash: Option<String>,
     /// The image that answers the present inputs, or did last.
     pub answer: Option<ImageId>,
+    /// Since when EC2 has not shown the image that was made of the present inputs.
+    pub image_missing_since: Option<Timestamp>,
 }
 
 impl<'a> Decision<'a> {
@@ -46,7 +54,8 @@ impl<'a> Decision<'a> {
                 .cloned()
                 .ok_or_else(|| Failure::new("Unknown", "the source has not been looked up yet")),
             content_hash: status.content_hash,
-            answer: status.latest.as_ref().and_then(super::upkeep::latest_image),
+            answer: None,
+            image_missing_since: None,
         }
     }
 
@@ -76,6 +85,17 @@ impl<'a> Decision<'a> {
             message: message.into(),
         });
         self.look_again = SOON;
+    }
+
+    /// A console cannot be read, so nobody knows how far its instance is.
+    pub fn cannot_hear(&mut self, error: &AwsError) {
+        if error.class == ErrorClass::Denied {
+            self.readiness = Some(denied(error));
+            self.look_again = DENIED;
+        } else {
+            self.progressing("ConsoleUnavailable", error.to_string());
+            self.look_again = UNHEARD;
+        }
     }
 
     /// On the way to an image that replaces a good one for no reason of the spec's: what is wanted is there meanwhile.
@@ -176,6 +196,7 @@ impl<'a> Decision<'a> {
                 content_hash: self.content_hash,
                 build: self.build,
                 latest: self.latest,
+                image_missing_since: self.image_missing_since,
             },
             notes: self.notes,
             look_again: self.look_again,

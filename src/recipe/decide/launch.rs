@@ -1,9 +1,6 @@
 //! Launching an instance for a role: what it is told, where it is tried, and under which token.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use sha2::{Digest, Sha256};
 
 use super::draft::Decision;
 use crate::api::{ArchitectureStatus, LaunchStatus, Volume};
@@ -11,9 +8,9 @@ use crate::guest::{self, BuilderGuest, InspectorGuest, TestGuest, UserData};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::{Effect, Launch};
 use crate::recipe::record::{BuildRecord, Failure, GuestKey};
-use crate::recipe::seal::guest_role;
+use crate::recipe::seal::{Origin, guest_role};
 use crate::recipe::{since, time};
-use crate::world::{Claim, ImageId, Instance, InstanceState, Role, Tags};
+use crate::world::{BIRTH, Claim, ImageId, Instance, InstanceState, Role, SubnetId, Tags};
 
 /// Between two rounds through all types and subnets, when none of them had capacity.
 const ROUND_PAUSE: Duration = Duration::from_secs(60);
@@ -23,6 +20,8 @@ const SPARE: Duration = Duration::from_secs(600);
 pub(super) const CONSOLE_LAG: Duration = Duration::from_secs(30);
 /// How long EC2 may take to show what it has made.
 pub(super) const YOUNG: Duration = Duration::from_secs(300);
+/// How long something that was there before may be out of EC2's answers: one of them may be older than another.
+pub(super) const MISSING: Duration = Duration::from_secs(60);
 
 /// The instance of a role of the present attempt.
 pub(super) enum Found<'a> {
@@ -45,12 +44,20 @@ pub(super) fn find_or_launch<'a>(
     let attempt = record.progress.attempt;
     let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
     let known = slot.as_ref().and_then(|launch| launch.id.as_deref());
+    let is_it = |instance: &Instance, claim: &Claim| {
+        let subnet = instance.subnet_id.as_ref().map(SubnetId::as_str).unwrap_or_default();
+        let origin = origin(image, &instance.instance_type, subnet);
+        instance.image_id.as_ref() == Some(image)
+            && (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role)
+            && observed.is_born(claim, &origin, &instance.tags)
+    };
     let mut ours: Vec<&Instance> = observed
         .instances()
-        .filter(|(_, claim)| (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role))
+        .filter(|(instance, claim)| is_it(instance, claim))
         .map(|(instance, _)| instance)
         .collect();
-    // Two of a kind can only come of a token that a zone did not know; every pass prefers the same one, and the others are leftovers.
+    // Two of a kind can only come of a token that a zone did not know, or of tags that someone has copied: the one that was there first is
+    // preferred in every pass, and the others are leftovers.
     ours.sort_by_key(|instance| {
         (
             known != Some(instance.id.as_str()),
@@ -78,14 +85,18 @@ pub(super) fn find_or_launch<'a>(
     if let Some(launch) = &slot
         && launch.id.is_some()
     {
-        let young = launch
-            .launch_time
-            .as_ref()
-            .is_some_and(|launched| since(launched.0, observed.now) < YOUNG);
-        return Ok(match young {
-            true => Found::Coming,
-            false => Found::Gone("EC2 does not show it any more".to_owned()),
-        });
+        let launched = launch.launch_time.as_ref();
+        let young = launched.is_some_and(|launched| since(launched.0, observed.now) < YOUNG);
+        let missing = launch.missing_time.as_ref().map_or(observed.now, |missing| missing.0);
+        if young || since(missing, observed.now) < MISSING {
+            let launch = LaunchStatus {
+                missing_time: Some(time(missing)),
+                ..launch.clone()
+            };
+            set_slot(decision, role, launch);
+            return Ok(Found::Coming);
+        }
+        return Ok(Found::Gone("EC2 does not show it any more".to_owned()));
     }
     launch(decision, record, role, image, slot)?;
     Ok(Found::Coming)
@@ -148,12 +159,15 @@ fn launch(
             }
             _ => Some(time(observed.now)),
         },
+        missing_time: None,
     };
-    if let Some(status) = architecture_status_mut(decision) {
-        *slot_mut(status, role) = Some(intent);
-    }
-    let mut tags = builder.tags.clone();
-    tags.extend(claim(observed, record, role).tags(&observed.installation));
+    set_slot(decision, role, intent);
+    let mut tags = temporary_tags(
+        observed,
+        record,
+        role,
+        &origin(image, instance_type, subnet.id.as_str()),
+    );
     tags.entry("Name".into()).or_insert_with(|| {
         format!(
             "{} {} of build {}",
@@ -264,11 +278,10 @@ pub(super) fn heard(
     role: Role,
     instance: &Instance,
 ) -> Vec<guest::Record> {
-    let console = observed
-        .consoles
-        .get(&instance.id)
-        .map(String::as_str)
-        .unwrap_or_default();
+    let console = match observed.consoles.get(&instance.id) {
+        Some(Ok(console)) => console,
+        _ => "",
+    };
     let nonces = nonces(
         observed,
         record,
@@ -304,24 +317,34 @@ pub(super) fn claim(observed: &Observation, record: &BuildRecord, role: Role) ->
     }
 }
 
-/// Tags of something temporary made for the present attempt.
-pub(super) fn temporary_tags(observed: &Observation, record: &BuildRecord, role: Role) -> Tags {
-    let mut tags: BTreeMap<String, String> = record.frozen.spec.build.builder.tags.clone();
-    tags.extend(claim(observed, record, role).tags(&observed.installation));
+/// The tags with which something that comes from `origin` is born, for the present attempt.
+pub(super) fn birth_tags(observed: &Observation, record: &BuildRecord, role: Role, origin: &Origin<'_>) -> Tags {
+    let claim = claim(observed, record, role);
+    let mut tags = claim.tags(&observed.installation);
+    let mark = observed.keys.birth(&observed.installation, &claim, origin);
+    tags.insert(BIRTH.to_owned(), mark);
     tags
 }
 
-/// A client token of 64 characters, EC2's maximum, that depends on what is made and nothing else.
+/// Tags of something temporary made for the present attempt.
+pub(super) fn temporary_tags(observed: &Observation, record: &BuildRecord, role: Role, origin: &Origin<'_>) -> Tags {
+    let mut tags = record.frozen.spec.build.builder.tags.clone();
+    tags.extend(birth_tags(observed, record, role, origin));
+    tags
+}
+
+fn origin<'a>(image: &'a ImageId, instance_type: &'a str, subnet: &'a str) -> Origin<'a> {
+    Origin::Instance {
+        image: image.as_str(),
+        instance_type,
+        subnet,
+    }
+}
+
+/// The client token of what is made for `role` in the present attempt.
 pub(super) fn token(observed: &Observation, record: &BuildRecord, role: Role, what: &str) -> String {
-    let text = format!(
-        "{}\0{}\0{}\0{}\0{}\0{what}",
-        observed.installation.cluster,
-        observed.owner.uid,
-        record.number(),
-        record.progress.attempt,
-        role.as_str()
-    );
-    hex::encode(Sha256::digest(text))
+    let claim = claim(observed, record, role);
+    observed.keys.token(&observed.installation, &claim, what)
 }
 
 fn remember(decision: &mut Decision<'_>, role: Role, slot: Option<LaunchStatus>, instance: &Instance) {
@@ -331,7 +354,12 @@ fn remember(decision: &mut Decision<'_>, role: Role, slot: Option<LaunchStatus>,
         instance_type: instance.instance_type.clone(),
         subnet: instance.subnet_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         launch_time: Some(time(instance.launch_time)),
+        missing_time: None,
     };
+    set_slot(decision, role, launch);
+}
+
+fn set_slot(decision: &mut Decision<'_>, role: Role, launch: LaunchStatus) {
     if let Some(status) = architecture_status_mut(decision) {
         *slot_mut(status, role) = Some(launch);
     }

@@ -83,7 +83,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
     for image in view
         .images
         .iter()
-        .filter(|image| leftover(&image.tags, image.creation_time) && may_be_removed(image))
+        .filter(|image| leftover(&image.tags, image.creation_time) && is_removable(observed, image))
     {
         // A pending image cannot be deregistered; it is looked at again when it is ready, or has failed.
         if image.state != ImageState::Pending {
@@ -129,7 +129,12 @@ fn view_has_moving_leftovers(observed: &Observation, claims: &Claims) -> bool {
         || view
             .images
             .iter()
-            .any(|image| leftover(&image.tags) && may_be_removed(image))
+            .any(|image| leftover(&image.tags) && is_removable(observed, image))
+}
+
+/// An image that a record or status names as made is kept, even when someone has taken its tags away.
+fn is_removable(observed: &Observation, image: &Image) -> bool {
+    may_be_removed(image) && !observed.is_on_record(&image.id)
 }
 
 /// Whether an image is neither what somebody asked for nor fenced off.

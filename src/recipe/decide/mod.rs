@@ -21,8 +21,8 @@ use self::draft::Decision;
 use super::checks;
 use super::inputs::{self, Inputs};
 use super::observation::Observation;
-use super::plan::Plan;
-use super::record::Failure;
+use super::plan::{Effect, Plan};
+use super::record::{BuildRecord, Failure};
 use crate::recipe::checks::NOT_GRANTED;
 use crate::world::Image;
 
@@ -52,10 +52,18 @@ pub fn decide(observed: &Observation) -> Plan {
         return deleted(observed);
     }
     let mut decision = Decision::new(observed);
+    if let Some(malformed) = observed.unreadable.first() {
+        // Whatever it records may still be needed.
+        decision.refuse(Failure::new("RecordUnreadable", malformed.to_string()));
+        return decision.into_plan();
+    }
     match present(&mut decision) {
-        Err(failure) => refused(&mut decision, failure),
+        Err(failure) => {
+            upkeep::adopt(&mut decision, None);
+            refused(&mut decision, failure);
+        }
         Ok(present) => {
-            upkeep::adopt(&mut decision, &present);
+            upkeep::adopt(&mut decision, Some(&present));
             match observed.active() {
                 Some(record) if begin::is_superseded(observed, record, &present) => {
                     decision.abandon(record, "its inputs have changed");
@@ -102,6 +110,10 @@ fn refused(decision: &mut Decision<'_>, failure: Failure) {
         Some(record) => return attempt::go_on(decision, record),
         None => {}
     }
+    if failure.reason == NOT_GRANTED {
+        // What was made while it was granted is kept as it is.
+        decision.answer = None;
+    }
     decision.refuse(failure);
 }
 
@@ -115,12 +127,14 @@ fn deleted(observed: &Observation) -> Plan {
     );
     leftovers::remove(&mut decision);
     if decision.effects.is_empty() && !leftovers::any_left(observed) && !attempt::answer_may_be_out(observed) {
-        for record in &observed.records {
-            decision
-                .effects
-                .push(super::plan::Effect::ForgetBuild { build: record.number() });
-        }
-        decision.effects.push(super::plan::Effect::RemoveFinalizer);
+        let records = observed.records.iter();
+        let records = records.map(|record| BuildRecord::config_map_name(&observed.owner.name, record.number()));
+        let unreadable = observed.unreadable.iter().map(|malformed| malformed.name.clone());
+        let forget = records
+            .chain(unreadable)
+            .map(|config_map| Effect::ForgetRecord { config_map });
+        decision.effects.extend(forget);
+        decision.effects.push(Effect::RemoveFinalizer);
     }
     decision.look_again = SOON;
     decision.into_plan()

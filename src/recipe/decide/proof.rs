@@ -6,13 +6,15 @@ use super::draft::Decision;
 use super::launch::{self, CONSOLE_LAG, Found, INSPECTION, find_or_launch};
 use super::leftovers::Claims;
 use crate::api::{BuildResult, Phase, Verdict};
-use crate::guest::{Expected, Inspection, InspectorReport, TestReport, judge};
+use crate::guest::{Expected, Inspection, InspectorReport, Refusal, TestReport, judge};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
-use crate::recipe::record::{BuildRecord, Failure};
+use crate::recipe::record::{BuildRecord, Failure, Proof};
+use crate::recipe::seal::Origin;
 use crate::recipe::{checks, since};
 use crate::world::{
-    BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, Tags, VolumeState,
+    BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, Tags, Volume,
+    VolumeState,
 };
 
 /// Where the inspector gets its volume. On Nitro the guest sees another name; EC2 wants one that is free.
@@ -38,12 +40,25 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
         record.progress.attempt,
         &[Role::Image, Role::Test, Role::Inspector],
     );
-    let tested = test(decision, record, image)?;
-    let inspected = inspect(decision, record, image)?;
+    let mut proof = record.progress.proof.clone();
+    let tested = test(decision, record, image, &mut proof)?;
+    let inspected = inspect(decision, record, image, &mut proof)?;
+    if let Some(status) = launch::architecture_status_mut(decision) {
+        status.boot_milliseconds = proof.boot_milliseconds;
+        status.inspected = proof.inspected;
+        status.warnings.clone_from(&proof.warnings);
+    }
+    if proof != record.progress.proof {
+        decision.effects.push(Effect::KeepProof {
+            build: record.number(),
+            attempt: record.progress.attempt,
+            proof,
+        });
+    }
     match (tested, inspected) {
         (Half::Passed(milliseconds), Half::Passed(())) => {
             decision.building(record, "Proving", format!("image {} is proven", image.id));
-            seal(decision, record, image, milliseconds);
+            declare_proven(decision, record, image, milliseconds);
         }
         (tested, inspected) => {
             let say =
@@ -73,12 +88,11 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
 
 /// The test is switched off, so the image is what was asked for, and never proven.
 pub(super) fn finish_untested(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<(), Failure> {
-    if !image.tags.contains_key(FINISHED) {
+    let observed = decision.observed;
+    let finished = image.tags.contains_key(FINISHED) && observed.keys.verify(&observed.installation, image);
+    if !finished {
         let tags = Tags::from([(FINISHED.to_owned(), "untested".to_owned())]);
-        decision.effects.push(Effect::Tag {
-            resources: with_snapshots(image),
-            tags,
-        });
+        seal(decision, image, tags);
         decision.set_phase(Phase::Finishing);
         decision.building(
             record,
@@ -112,24 +126,12 @@ fn finish(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> R
     Ok(())
 }
 
-fn seal(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, milliseconds: i64) {
-    let observed = decision.observed;
-    let frozen = &record.frozen;
-    let seal = observed.keys.seal(
-        &observed.installation,
-        image,
-        &observed.owner.path(),
-        &frozen.content_hash,
-        &frozen.test_hash,
-    );
+fn declare_proven(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, milliseconds: i64) {
+    let now = crate::api::whole_seconds(decision.observed.now);
     let tags = Tags::from([
-        (PROVEN.to_owned(), frozen.test_hash.clone()),
-        (
-            PROVEN_TIME.to_owned(),
-            crate::api::whole_seconds(observed.now).to_string(),
-        ),
+        (PROVEN.to_owned(), record.frozen.test_hash.clone()),
+        (PROVEN_TIME.to_owned(), now.to_string()),
         (BOOT_MILLISECONDS.to_owned(), milliseconds.to_string()),
-        (SEAL.to_owned(), seal),
     ]);
     decision.note(
         "ImageProven",
@@ -138,9 +140,19 @@ fn seal(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, millis
             image.id
         ),
     );
+    seal(decision, image, tags);
+}
+
+/// Puts a verdict on an image. Tags that its birth has fixed are written again, so that what is sealed is what its record says.
+fn seal(decision: &mut Decision<'_>, image: &Image, mut verdict: Tags) {
+    let observed = decision.observed;
+    let mut tags = image.tags.clone();
+    tags.extend(verdict.clone());
+    let seal = observed.keys.seal(&observed.installation, image, &tags);
+    verdict.insert(SEAL.to_owned(), seal);
     decision.effects.push(Effect::Tag {
         resources: with_snapshots(image),
-        tags,
+        tags: verdict,
     });
 }
 
@@ -152,9 +164,14 @@ pub(super) fn with_snapshots(image: &Image) -> Vec<String> {
 }
 
 /// The test instance's half: milliseconds from launch call to the first moment at which every check had passed.
-fn test(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<Half<i64>, Failure> {
+fn test(
+    decision: &mut Decision<'_>,
+    record: &BuildRecord,
+    image: &Image,
+    proof: &mut Proof,
+) -> Result<Half<i64>, Failure> {
     let observed = decision.observed;
-    if let Some(milliseconds) = launch::architecture_status(decision).and_then(|status| status.boot_milliseconds) {
+    if let Some(milliseconds) = proof.boot_milliseconds {
         return Ok(Half::Passed(milliseconds));
     }
     let instance = match find_or_launch(decision, record, Role::Test, &image.id)? {
@@ -207,7 +224,8 @@ fn test(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Res
             if report.booted { "runs checks" } else { "boots" }.into(),
         ));
     };
-    let boot = since(instance.launch_time, passed);
+    // By the guest's clock, which may be wrong, but not by more than what we have seen ourselves.
+    let boot = since(instance.launch_time, passed.min(observed.now));
     let milliseconds = i64::try_from(boot.as_millis()).unwrap_or(i64::MAX);
     if boot > deadline {
         return Err(Failure::new(
@@ -236,19 +254,22 @@ fn test(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Res
                     ),
                 ));
             }
-            Verdict::Warn => warn(decision, format!("boot errors: {errors}")),
+            Verdict::Warn => proof.warn(&format!("boot errors: {errors}")),
         }
     }
-    if let Some(status) = launch::architecture_status_mut(decision) {
-        status.boot_milliseconds = Some(milliseconds);
-    }
+    proof.boot_milliseconds = Some(milliseconds);
     Ok(Half::Passed(milliseconds))
 }
 
 /// The inspector's half.
-fn inspect(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<Half<()>, Failure> {
+fn inspect(
+    decision: &mut Decision<'_>,
+    record: &BuildRecord,
+    image: &Image,
+    proof: &mut Proof,
+) -> Result<Half<()>, Failure> {
     let observed = decision.observed;
-    if launch::architecture_status(decision).is_some_and(|status| status.inspected) {
+    if proof.inspected {
         return Ok(Half::Passed(()));
     }
     let trusted = checks::inspector_image(observed)?.id.clone();
@@ -274,14 +295,15 @@ fn inspect(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> 
         skipped: &record.frozen.spec.build.cleanup.skip,
     };
     match judge(&report, &expected) {
-        Inspection::Refused { reason, message } => return Err(Failure::new(reason.as_str(), message)),
+        Inspection::Refused { reason, message } => {
+            let step = launch::architecture_status(decision).and_then(|status| status.step.as_ref());
+            let last_heard = step.filter(|_| reason == Refusal::ManifestMissing);
+            let last_heard = last_heard.map(|step| format!("; the last that was heard of it is that step {step} ran"));
+            return Err(Failure::new(reason.as_str(), message + &last_heard.unwrap_or_default()));
+        }
         Inspection::Passed { warnings } => {
-            for warning in warnings {
-                warn(decision, warning);
-            }
-            if let Some(status) = launch::architecture_status_mut(decision) {
-                status.inspected = true;
-            }
+            warnings.iter().for_each(|warning| proof.warn(warning));
+            proof.inspected = true;
             return Ok(Half::Passed(()));
         }
         Inspection::Pending => {}
@@ -321,24 +343,27 @@ fn attach(
             format!("image {} has no snapshot of a root device", image.id),
         )
     })?;
-    let is_it = |claim: crate::world::Claim| {
-        (claim.build, claim.attempt, claim.role) == (record.number(), record.progress.attempt, Role::Inspector)
+    let origin = Origin::Volume {
+        snapshot: snapshot.as_str(),
     };
-    let volume = observed
-        .view
-        .volumes
-        .iter()
-        .filter(|volume| {
-            volume.snapshot_id.as_ref() == Some(snapshot) && observed.claim(&volume.tags).is_some_and(is_it)
-        })
-        .find(|volume| !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted));
+    let wanted = launch::claim(observed, record, Role::Inspector);
+    let is_it = |volume: &&Volume| {
+        volume.snapshot_id.as_ref() == Some(snapshot)
+            && observed.claim(&volume.tags).as_ref() == Some(&wanted)
+            && observed.is_born(&wanted, &origin, &volume.tags)
+    };
+    // The first one: nobody can have had its birth mark before.
+    let volumes = observed.view.volumes.iter().filter(is_it);
+    let volume = volumes
+        .filter(|volume| !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted))
+        .min_by_key(|volume| volume.create_time);
     let Some(volume) = volume else {
         let zone = &inspector.availability_zone;
         decision.effects.push(Effect::CreateVolume {
             token: launch::token(observed, record, Role::Inspector, &format!("volume {snapshot} {zone}")),
             snapshot: snapshot.clone(),
             availability_zone: zone.clone(),
-            tags: launch::temporary_tags(observed, record, Role::Inspector),
+            tags: launch::temporary_tags(observed, record, Role::Inspector, &origin),
         });
         return Ok(Half::Pending("waits for its volume".into()));
     };
@@ -380,13 +405,4 @@ fn made_by(observed: &Observation, record: &BuildRecord, image: &Image) -> (i64,
     claim.map_or((record.number(), record.progress.attempt), |claim| {
         (claim.build, claim.attempt)
     })
-}
-
-fn warn(decision: &mut Decision<'_>, warning: String) {
-    if let Some(status) = launch::architecture_status_mut(decision) {
-        let warning = crate::recipe::bounded(&warning);
-        if !status.warnings.contains(&warning) && status.warnings.len() < 20 {
-            status.warnings.push(warning);
-        }
-    }
 }

@@ -1,35 +1,78 @@
 //! What is done for images that are there: finding the one that answers the present inputs, and keeping its tags and description as the spec says.
 
+use std::time::Duration;
+
 use super::draft::Decision;
 use super::{Present, begin, proof};
-use crate::api::LatestStatus;
+use crate::api::{BuildResult, LatestStatus};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
-use crate::recipe::time;
-use crate::world::{BOOT_MILLISECONDS, Claim, Image, ImageId, PROVEN, PROVEN_TIME, Tags};
+use crate::recipe::record::BuildRecord;
+use crate::recipe::{since, time};
+use crate::world::{BOOT_MILLISECONDS, Claim, Image, PROVEN, PROVEN_TIME, Tags};
+
+/// How long an image may be out of EC2's answers before it counts as gone: one of them may be older than another.
+const MISSING: Duration = Duration::from_secs(60);
 
 /// Finds the image that answers the present inputs; a proven one becomes `latest`. As long as there is none, the one before stays.
-pub(super) fn adopt(decision: &mut Decision<'_>, present: &Present<'_>) {
+pub(super) fn adopt(decision: &mut Decision<'_>, present: Option<&Present<'_>>) {
     let observed = decision.observed;
+    if observed.view.taken.is_none() {
+        return;
+    }
+    let tested = observed.spec().test.enabled;
+    let answers = |image: &&Image| present.is_some_and(|present| begin::is_of(observed, present, image));
+    let proven_so = |image: &&Image| present.is_some_and(|present| image.tags.get(PROVEN) == Some(&present.test_hash));
+    let finished = observed.finished_images();
     let proven = observed.proven_images();
-    let answers =
-        |image: &&&Image| begin::is_of(observed, present, image) && image.tags.get(PROVEN) == Some(&present.test_hash);
-    let before = decision.latest.as_ref().and_then(latest_image);
-    let still = || proven.iter().find(|image| Some(&image.id) == before.as_ref());
-    let latest = proven.iter().find(answers).or_else(still).or(proven.first());
+    let answer = match tested {
+        true => proven.iter().copied().find(|image| answers(image) && proven_so(image)),
+        false => finished.iter().copied().find(answers),
+    };
+    let before = decision
+        .latest
+        .as_ref()
+        .and_then(LatestStatus::image_id)
+        .map(str::to_owned);
+    let expected = before
+        .clone()
+        .filter(|_| tested)
+        .or_else(|| image_on_record(observed, present));
+    let is_shown = |id: &String| finished.iter().any(|image| image.id.as_str() == id);
+    if answer.is_none() && expected.is_some_and(|id| !is_shown(&id)) {
+        let known = observed.status().image_missing_time;
+        decision.image_missing_since = Some(known.map_or(observed.now, |time| time.0));
+        if may_show_again(decision) {
+            return;
+        }
+    }
+    let still = || {
+        proven
+            .iter()
+            .copied()
+            .find(|image| Some(image.id.as_str()) == before.as_deref())
+    };
+    let latest = answer.filter(|_| tested).or_else(still).or(proven.first().copied());
     decision.latest = latest.map(|image| latest_of(observed, image));
-    if let Some(image) = latest.filter(|image| before.as_ref() != Some(&image.id)) {
+    if let Some(image) = latest.filter(|image| before.as_deref() != Some(image.id.as_str())) {
         decision.note("LatestChanged", format!("latest is now {} ({})", image.id, image.name));
     }
-    let untested = kept_images(observed)
-        .into_iter()
-        .find(|image| begin::is_of(observed, present, image));
-    let answer = if observed.spec().test.enabled {
-        latest.copied()
-    } else {
-        untested
-    };
+    let answer = if tested { latest } else { answer };
     decision.answer = answer.map(|image| image.id.clone());
+}
+
+/// The image that the last build made of the present inputs, as its record has it.
+fn image_on_record(observed: &Observation, present: Option<&Present<'_>>) -> Option<String> {
+    let record = observed.records.last()?;
+    let hashes = begin::wanted_hashes(observed, present?, Some(record.frozen.source.image_id.as_str()));
+    let made = record.ended(BuildResult::Succeeded)?.image.as_ref()?;
+    hashes.contains(&record.frozen.content_hash).then(|| made.to_string())
+}
+
+/// Whether the image of the present inputs is missing for so short a time that it is waited for.
+pub(super) fn may_show_again(decision: &Decision<'_>) -> bool {
+    let missing = decision.image_missing_since;
+    missing.is_some_and(|missing| since(missing, decision.observed.now) < MISSING)
 }
 
 fn latest_of(observed: &Observation, image: &Image) -> LatestStatus {
@@ -53,22 +96,19 @@ fn latest_of(observed: &Observation, image: &Image) -> LatestStatus {
     }
 }
 
-/// The image that `latest` names; one architecture, one region.
-pub(super) fn latest_image(latest: &LatestStatus) -> Option<ImageId> {
-    latest
-        .images
-        .values()
-        .flat_map(|images| images.values())
-        .next()?
-        .parse()
-        .ok()
-}
-
 /// Nothing is due: what is there is what the spec asks for.
 pub(super) fn at_rest(decision: &mut Decision<'_>) {
     let observed = decision.observed;
     if observed.spec().suspend {
         return decision.suspended();
+    }
+    if may_show_again(decision) {
+        decision.ready(
+            "ImageProven",
+            "EC2 does not show the image at the moment; it is looked for again",
+        );
+        decision.look_again = Duration::from_secs(10);
+        return;
     }
     let answer = decision.answer.as_ref().and_then(|id| observed.image(id));
     if let Some(image) = answer.filter(|image| !image.tags.contains_key(PROVEN)) {
@@ -83,23 +123,19 @@ pub(super) fn at_rest(decision: &mut Decision<'_>) {
             .boot_milliseconds
             .map(|milliseconds| format!(", which boots in {milliseconds} ms"))
             .unwrap_or_default();
-        let image = latest_image(latest).map(|image| image.to_string()).unwrap_or_default();
+        let image = latest.image_id().unwrap_or_default();
         format!("{image} ({}) of build {} is proven{boot}", latest.name, latest.build)
     });
     decision.ready("ImageProven", message.unwrap_or_default());
 }
 
-/// Images that a recipe without a test keeps: proven ones made earlier, and untested ones; newest first.
-pub(super) fn kept_images(observed: &Observation) -> Vec<&Image> {
-    let mut images = observed.untested_images();
-    images.extend(observed.proven_images());
-    images.sort_by_key(|image| std::cmp::Reverse(image.creation_time));
-    images
-}
-
 /// Name, description and tags do not shape an image, so they are changed in place; the name alone cannot be.
 pub(super) fn keep_up_to_date(decision: &mut Decision<'_>) {
     let observed = decision.observed;
+    // Not beside a build: one that AWS refuses would delay it.
+    if decision.build.is_some() {
+        return;
+    }
     let Some(image) = decision.answer.as_ref().and_then(|id| observed.image(id)) else {
         return;
     };
@@ -194,6 +230,7 @@ pub(super) fn prune_records(decision: &mut Decision<'_>) {
         .collect();
     let past = ended.len().saturating_sub(limit);
     for build in &ended[..past] {
-        decision.effects.push(Effect::ForgetBuild { build: *build });
+        let config_map = BuildRecord::config_map_name(&observed.owner.name, *build);
+        decision.effects.push(Effect::ForgetRecord { config_map });
     }
 }

@@ -1,4 +1,6 @@
 //! Whole builds through `decide` and `report` alone, on a world of plain values that does at once what EC2 does in minutes.
 
+mod forgeries;
+mod lapses;
 mod small_world;
 mod stories;

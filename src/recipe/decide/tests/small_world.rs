@@ -14,6 +14,7 @@ use crate::recipe::decide::decide;
 use crate::recipe::observation::{Observation, interests};
 use crate::recipe::plan::{Effect, Plan};
 use crate::recipe::record::{BuildRecord, Progress};
+use crate::recipe::records::Malformed;
 use crate::recipe::report::{Made, Outcomes, report};
 use crate::recipe::seal::SealKeys;
 use crate::world::*;
@@ -54,6 +55,14 @@ pub struct SmallWorld {
     pub check_fails: bool,
     /// Whether consoles show nothing, as they do for a while after something was written.
     pub consoles_lag: bool,
+    /// How EC2 refuses to show them.
+    pub consoles_refused: Option<ErrorClass>,
+    /// How many of its records a builder's console shows.
+    pub console_ends_after: Option<usize>,
+    /// A step that the builder speaks of, and the recipe does not.
+    pub foreign_step: Option<&'static str>,
+    pub unreadable: Vec<Malformed>,
+    pub foreign_numbers: Vec<i64>,
     /// Errors that the next effects of that operation meet.
     pub refusals: Vec<(&'static str, ErrorClass)>,
     serial: u32,
@@ -84,6 +93,7 @@ impl SmallWorld {
                 encrypted: Some(false),
             }],
             creation_time: "2026-11-01T00:00:00Z".parse().ok(),
+            source_instance_id: None,
             imds_v2_required: false,
             deregistration_protection: String::new(),
             tags: Tags::new(),
@@ -141,6 +151,11 @@ impl SmallWorld {
             finding: None,
             check_fails: false,
             consoles_lag: false,
+            consoles_refused: None,
+            console_ends_after: None,
+            foreign_step: None,
+            unreadable: Vec::new(),
+            foreign_numbers: Vec::new(),
             refusals: Vec::new(),
             serial: 0,
         }
@@ -174,11 +189,24 @@ impl SmallWorld {
             inspector,
             view: Arc::new(view),
             records: self.records.clone(),
-            consoles: if self.consoles_lag {
-                BTreeMap::new()
-            } else {
-                self.consoles.clone()
-            },
+            unreadable: self.unreadable.clone(),
+            foreign_numbers: self.foreign_numbers.clone(),
+            consoles: self.read_consoles(),
+        }
+    }
+
+    fn read_consoles(&self) -> BTreeMap<InstanceId, Result<String, AwsError>> {
+        let read = |text: &String| match self.consoles_refused {
+            Some(class) => Err(refusal("GetConsoleOutput", class)),
+            None => Ok(text.clone()),
+        };
+        match self.consoles_lag {
+            true => BTreeMap::new(),
+            false => self
+                .consoles
+                .iter()
+                .map(|(id, text)| (id.clone(), read(text)))
+                .collect(),
         }
     }
 
@@ -195,6 +223,11 @@ impl SmallWorld {
         let status = self.status();
         crate::api::get(&status.conditions, type_)
             .map(|condition| (condition.status == "True", condition.reason.clone()))
+    }
+
+    pub fn delete(&mut self) {
+        self.recipe.metadata.finalizers = Some(vec!["goldsmith.dev/cleanup".into()]);
+        self.recipe.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
     }
 
     /// One whole pass.
@@ -242,7 +275,9 @@ impl SmallWorld {
             self.time_goes_by(Duration::from_secs(5));
             let before = (self.recipe.status.clone(), self.view.clone());
             let plan = self.pass();
-            if plan.effects.is_empty() && before == (self.recipe.status.clone(), self.view.clone()) && !plan.is_moving()
+            if plan.effects.is_empty()
+                && before == (self.recipe.status.clone(), self.view.clone())
+                && plan.look_again >= Duration::from_secs(10)
             {
                 return;
             }
@@ -265,13 +300,7 @@ impl SmallWorld {
             None => Ok(()),
             Some(index) => {
                 let (_, class) = self.refusals.remove(index);
-                Err(AwsError {
-                    operation,
-                    class,
-                    code: format!("{class:?}"),
-                    message: "no".into(),
-                    request_id: None,
-                })
+                Err(refusal(operation, class))
             }
         }
     }
@@ -290,7 +319,7 @@ impl SmallWorld {
                 user_data,
             } => {
                 let record = self.record(*build);
-                record.progress.attempt = guest.attempt;
+                record.progress.begin_attempt(guest.attempt);
                 record.user_data.insert(*guest, user_data.clone());
             }
             Effect::KeepOutput { build, key, text } => {
@@ -304,7 +333,16 @@ impl SmallWorld {
                     ..record.progress.clone()
                 };
             }
-            Effect::ForgetBuild { build } => self.records.retain(|record| record.number() != *build),
+            Effect::KeepProof { build, attempt, proof } => {
+                let progress = &mut self.record(*build).progress;
+                progress.begin_attempt(*attempt);
+                progress.proof.clone_from(proof);
+            }
+            Effect::ForgetRecord { config_map } => {
+                self.records
+                    .retain(|record| BuildRecord::config_map_name("web", record.number()) != *config_map);
+                self.unreadable.retain(|malformed| malformed.name != *config_map);
+            }
             Effect::Launch(launch) => {
                 self.refuse("RunInstances")?;
                 let token = launch.token.clone();
@@ -321,6 +359,7 @@ impl SmallWorld {
                 tags.insert("token".into(), token);
                 self.view.instances.push(Instance {
                     id: id.clone(),
+                    image_id: Some(launch.image.clone()),
                     state: InstanceState::Running,
                     state_reason: None,
                     instance_type: launch.instance_type.clone(),
@@ -332,20 +371,14 @@ impl SmallWorld {
                 return Ok(Made::Instance(id));
             }
             Effect::CreateImage {
+                instance,
                 name,
                 tags,
                 description,
-                ..
             } => {
                 self.refuse("CreateImage")?;
                 if self.view.named_images.iter().any(|image| image.name == *name) {
-                    return Err(AwsError {
-                        operation: "CreateImage",
-                        class: ErrorClass::Exists,
-                        code: "InvalidAMIName.Duplicate".into(),
-                        message: String::new(),
-                        request_id: None,
-                    });
+                    return Err(refusal("CreateImage", ErrorClass::Exists));
                 }
                 let (image, snapshot) = (self.next(), self.next());
                 let mut made = self.source();
@@ -354,6 +387,7 @@ impl SmallWorld {
                 made.description.clone_from(description);
                 made.owner_id = "123456789012".into();
                 made.owner_alias = None;
+                made.source_instance_id = Some(instance.clone());
                 made.creation_time = Some(self.now);
                 made.block_devices[0].snapshot_id = format!("snap-{snapshot:x}").parse().ok();
                 made.tags.clone_from(tags);
@@ -405,7 +439,10 @@ impl SmallWorld {
             }
             Effect::RequireImdsV2 { image } => self.image(image).imds_v2_required = true,
             Effect::SetDescription { image, description } => self.image(image).description = Some(description.clone()),
-            Effect::Tag { resources, tags } => self.tagged(resources, |present| present.extend(tags.clone())),
+            Effect::Tag { resources, tags } => {
+                self.refuse("CreateTags")?;
+                self.tagged(resources, |present| present.extend(tags.clone()));
+            }
             Effect::Untag { resources, keys } => {
                 self.tagged(resources, |present| present.retain(|key, _| !keys.contains(key)))
             }
@@ -506,9 +543,17 @@ impl SmallWorld {
                             break;
                         }
                     }
+                    if let Some(name) = self.foreign_step {
+                        said.push(format!(
+                            "step-finished 1 {} succeeded 1 0 {}",
+                            encode(name),
+                            encode("root")
+                        ));
+                    }
                     if failing.is_none() {
                         said.push("finished".to_owned());
                     }
+                    said.truncate(self.console_ends_after.unwrap_or(usize::MAX));
                     self.stop(&instance.id);
                 }
                 Role::Test => {
@@ -575,6 +620,16 @@ impl SmallWorld {
                 message: String::new(),
             });
         }
+    }
+}
+
+fn refusal(operation: &'static str, class: ErrorClass) -> AwsError {
+    AwsError {
+        operation,
+        class,
+        code: format!("{class:?}"),
+        message: "no".into(),
+        request_id: None,
     }
 }
 

@@ -294,9 +294,7 @@ fn deleting_at_any_moment_leaves_nothing_but_proven_images() {
             world.time_goes_by(Duration::from_secs(5));
             world.pass();
         }
-        world.recipe.metadata.finalizers = Some(vec!["goldsmith.dev/cleanup".into()]);
-        world.recipe.metadata.deletion_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+        world.delete();
         for _ in 0..10 {
             world.time_goes_by(Duration::from_secs(5));
             world.pass();

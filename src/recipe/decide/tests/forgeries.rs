@@ -1,0 +1,144 @@
+//! What others may write, tags and status and what a guest says, finds things and decides nothing.
+
+use std::time::Duration;
+
+use super::small_world::SmallWorld;
+use crate::api::READY;
+use crate::recipe::plan::Effect;
+use crate::world::*;
+
+/// Passes until the build has a builder that is at work.
+fn building() -> SmallWorld {
+    let mut world = SmallWorld::new();
+    for _ in 0..4 {
+        world.time_goes_by(Duration::from_secs(1));
+        world.pass();
+        if !world.view.instances.is_empty() {
+            return world;
+        }
+    }
+    panic!("no builder: {:#?}", world.status());
+}
+
+fn proven(world: &SmallWorld) -> Vec<&Image> {
+    let images = world.view.images.iter();
+    images.filter(|image| image.tags.contains_key(PROVEN)).collect()
+}
+
+#[test]
+fn an_image_that_only_has_the_tags_of_an_attempt_is_not_its_image() {
+    let claim = |world: &SmallWorld, role: Role| {
+        let observed = world.observe();
+        let mut claim = observed.claim(&world.view.instances[0].tags).expect("a claim");
+        claim.role = role;
+        claim.tags(&observed.installation)
+    };
+    for (name, origin) in [("web-v1", None), ("web-v1", Some("i-1")), ("other", Some("i-1"))] {
+        let mut world = building();
+        let mut forged = world.source();
+        forged.id = "ami-0bad".parse().expect("an id");
+        forged.name = name.into();
+        forged.source_instance_id = origin.map(|id| id.parse().expect("an id"));
+        forged.tags = claim(&world, Role::Image);
+        forged
+            .tags
+            .insert(BIRTH.into(), world.view.instances[0].tags[BIRTH].clone());
+        world.view.images.push(forged.clone());
+        if name == "web-v1" {
+            world.view.named_images.push(forged);
+        }
+        for _ in 0..60 {
+            world.time_goes_by(Duration::from_secs(5));
+            world.pass();
+        }
+        let forged = |image: &&&Image| image.id.as_str() == "ami-0bad";
+        assert_eq!(proven(&world).iter().find(forged), None, "{name} {origin:?}");
+        let launched_from = |id: &str| {
+            world
+                .journal
+                .iter()
+                .any(|effect| matches!(effect, Effect::Launch(launch) if launch.image.as_str() == id))
+        };
+        assert!(!launched_from("ami-0bad"), "{name} {origin:?}");
+    }
+}
+
+#[test]
+fn an_instance_with_copied_tags_of_another_origin_is_not_the_builder() {
+    let mut world = building();
+    let mut forged = world.view.instances[0].clone();
+    forged.id = "i-0bad".parse().expect("an id");
+    forged.image_id = "ami-0bad".parse().ok();
+    forged.launch_time -= Duration::from_secs(3600);
+    world.view.instances.insert(0, forged);
+    world.recipe.status = None;
+    world.settle();
+    let made_from = world.journal.iter().find_map(|effect| match effect {
+        Effect::CreateImage { instance, .. } => Some(instance.as_str()),
+        _ => None,
+    });
+    assert_eq!(made_from, Some("i-1"));
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn a_verdict_in_status_proves_nothing() {
+    let mut world = building();
+    let status = world.recipe.status.as_mut().expect("a status");
+    let architecture = &mut status.build.as_mut().expect("a build").architectures[0];
+    architecture.boot_milliseconds = Some(1);
+    architecture.inspected = true;
+    world.check_fails = true;
+    world.recipe.spec.failure_limit = 1;
+    world.settle();
+    assert_eq!(proven(&world), Vec::<&Image>::new());
+    assert_eq!(world.condition(READY), Some((false, "CheckFailed".into())));
+}
+
+#[test]
+fn a_latest_that_someone_wrote_into_status_is_neither_tagged_nor_believed_for_long() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    let mut stranger = world.source();
+    stranger.id = "ami-0bad".parse().expect("an id");
+    world.view.images.push(stranger);
+    let latest = world.recipe.status.as_mut().and_then(|status| status.latest.as_mut());
+    for images in latest.expect("a latest image").images.values_mut() {
+        images.insert("x86_64".into(), "ami-0bad".into());
+    }
+    world.recipe.spec.image.tags.insert("tier".into(), "web".into());
+    world.settle();
+    let status = world.status();
+    assert_eq!(status.latest.expect("a latest image").image_id(), Some("ami-2"));
+    let stranger = world.view.images.iter().find(|image| image.id.as_str() == "ami-0bad");
+    assert_eq!(stranger.expect("still there").tags, Tags::new());
+}
+
+#[test]
+fn a_step_that_the_recipe_does_not_have_is_not_kept() {
+    let mut world = building();
+    world.foreign_step = Some("../../etc/passwd");
+    world.settle();
+    let kept: Vec<_> = world.records[0].outputs.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["output.1-packages", "output.2-site"]);
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn numbers_of_builds_that_others_have_used_are_passed_over_and_absurd_ones_ignored() {
+    let mut world = SmallWorld::new();
+    world.foreign_numbers = vec![3, 7];
+    let mut forged = world.source();
+    forged.id = "ami-0bad".parse().expect("an id");
+    let claim = Claim {
+        owner: "platform/web".into(),
+        owner_uid: world.uid(),
+        build: i64::MAX,
+        attempt: 1,
+        role: Role::Image,
+    };
+    forged.tags = claim.tags(&world.observe().installation);
+    world.view.images.push(forged);
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(8));
+}

@@ -1,0 +1,215 @@
+//! What EC2 does not show, does not let us read, or shows late is not gone; and what people take away by mistake is not removed.
+
+use std::time::Duration;
+
+use super::small_world::SmallWorld;
+use crate::api::{READY, RECONCILING, STALLED};
+use crate::recipe::plan::Effect;
+use crate::recipe::records::Malformed;
+use crate::world::*;
+
+fn images_created(world: &SmallWorld) -> usize {
+    let effects = world.journal.iter();
+    effects
+        .filter(|effect| matches!(effect, Effect::CreateImage { .. }))
+        .count()
+}
+
+/// One pass every `pause` seconds, so often.
+fn passes(world: &mut SmallWorld, count: usize, pause: u64) {
+    for _ in 0..count {
+        world.time_goes_by(Duration::from_secs(pause));
+        world.pass();
+    }
+}
+
+#[test]
+fn an_image_that_has_lost_our_tags_is_not_removed() {
+    for lost in [&[PROVEN][..], &[SEAL], &[PROVEN, SEAL, PROVEN_TIME]] {
+        for status_is_lost in [false, true] {
+            let mut world = SmallWorld::new();
+            world.recipe.spec.image.deregistration_protection = false;
+            world.settle();
+            for key in lost {
+                world.view.images[0].tags.remove(*key);
+            }
+            if status_is_lost {
+                world.recipe.status = None;
+            }
+            passes(&mut world, 40, 30);
+            assert!(
+                world.view.images.iter().any(|image| image.name == "web-v1"),
+                "without {lost:?}, status lost: {status_is_lost}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_image_that_ec2_does_not_show_for_a_moment_is_not_built_again() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    let image = world.view.images.pop().expect("an image");
+    passes(&mut world, 2, 20);
+    assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+    assert!(world.status().image_missing_time.is_some());
+    world.view.images.push(image);
+    world.settle();
+    assert_eq!(images_created(&world), 1);
+    assert_eq!(world.status().image_missing_time, None);
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+
+    world.view.images.clear();
+    world.view.named_images.clear();
+    world.settle();
+    world.time_goes_by(Duration::from_secs(61));
+    world.settle();
+    assert_eq!(images_created(&world), 2, "one that stays away is gone");
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+}
+
+#[test]
+fn an_instance_that_ec2_does_not_show_for_a_moment_ends_no_attempt() {
+    let mut world = SmallWorld::new();
+    world.consoles_lag = true;
+    passes(&mut world, 4, 1);
+    let instances = std::mem::take(&mut world.view.instances);
+    passes(&mut world, 1, 400);
+    passes(&mut world, 2, 20);
+    assert_eq!(world.status().build.expect("a build").failure, None);
+    world.view.instances = instances;
+    world.consoles_lag = false;
+    world.settle();
+    assert_eq!(world.view.instances.len(), 3);
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn a_console_that_cannot_be_read_is_said_and_neither_fails_nor_leaks_anything() {
+    let mut world = SmallWorld::new();
+    world.consoles_refused = Some(ErrorClass::Denied);
+    passes(&mut world, 20, 5);
+    assert_eq!(world.condition(STALLED), Some((true, "Denied".into())));
+    assert_eq!(world.status().build.expect("a build").failure, None);
+    world.consoles_refused = Some(ErrorClass::Server);
+    passes(&mut world, 2, 5);
+    assert_eq!(world.condition(RECONCILING), Some((true, "ConsoleUnavailable".into())));
+    world.consoles_refused = None;
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+
+    let mut world = SmallWorld::new();
+    world.consoles_refused = Some(ErrorClass::Denied);
+    passes(&mut world, 5, 5);
+    world.delete();
+    passes(&mut world, 10, 5);
+    assert_eq!(world.recipe.metadata.finalizers, None);
+    assert!(
+        world
+            .view
+            .instances
+            .iter()
+            .all(|instance| instance.state == InstanceState::Terminated)
+    );
+}
+
+#[test]
+fn a_spec_that_changes_while_there_is_no_capacity_is_tried_at_once() {
+    let mut world = SmallWorld::new();
+    world.refusals = vec![("RunInstances", ErrorClass::Capacity); 40];
+    passes(&mut world, 20, 5);
+    assert_eq!(world.condition(READY), Some((false, "InsufficientCapacity".into())));
+    world.recipe.spec.build.builder.instance_types = vec!["m6i.large".into()];
+    world.recipe.metadata.generation = Some(2);
+    world.refusals.clear();
+    world.settle();
+    let types = world.journal.iter().rev().find_map(|effect| match effect {
+        Effect::Launch(launch) if launch.role == Role::Builder => Some(launch.instance_type.as_str()),
+        _ => None,
+    });
+    assert_eq!(types, Some("m6i.large"));
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+}
+
+#[test]
+fn a_name_whose_holder_nobody_sees_is_said_waited_for_and_given_up() {
+    let mut world = SmallWorld::new();
+    world.refusals = vec![("CreateImage", ErrorClass::Exists); 20];
+    passes(&mut world, 6, 5);
+    assert_eq!(world.condition(RECONCILING), Some((true, "NameTaken".into())));
+    world.refusals.clear();
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+
+    let mut world = SmallWorld::new();
+    world.refusals = vec![("CreateImage", ErrorClass::Exists); 200];
+    passes(&mut world, 30, 30);
+    assert_eq!(world.condition(STALLED), Some((true, "NameTaken".into())));
+    assert!(
+        world
+            .view
+            .instances
+            .iter()
+            .all(|instance| instance.state == InstanceState::Terminated)
+    );
+}
+
+#[test]
+fn a_record_that_cannot_be_read_stops_what_stands_on_it_and_no_removal_of_the_recipe() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    world.unreadable = vec![Malformed {
+        name: "web-build-2".into(),
+        key: "seal",
+        problem: "does not fit".into(),
+    }];
+    let before = world.journal.len();
+    world.recipe.spec.build.steps[0].run = Some("false".into());
+    passes(&mut world, 5, 30);
+    assert_eq!(world.condition(STALLED), Some((true, "RecordUnreadable".into())));
+    assert_eq!(world.journal.len(), before);
+    world.delete();
+    passes(&mut world, 10, 5);
+    assert_eq!(world.recipe.metadata.finalizers, None);
+    assert_eq!(world.unreadable, vec![]);
+    assert_eq!(world.view.images.len(), 1, "its image stays");
+}
+
+#[test]
+fn a_builder_whose_console_ends_half_way_is_judged_by_its_disk() {
+    let mut world = SmallWorld::new();
+    world.console_ends_after = Some(2);
+    passes(&mut world, 30, 4);
+    assert_eq!(images_created(&world), 1);
+    world.settle();
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn what_a_recipe_made_before_its_grant_was_taken_away_is_still_removed() {
+    let mut world = SmallWorld::new();
+    passes(&mut world, 2, 1);
+    assert_eq!(world.view.instances.len(), 1);
+    world.policy.grants.clear();
+    passes(&mut world, 4, 5);
+    assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
+    assert!(
+        world
+            .view
+            .instances
+            .iter()
+            .all(|instance| instance.state == InstanceState::Terminated)
+    );
+}
+
+#[test]
+fn upkeep_that_aws_refuses_does_not_delay_a_build() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    world.recipe.spec.image.tags.insert("tier".into(), "web".into());
+    world.recipe.spec.build.steps[0].run = Some("false".into());
+    world.recipe.metadata.generation = Some(2);
+    world.refusals = vec![("CreateTags", ErrorClass::Denied)];
+    passes(&mut world, 20, 5);
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+}
