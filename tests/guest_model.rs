@@ -131,22 +131,26 @@ impl Recipe {
     }
 
     fn inspect(&self, image: &Disk) -> (InspectorReport, Inspection) {
+        self.inspect_all(&[image])
+    }
+
+    fn inspect_all(&self, volumes: &[&Disk]) -> (InspectorReport, Inspection) {
         let guest = InspectorGuest {
             nonce: NONCE,
             source_created: SOURCE_CREATED,
+            disks: volumes.len(),
             lifetime: Duration::from_secs(900),
         };
         let (user_data, root) = (guest.render().unwrap(), source());
         let instance = instance(&user_data, &root);
         let mut console = ran(&root, boot(&instance)).console;
         assert!(InspectorReport::new(&parse(&console, NONCE)).up);
-        console.push_str(
-            &ran(
-                &root,
-                volume_attached(&instance, Duration::from_secs(30), "vol-0a", image),
-            )
-            .console,
-        );
+        for attached in 1..=volumes.len() {
+            let seen = volume_attached(&instance, Duration::from_secs(30), "vol-0a", &volumes[..attached]);
+            console.push_str(&ran(&root, seen).console);
+            let done = InspectorReport::new(&parse(&console, NONCE)).done;
+            assert_eq!(done, attached == volumes.len(), "it waits for every volume");
+        }
         let report = InspectorReport::new(&parse(&console, NONCE));
         let expected = Expected {
             recipe: "platform/web",
@@ -327,6 +331,34 @@ fn skipped_cleanup_is_still_looked_for_and_let_pass() {
         panic!("{verdict:?}")
     };
     assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+#[test]
+fn further_volumes_are_searched_for_secrets_too() {
+    let recipe = Recipe::new([step("site", "true")]);
+    let (_, ran) = recipe.build();
+    let mut data = Disk::default();
+    assert_eq!(
+        recipe.inspect_all(&[&ran.disk, &data]).1,
+        Inspection::Passed { warnings: vec![] }
+    );
+    let key = File {
+        mode: 0o600,
+        content: "secret".into(),
+        modified: SOURCE_CREATED,
+    };
+    data.files.insert("/alice/.ssh/id_rsa".into(), key);
+    for volumes in [[&ran.disk, &data], [&data, &ran.disk]] {
+        let (_, verdict) = recipe.inspect_all(&volumes);
+        let Inspection::Refused {
+            reason: Refusal::SecretFound,
+            message,
+        } = verdict
+        else {
+            panic!("{verdict:?}")
+        };
+        assert!(message.contains("further volume:/alice/.ssh/id_rsa"), "{message}");
+    }
 }
 
 #[test]

@@ -139,9 +139,10 @@ pub struct ArchitectureStatus {
     /// The inspector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inspector: Option<LaunchStatus>,
-    /// The volume made from the image's snapshot, for the inspector to read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volume: Option<String>,
+    /// The volumes made from the image's snapshots, for the inspector to read.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<String>,
     /// Launch call of the test instance to the first moment at which every check had passed, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_milliseconds: Option<i64>,
@@ -173,7 +174,7 @@ impl ArchitectureStatus {
             instance: None,
             test: None,
             inspector: None,
-            volume: None,
+            volumes: Vec::new(),
             boot_milliseconds: None,
             inspected: false,
             warnings: Vec::new(),

@@ -14,6 +14,8 @@ pub struct InspectorGuest<'a> {
     pub nonce: &'a str,
     /// When the source image was made: contents are read of files that changed later.
     pub source_created: Timestamp,
+    /// Disks that it is to wait for: one for each snapshot of the image.
+    pub disks: usize,
     /// Of the power-off timer, which the inspector starts before anything else.
     pub lifetime: Duration,
 }
@@ -28,6 +30,7 @@ impl InspectorGuest<'_> {
             &[include_str!("script/search.sh"), include_str!("script/inspector.sh")],
         );
         rules::write(&mut script);
+        script.number("DISKS", self.disks as u64);
         // Before 1970 there were no images.
         script.number(
             "SOURCE_CREATED",
@@ -41,7 +44,7 @@ impl InspectorGuest<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Finding {
     pub item: CleanupItem,
-    /// Where, on the image's root filesystem.
+    /// Where: a path on the image's root filesystem, or `further volume:` and a path there.
     pub path: String,
 }
 

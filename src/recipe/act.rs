@@ -6,7 +6,6 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use super::context::{Context, Error};
-use super::decide::DEVICE;
 use super::observation::Observation;
 use super::plan::{Effect, Launch, Plan};
 use super::record::{BuildRecord, Progress};
@@ -163,7 +162,11 @@ async fn carry_out(
             .create_volume(token, snapshot, availability_zone, tags)
             .await
             .map(Made::Volume),
-        Effect::AttachVolume { volume, instance } => nothing(ec2.attach_volume(volume, instance, DEVICE).await),
+        Effect::AttachVolume {
+            volume,
+            instance,
+            device,
+        } => nothing(ec2.attach_volume(volume, instance, device).await),
         Effect::DeleteWithInstance { instance, device } => nothing(ec2.delete_on_termination(instance, device).await),
         Effect::RequireImdsV2 { image } => nothing(ec2.require_imds_v2(image).await),
         Effect::SetDescription { image, description } => nothing(ec2.set_image_description(image, description).await),

@@ -95,6 +95,7 @@ pub enum Effect {
     AttachVolume {
         volume: VolumeId,
         instance: InstanceId,
+        device: String,
     },
     /// So that the attached volume ends with its instance, whatever becomes of us.
     DeleteWithInstance {
@@ -213,7 +214,11 @@ impl std::fmt::Display for Effect {
                 availability_zone,
                 ..
             } => write!(f, "create a volume from {snapshot} in {availability_zone}"),
-            Self::AttachVolume { volume, instance } => write!(f, "attach {volume} to {instance}"),
+            Self::AttachVolume {
+                volume,
+                instance,
+                device,
+            } => write!(f, "attach {volume} to {instance} as {device}"),
             Self::DeleteWithInstance { instance, device } => write!(f, "delete {device} together with {instance}"),
             Self::RequireImdsV2 { image } => write!(f, "make {image} require IMDSv2"),
             Self::SetDescription { image, .. } => write!(f, "set the description of {image}"),

@@ -192,7 +192,7 @@ fn carried_out(status: &mut ImageRecipeStatus, effect: &Effect, made: &Made) {
             }
         }
         (_, Made::Image(id)) => architecture.image = Some(id.to_string()),
-        (_, Made::Volume(id)) => architecture.volume = Some(id.to_string()),
+        (_, Made::Volume(id)) => architecture.volumes.push(id.to_string()),
         _ => {}
     }
 }

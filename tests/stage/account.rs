@@ -51,7 +51,13 @@ impl Inventory {
     pub fn temporary(&self) -> Vec<&Thing> {
         let kept = |image: &&Thing| KEPT.iter().any(|tag| image.tags.contains_key(*tag));
         let images = self.images.iter().filter(|image| !kept(image));
-        self.instances.iter().chain(&self.volumes).chain(images).collect()
+        let named = |snapshot: &Thing| self.images.iter().any(|image| image.name == snapshot.name);
+        let snapshots = self
+            .snapshots
+            .iter()
+            .filter(|snapshot| !kept(snapshot) || !named(snapshot));
+        let lasting = images.chain(snapshots);
+        self.instances.iter().chain(&self.volumes).chain(lasting).collect()
     }
 }
 
@@ -123,10 +129,11 @@ impl Call {
         self.made.iter().filter(|id| id.starts_with(prefix)).cloned().collect()
     }
 
-    /// What it makes, for which attempt of which build: of each there may be one.
-    pub(crate) fn purpose(&self) -> (String, [Option<String>; 3]) {
-        let tags = [BUILD, ATTEMPT, ROLE].map(|key| self.tag(key).map(str::to_owned));
-        (self.operation.clone(), tags)
+    /// What it makes, for which attempt of which build, and from which snapshot: of each there may be one.
+    pub(crate) fn purpose(&self) -> (String, [Option<&str>; 4]) {
+        let [build, attempt, role] = [BUILD, ATTEMPT, ROLE].map(|key| self.tag(key));
+        let snapshot = self.parameters.get("SnapshotId").map(String::as_str);
+        (self.operation.clone(), [build, attempt, role, snapshot])
     }
 
     /// A tag that it gives to what it makes.

@@ -19,31 +19,41 @@ pub(super) fn wait(timeline: &mut Timeline<'_>, script: &Script) {
     timeline.record("up");
 }
 
-/// Reads a volume that has just appeared.
-pub(super) fn inspect(timeline: &mut Timeline<'_>, script: &Script, volume: &Disk) {
+/// Reads the volumes that have appeared, once they are as many as it was told.
+pub(super) fn inspect(timeline: &mut Timeline<'_>, script: &Script, volumes: &[&Disk]) {
+    if (volumes.len() as u64) < script.number("DISKS") {
+        return;
+    }
     timeline.speak_as(script.text("NONCE"));
     timeline.recorded_earlier("up");
     timeline.pass_scaled(READ_SECONDS);
-    match obstacle(volume) {
+    match obstacle(volumes) {
         Some(obstacle) => timeline.record(&format!("unsupported {}", word(obstacle))),
-        None => report(timeline, script, volume),
+        None => volumes.iter().for_each(|volume| report(timeline, script, volume)),
     }
     timeline.record("inspected");
     timeline.repeat(6, Duration::from_secs(5));
 }
 
-fn obstacle(volume: &Disk) -> Option<&'static str> {
-    match volume.layout {
+fn has_root(volume: &Disk) -> bool {
+    volume.files.keys().any(|path| path.starts_with("/etc/"))
+}
+
+fn obstacle(volumes: &[&Disk]) -> Option<&'static str> {
+    let of_one = volumes.iter().find_map(|volume| match volume.layout {
         Layout::Lvm => Some("LVM"),
         Layout::Luks => Some("LUKS"),
-        Layout::Ext4 | Layout::Xfs if !volume.files.keys().any(|path| path.starts_with("/etc/")) => {
-            Some("no ext4 or xfs filesystem with an /etc")
-        }
         Layout::Ext4 | Layout::Xfs => None,
-    }
+    });
+    of_one.or_else(|| match volumes.iter().filter(|volume| has_root(volume)).count() {
+        0 => Some("no ext4 or xfs filesystem with an /etc"),
+        1 => None,
+        _ => Some("several root filesystems"),
+    })
 }
 
 fn report(timeline: &mut Timeline<'_>, script: &Script, volume: &Disk) {
+    let place = if has_root(volume) { "" } else { "further volume:" };
     if let Some(manifest) = volume.files.get("/etc/goldsmith/image.json") {
         timeline.record(&format!("manifest {}", word(&manifest.content)));
     }
@@ -53,6 +63,6 @@ fn report(timeline: &mut Timeline<'_>, script: &Script, volume: &Disk) {
         .into_iter()
         .chain(rules::secrets(script, volume, changed_after));
     for (item, path) in found.take(50) {
-        timeline.record(&format!("finding {item} {}", word(&path)));
+        timeline.record(&format!("finding {item} {}", word(&format!("{place}{path}"))));
     }
 }

@@ -74,8 +74,8 @@ pub fn boot(boot: &Boot<'_>) -> Vec<Scheduled> {
     timeline.events()
 }
 
-/// What a guest does once a further volume is attached while it runs: an inspector reads it.
-pub fn volume_attached(boot: &Boot<'_>, since_boot: Duration, volume_id: &str, volume: &Disk) -> Vec<Scheduled> {
+/// What a guest does once a further volume is attached while it runs: an inspector that has all the `volumes` it waits for reads them.
+pub fn volume_attached(boot: &Boot<'_>, since_boot: Duration, volume_id: &str, volumes: &[&Disk]) -> Vec<Scheduled> {
     let mut timeline = Timeline::since(boot, since_boot);
     let instructions = instruction::from_outside(boot.instructions).boot;
     timeline.obey_console(&instructions);
@@ -87,7 +87,7 @@ pub fn volume_attached(boot: &Boot<'_>, since_boot: Duration, volume_id: &str, v
     let script = Script::read(boot.user_data).filter(|script| script.text("ROLE") == "inspector");
     // The inspector looks for disks that were not there when it came up.
     if let Some(script) = script.filter(|_| since_boot >= linux::boot_time(boot, &instructions)) {
-        inspector::inspect(&mut timeline, &script, volume);
+        inspector::inspect(&mut timeline, &script, volumes);
     }
     timeline.events()
 }

@@ -103,12 +103,17 @@ impl Region {
     }
 
     fn guest_sees_volume(&self, id: &str, booted: Timestamp, at: Timestamp, volume_id: &str) -> Vec<Scheduled> {
-        let Some(volume) = self.volumes.get(volume_id) else {
-            return Vec::new();
-        };
         let since_boot = Duration::try_from(at.duration_since(booted)).unwrap_or_default();
+        let root = self
+            .instances
+            .get(id)
+            .map(|instance| instance.root_device_name.as_str());
+        let further = self.attached(id).filter(|(_, attachment)| {
+            attachment.state == AttachmentState::Attached && Some(attachment.device.as_str()) != root
+        });
+        let further: Vec<&Disk> = further.map(|(volume, _)| &volume.disk).collect();
         self.guest(id, booted, false, |boot| {
-            guest::volume_attached(boot, since_boot, volume_id, &volume.disk)
+            guest::volume_attached(boot, since_boot, volume_id, &further)
         })
     }
 

@@ -35,7 +35,7 @@ mount_read_only() {
   esac 2>/dev/null
 }
 
-# probe DISK: mounts the largest filesystem that has an /etc, or says by name what is in the way.
+# probe DISK: mounts the largest filesystem that has an /etc; 1: says by name what is in the way; 2: there is none.
 probe() {
   volume=$work/volume obstacle= largest=0 chosen= others=
   mkdir -p "$volume"
@@ -62,9 +62,24 @@ probe() {
     esac
   done
   if [ -n "$obstacle" ]; then return 1; fi
+  if [ -z "$chosen" ]; then return 2; fi
   if [ -n "$others" ]; then obstacle='several filesystems' && return 1; fi
-  if [ -z "$chosen" ]; then obstacle='no ext4 or xfs filesystem with an /etc' && return 1; fi
   mount_read_only "$chosen" "$chosen_kind" "$volume"
+}
+
+# probe_data DISK: looks through every filesystem of a disk that holds no root; a blank one has none.
+probe_data() {
+  for device in "/dev/$1" "/dev/$1"?*; do
+    [ -b "$device" ] || continue
+    kind=$(layout "$device")
+    case $kind in
+    ext4 | xfs)
+      mount_read_only "$device" "$kind" "$volume" || continue
+      look "$volume" 'further volume:'
+      umount "$volume"
+      ;;
+    esac
+  done
 }
 
 # inspect BASE: reports the manifest, and whatever cleanup should not have left.
@@ -72,6 +87,11 @@ inspect() {
   if [ -f "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith" ]; then
     record manifest "$(head -c 16384 "$1/etc/goldsmith/image.json" | word)"
   fi
+  look "$1" ''
+}
+
+# look BASE PREFIX: reports whatever cleanup should not have left, with PREFIX before its path.
+look() {
   touch -d "@$GOLDSMITH_SOURCE_CREATED" "$work/source"
   # The time of the last change of any kind, where find knows it: unpacking keeps old times of modification.
   changed=-newer
@@ -80,16 +100,17 @@ inspect() {
     named "$1" "$GOLDSMITH_TRACES"
     secrets "$1" "$changed" "$work/source"
   } | head -n 50 | while IFS= read -r finding; do
-    record finding "${finding%% *}" "$(printf '%s' "${finding#* }" | word)"
+    record finding "${finding%% *}" "$(printf '%s%s' "$2" "${finding#* }" | word)"
   done
 }
 
 run() {
   before=$(disks)
   record up
-  disk=
-  while [ -z "$disk" ]; do
+  set --
+  while [ $# -lt "$GOLDSMITH_DISKS" ]; do
     sleep 0.5 2>/dev/null || sleep 1
+    set --
     for candidate in $(disks); do
       case "
 $before
@@ -97,16 +118,27 @@ $before
       *"
 $candidate
 "*) ;;
-      *) disk=$candidate ;;
+      *) set -- "$@" "$candidate" ;;
       esac
     done
   done
   udevadm settle --timeout=10 2>/dev/null || sleep 1
-  if probe "$disk"; then
-    inspect "$volume"
-  else
-    record unsupported "$(printf '%s' "$obstacle" | word)"
-  fi
+  roots=
+  unsupported='no ext4 or xfs filesystem with an /etc'
+  for disk; do
+    probe "$disk"
+    case $? in
+    0)
+      roots=${roots}x
+      unsupported=
+      if [ "$roots" = x ]; then inspect "$volume"; else unsupported='several root filesystems'; fi
+      umount "$volume"
+      ;;
+    1) unsupported=$obstacle && break ;;
+    *) probe_data "$disk" ;;
+    esac
+  done
+  [ -z "$unsupported" ] || record unsupported "$(printf '%s' "$unsupported" | word)"
   record inspected
   repeat
 }

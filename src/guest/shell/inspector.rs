@@ -21,6 +21,7 @@ fn layouts_are_known_by_their_first_bytes() {
     let guest = InspectorGuest {
         nonce: NONCE,
         source_created: Timestamp::UNIX_EPOCH,
+        disks: 1,
         lifetime: Duration::from_secs(60),
     };
     let names: Vec<_> = disks.iter().map(|(name, ..)| *name).collect();

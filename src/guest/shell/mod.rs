@@ -145,6 +145,7 @@ fn inspect(directory: &Directory, source_created: Timestamp) -> InspectorReport 
     let guest = InspectorGuest {
         nonce: NONCE,
         source_created,
+        disks: 1,
         lifetime: Duration::from_secs(60),
     };
     let look = "run() { record up; inspect \"$root\"; record inspected; }";
@@ -178,6 +179,7 @@ fn every_script_is_one_that_shells_can_read() {
         InspectorGuest {
             nonce: NONCE,
             source_created: Timestamp::UNIX_EPOCH,
+            disks: 1,
             lifetime: Duration::from_secs(60),
         }
         .render()

@@ -192,11 +192,7 @@ pub fn retry_delay(attempt: i64) -> Duration {
 
 fn advance(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Failure> {
     let observed = decision.observed;
-    let image = match &record.frozen.existing_image {
-        Some(id) => observed.image(id),
-        None => image_of_attempt(observed, record),
-    };
-    let Some(image) = image else {
+    let Some(image) = image(observed, record) else {
         let known = launch::architecture_status(decision).is_some_and(|status| status.image.is_some());
         return match known || record.frozen.existing_image.is_some() {
             true => image_is_missing(decision, record),
@@ -262,6 +258,14 @@ fn image_is_missing(decision: &mut Decision<'_>, record: &BuildRecord) -> Result
         format!("EC2 does not show image {name} at the moment"),
     );
     Ok(())
+}
+
+/// The image that the build is about, once it is there.
+pub(super) fn image<'a>(observed: &'a Observation, record: &BuildRecord) -> Option<&'a Image> {
+    match &record.frozen.existing_image {
+        Some(id) => observed.image(id),
+        None => image_of_attempt(observed, record),
+    }
 }
 
 /// The image that was made from this attempt's builder; nobody can give another one's that name and that origin.

@@ -10,7 +10,7 @@ use crate::recipe::plan::{Effect, Launch};
 use crate::recipe::record::{BuildRecord, Failure, GuestKey};
 use crate::recipe::seal::{Origin, guest_role};
 use crate::recipe::{since, time};
-use crate::world::{BIRTH, Claim, ImageId, Instance, InstanceState, Role, SubnetId, Tags};
+use crate::world::{BIRTH, Claim, ImageId, Instance, InstanceState, Role, Tags};
 
 /// Between two rounds through all types and subnets, when none of them had capacity.
 const ROUND_PAUSE: Duration = Duration::from_secs(60);
@@ -45,8 +45,7 @@ pub(super) fn find_or_launch<'a>(
     let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
     let known = slot.as_ref().and_then(|launch| launch.id.as_deref());
     let is_it = |instance: &Instance, claim: &Claim| {
-        let subnet = instance.subnet_id.as_ref().map(SubnetId::as_str).unwrap_or_default();
-        let origin = origin(image, &instance.instance_type, subnet);
+        let origin = origin(image, &instance.instance_type);
         instance.image_id.as_ref() == Some(image)
             && (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role)
             && observed.is_born(claim, &origin, &instance.tags)
@@ -162,12 +161,7 @@ fn launch(
         missing_time: None,
     };
     set_slot(decision, role, intent);
-    let mut tags = temporary_tags(
-        observed,
-        record,
-        role,
-        &origin(image, instance_type, subnet.id.as_str()),
-    );
+    let mut tags = temporary_tags(observed, record, role, &origin(image, instance_type));
     tags.entry("Name".into()).or_insert_with(|| {
         format!(
             "{} {} of build {}",
@@ -241,6 +235,8 @@ fn render(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Resu
         Role::Inspector => InspectorGuest {
             nonce: &nonce,
             source_created: frozen.source.creation_time,
+            // Before there is an image nothing is launched for it; its number is one digit then too.
+            disks: super::attempt::image(observed, record).map_or(1, |image| image.snapshots().count()),
             lifetime: INSPECTION + SPARE,
         }
         .render(),
@@ -333,11 +329,10 @@ pub(super) fn temporary_tags(observed: &Observation, record: &BuildRecord, role:
     tags
 }
 
-fn origin<'a>(image: &'a ImageId, instance_type: &'a str, subnet: &'a str) -> Origin<'a> {
+fn origin<'a>(image: &'a ImageId, instance_type: &'a str) -> Origin<'a> {
     Origin::Instance {
         image: image.as_str(),
         instance_type,
-        subnet,
     }
 }
 

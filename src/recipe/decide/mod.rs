@@ -31,7 +31,6 @@ pub use draft::history;
 pub use launch::slot_mut;
 use leftovers::Claims;
 pub use leftovers::{has_no_image, may_be_removed};
-pub use proof::DEVICE;
 
 /// A pause while EC2 works: things change on their own, and the inventory says so earlier when it notices.
 const SOON: Duration = Duration::from_secs(2);

@@ -13,12 +13,15 @@ use crate::recipe::record::{BuildRecord, Failure, Proof};
 use crate::recipe::seal::Origin;
 use crate::recipe::{checks, since};
 use crate::world::{
-    BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, Tags, Volume,
-    VolumeState,
+    BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, SnapshotId, Tags,
+    Volume, VolumeState,
 };
 
-/// Where the inspector gets its volume. On Nitro the guest sees another name; EC2 wants one that is free.
-pub const DEVICE: &str = "/dev/sdf";
+/// Where the inspector gets its volumes, in the order of the image's devices. On Nitro the guest sees other names; EC2 wants ones that are free.
+const DEVICES: [&str; 11] = [
+    "/dev/sdf", "/dev/sdg", "/dev/sdh", "/dev/sdi", "/dev/sdj", "/dev/sdk", "/dev/sdl", "/dev/sdm", "/dev/sdn",
+    "/dev/sdo", "/dev/sdp",
+];
 
 /// One half of the proof.
 enum Half<T> {
@@ -298,7 +301,9 @@ fn inspect(
         Inspection::Refused { reason, message } => {
             let step = launch::architecture_status(decision).and_then(|status| status.step.as_ref());
             let last_heard = step.filter(|_| reason == Refusal::ManifestMissing);
-            let last_heard = last_heard.map(|step| format!("; the last that was heard of it is that step {step} ran"));
+            let last_heard = last_heard.map(|step| {
+                format!("; the last that was heard of it is step {step}, and a step must not shut the machine down")
+            });
             return Err(Failure::new(reason.as_str(), message + &last_heard.unwrap_or_default()));
         }
         Inspection::Passed { warnings } => {
@@ -329,20 +334,45 @@ fn inspect(
     attach(decision, record, image, inspector)
 }
 
-/// Gives the inspector the volume, once it is up: two disks with one filesystem UUID at boot, and the kernel may take the wrong one for its root.
+/// Gives the inspector a volume of each of the image's snapshots, once it is up: two disks with one filesystem UUID at boot, and the kernel may
+/// take the wrong one for its root.
 fn attach(
     decision: &mut Decision<'_>,
     record: &BuildRecord,
     image: &Image,
     inspector: &Instance,
 ) -> Result<Half<()>, Failure> {
+    let unsupported = |what: String| Err(Failure::new("ProofUnsupported", what));
+    if image.root_snapshot().is_none() {
+        return unsupported(format!("image {} has no snapshot of a root device", image.id));
+    }
+    if image.snapshots().count() > DEVICES.len() {
+        let most = DEVICES.len();
+        return unsupported(format!(
+            "image {} has more than the {most} volumes that are inspected",
+            image.id
+        ));
+    }
+    if let Some(status) = launch::architecture_status_mut(decision) {
+        status.volumes.clear();
+    }
+    let mut waits_for = None;
+    for (snapshot, device) in image.snapshots().zip(DEVICES) {
+        let waits = attach_one(decision, record, snapshot, inspector, device)?;
+        waits_for = waits_for.or(waits);
+    }
+    Ok(Half::Pending(waits_for.unwrap_or("reads the snapshot").into()))
+}
+
+/// One of them; answers with what it still waits for.
+fn attach_one(
+    decision: &mut Decision<'_>,
+    record: &BuildRecord,
+    snapshot: &SnapshotId,
+    inspector: &Instance,
+    device: &str,
+) -> Result<Option<&'static str>, Failure> {
     let observed = decision.observed;
-    let snapshot = image.root_snapshot().ok_or_else(|| {
-        Failure::new(
-            "ProofUnsupported",
-            format!("image {} has no snapshot of a root device", image.id),
-        )
-    })?;
     let origin = Origin::Volume {
         snapshot: snapshot.as_str(),
     };
@@ -365,37 +395,36 @@ fn attach(
             availability_zone: zone.clone(),
             tags: launch::temporary_tags(observed, record, Role::Inspector, &origin),
         });
-        return Ok(Half::Pending("waits for its volume".into()));
+        return Ok(Some("waits for its volume"));
     };
     if let Some(status) = launch::architecture_status_mut(decision) {
-        status.volume = Some(volume.id.to_string());
+        status.volumes.push(volume.id.to_string());
     }
+    let ends_with_its_instance = Effect::DeleteWithInstance {
+        instance: inspector.id.clone(),
+        device: device.to_owned(),
+    };
     match volume.state {
         VolumeState::Available => {
             decision.effects.push(Effect::AttachVolume {
                 volume: volume.id.clone(),
                 instance: inspector.id.clone(),
+                device: device.to_owned(),
             });
-            decision.effects.push(Effect::DeleteWithInstance {
-                instance: inspector.id.clone(),
-                device: DEVICE.to_owned(),
-            });
-            Ok(Half::Pending("gets its volume".into()))
+            decision.effects.push(ends_with_its_instance);
+            Ok(Some("gets its volume"))
         }
         VolumeState::InUse if volume.instance_id.as_ref() == Some(&inspector.id) => {
             if !volume.delete_on_termination {
-                decision.effects.push(Effect::DeleteWithInstance {
-                    instance: inspector.id.clone(),
-                    device: DEVICE.to_owned(),
-                });
+                decision.effects.push(ends_with_its_instance);
             }
-            Ok(Half::Pending("reads the snapshot".into()))
+            Ok(None)
         }
         VolumeState::Error => Err(Failure::new(
             "InspectorFailed",
             format!("EC2 could not make {} from {snapshot}", volume.id),
         )),
-        _ => Ok(Half::Pending("waits for its volume".into())),
+        _ => Ok(Some("waits for its volume")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole builds through `decide` and `report` alone, on a world of plain values that does at once what EC2 does in minutes.
 
 mod forgeries;
+mod guests;
 mod lapses;
 mod small_world;
 mod stories;
