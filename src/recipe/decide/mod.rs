@@ -13,7 +13,7 @@ mod proof;
 mod upkeep;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::time::Duration;
 

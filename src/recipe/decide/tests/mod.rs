@@ -3,5 +3,5 @@
 mod forgeries;
 mod guests;
 mod lapses;
-mod small_world;
+pub(in crate::recipe) mod small_world;
 mod stories;

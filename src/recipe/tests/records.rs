@@ -1,0 +1,146 @@
+//! A record is read back as it was written, and what someone has made of it is told apart.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use crate::recipe::decide::tests::small_world::SmallWorld;
+use crate::recipe::record::{BuildRecord, Progress};
+use crate::recipe::records::{from_config_map, to_config_map};
+use crate::recipe::seal::SealKeys;
+use crate::world::Owner;
+
+fn owner() -> Owner {
+    Owner {
+        namespace: "platform".into(),
+        name: "web".into(),
+        uid: "uid".into(),
+    }
+}
+
+fn keys(byte: u8) -> SealKeys {
+    SealKeys::new(vec![vec![byte; 32]]).expect("a key of 32 bytes")
+}
+
+/// That of a build in the middle of its proof, with user data and outputs.
+fn record() -> BuildRecord {
+    let mut world = SmallWorld::new();
+    for _ in 0..6 {
+        world.time_goes_by(std::time::Duration::from_secs(1));
+        world.pass();
+    }
+    world.records[0].clone()
+}
+
+fn written(record: &BuildRecord) -> ConfigMap {
+    let reference = OwnerReference {
+        uid: owner().uid,
+        ..OwnerReference::default()
+    };
+    to_config_map(record, &owner(), reference, &keys(7))
+}
+
+#[test]
+fn a_record_is_read_back_as_it_was_written() {
+    let record = record();
+    assert!(!record.user_data.is_empty() && !record.outputs.is_empty());
+    assert_eq!(from_config_map(&written(&record), &owner(), &keys(7)), Ok(Some(record)));
+}
+
+#[test]
+fn what_belongs_to_an_earlier_object_of_the_name_is_no_record_of_this_one() {
+    let other = Owner {
+        uid: "another".into(),
+        ..owner()
+    };
+    assert_eq!(from_config_map(&written(&record()), &other, &keys(7)), Ok(None));
+}
+
+#[test]
+fn whatever_decides_is_under_the_seal_and_what_is_for_people_is_not() {
+    type Change = fn(&mut ConfigMap);
+    fn data(config_map: &mut ConfigMap) -> &mut std::collections::BTreeMap<String, String> {
+        config_map.data.as_mut().expect("data")
+    }
+    let cases: [(&str, &str, Change); 7] = [
+        ("the frozen spec", "seal does not fit", |changed| {
+            let frozen = data(changed).get_mut("frozen.json").expect("a frozen spec");
+            *frozen = frozen.replace("m7i.large", "p5.48xlarge");
+        }),
+        ("the progress", "seal does not fit", |changed| {
+            data(changed).insert("progress.json".into(), r#"{"proof":{"inspected":true}}"#.into());
+        }),
+        ("user data", "seal does not fit", |changed| {
+            for bytes in changed.binary_data.iter_mut().flat_map(|data| data.values_mut()) {
+                *bytes = ByteString(b"#!/bin/sh".to_vec());
+            }
+        }),
+        ("more user data", "seal does not fit", |changed| {
+            let more = ("user-data.test.9".to_owned(), ByteString(b"#!/bin/sh".to_vec()));
+            changed.binary_data.get_or_insert_default().extend([more]);
+        }),
+        ("no seal", "seal does not fit", |changed| {
+            drop(data(changed).remove("seal"))
+        }),
+        ("a seal that is none", "seal does not fit", |changed| {
+            data(changed).insert("seal".into(), "not hexadecimal".into());
+        }),
+        ("a copy under another name", "is a copy of that of build 1", |changed| {
+            changed.metadata.name = Some("web-build-2".into());
+        }),
+    ];
+    for (what, words, change) in cases {
+        let mut changed = written(&record());
+        change(&mut changed);
+        let error = from_config_map(&changed, &owner(), &keys(7))
+            .expect_err(what)
+            .to_string();
+        assert!(
+            error.contains(words) && error.contains("delete the ConfigMap"),
+            "{what}: {error}"
+        );
+    }
+    let mut changed = written(&record());
+    data(&mut changed).insert("output.1-packages".into(), "other".into());
+    assert!(from_config_map(&changed, &owner(), &keys(7)).is_ok());
+}
+
+#[test]
+fn a_lost_key_is_told() {
+    let error = from_config_map(&written(&record()), &owner(), &keys(8)).expect_err("another key");
+    assert!(
+        error.to_string().contains("its key is no longer in the configuration"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_new_attempt_knows_nothing_of_the_proof_before() {
+    let mut progress = Progress::default();
+    progress.begin_attempt(1);
+    progress.proof.inspected = true;
+    progress.begin_attempt(1);
+    assert!(progress.proof.inspected, "the same attempt goes on");
+    progress.begin_attempt(2);
+    assert_eq!((progress.attempt, progress.proof.inspected), (2, false));
+    progress.begin_attempt(1);
+    assert_eq!(progress.attempt, 2, "a late pass does not set it back");
+}
+
+#[test]
+fn numbers_are_read_from_names_of_records_and_from_no_others() {
+    for (name, number) in [
+        ("web-build-7", Some(7)),
+        ("web-build-999999999", Some(999_999_999)),
+        ("web-build-1000000000", None),
+        ("web-build-0", None),
+        ("web-build--1", None),
+        ("web-build-+1", None),
+        ("web-build-007", None),
+        ("web-build-", None),
+        ("web2-build-7", None),
+        ("web", None),
+    ] {
+        assert_eq!(BuildRecord::number_in(name, "web"), number, "{name}");
+    }
+}
