@@ -4,7 +4,7 @@
 use super::observation::Observation;
 use super::record::Failure;
 use crate::api::{Architecture, ImageRecipeSpec, ImageSearch};
-use crate::world::{AwsError, Image, ImageState, Subnet, Use};
+use crate::world::{AccountPolicy, AwsError, Image, ImageState, NotGranted, Subnet, Use};
 
 /// Everything that must hold before a build with `source` may begin.
 pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
@@ -25,18 +25,8 @@ pub const NOT_GRANTED: &str = "NotGranted";
 /// What the configuration lets a spec use: the object's own before any call is made for it, a build's frozen one before every attempt.
 pub fn grants(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
     let namespace = &observed.owner.namespace;
-    let Some(policy) = &observed.policy else {
-        return Err(Failure::new(
-            NOT_GRANTED,
-            format!(
-                "spec.account: the controller's configuration has no account {:?}; name one that it has",
-                spec.account
-            ),
-        ));
-    };
+    let policy = admits(observed.policy.as_ref(), namespace, spec)?;
     let builder = &spec.build.builder;
-    let not_granted = |error: crate::world::NotGranted| Failure::new(NOT_GRANTED, error.to_string());
-    policy.admits(namespace, &spec.region).map_err(not_granted)?;
     for id in builder.subnets.ids.iter().flatten() {
         policy.allows(namespace, Use::Subnet, id).map_err(not_granted)?;
     }
@@ -52,6 +42,29 @@ pub fn grants(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Fail
         policy.allows(namespace, Use::KmsKey, key).map_err(not_granted)?;
     }
     Ok(())
+}
+
+/// Whether the configuration grants `namespace` anything in the account and region of a spec; `policy` is the account's.
+pub fn admits<'a>(
+    policy: Option<&'a AccountPolicy>,
+    namespace: &str,
+    spec: &ImageRecipeSpec,
+) -> Result<&'a AccountPolicy, Failure> {
+    let Some(policy) = policy else {
+        return Err(Failure::new(
+            NOT_GRANTED,
+            format!(
+                "spec.account: the controller's configuration has no account {:?}; name one that it has",
+                spec.account
+            ),
+        ));
+    };
+    policy.admits(namespace, &spec.region).map_err(not_granted)?;
+    Ok(policy)
+}
+
+fn not_granted(error: NotGranted) -> Failure {
+    Failure::new(NOT_GRANTED, error.to_string())
 }
 
 /// The architecture that is built.
@@ -365,7 +378,7 @@ fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure
     if let Some(policy) = &observed.policy {
         for subnet in &subnets {
             let granted = policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
-            granted.map_err(|error| Failure::new(NOT_GRANTED, error.to_string()))?;
+            granted.map_err(not_granted)?;
         }
     }
     for id in &spec.build.builder.security_group_ids {

@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::context::{Context, Error};
 use super::observation::{Observation, interests};
+use super::record::BuildRecord;
 use super::records::{RECIPE_LABEL, from_config_map};
 use crate::api::{Architecture, ImageRecipe};
 use crate::aws::Inventory;
@@ -17,18 +18,7 @@ use crate::world::{InstanceId, InstanceState, Owner, View};
 /// What is known about `recipe`, which comes from a read that is not stale.
 pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observation, Error> {
     let owner = owner(&recipe);
-    let config_maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &owner.namespace);
-    let listed = config_maps
-        .list(&ListParams::default().labels(&format!("{RECIPE_LABEL}={}", owner.name)))
-        .await;
-    let mut records = Vec::new();
-    for config_map in &listed
-        .map_err(Error::kubernetes("listing the records of builds"))?
-        .items
-    {
-        records.extend(from_config_map(config_map, &owner, &context.keys)?);
-    }
-    records.sort_by_key(super::record::BuildRecord::number);
+    let records = records(context, &owner).await?;
     let architecture = recipe
         .spec
         .build
@@ -64,6 +54,20 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         observed.now = context.clock.now();
     }
     Ok(observed)
+}
+
+/// The records of the builds of `owner`, oldest first.
+pub async fn records(context: &Context, owner: &Owner) -> Result<Vec<BuildRecord>, Error> {
+    let config_maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &owner.namespace);
+    let listed = config_maps
+        .list(&ListParams::default().labels(&format!("{RECIPE_LABEL}={}", owner.name)))
+        .await;
+    let mut records = Vec::new();
+    for config_map in &listed.map_err(Error::listing_records(&owner.namespace))?.items {
+        records.extend(from_config_map(config_map, owner, &context.keys)?);
+    }
+    records.sort_by_key(BuildRecord::number);
+    Ok(records)
 }
 
 /// Whose the tags, records and Events are.

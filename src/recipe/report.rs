@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::decide::{history, retry_delay, slot_mut};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
-use super::record::{BuildRecord, Progress};
+use super::record::{BuildRecord, Failure, Progress};
 use super::records::Malformed;
 use super::{bounded, time};
 use crate::api::{
@@ -163,6 +163,15 @@ pub fn unreadable(recipe: &ImageRecipe, malformed: &Malformed, now: Timestamp) -
     let readiness = Readiness::Stalled {
         reason: "RecordUnreadable".into(),
         message: bounded(&malformed.to_string()),
+    };
+    said(recipe, Some(readiness), now)
+}
+
+/// Status when the records of builds may not be read, so that nothing can be decided.
+pub fn without_records(recipe: &ImageRecipe, failure: Failure, now: Timestamp) -> ImageRecipeStatus {
+    let readiness = Readiness::Stalled {
+        reason: failure.reason,
+        message: bounded(&failure.message),
     };
     said(recipe, Some(readiness), now)
 }
