@@ -4,7 +4,7 @@
 use super::observation::Observation;
 use super::record::Failure;
 use crate::api::{Architecture, ImageRecipeSpec, ImageSearch};
-use crate::world::{AccountPolicy, AwsError, Image, ImageState, NotGranted, Subnet, Use};
+use crate::world::{AccountPolicy, AwsError, Claim, Image, ImageId, ImageState, NotGranted, Subnet, Use};
 
 /// Everything that must hold before a build with `source` may begin.
 pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
@@ -80,6 +80,7 @@ pub fn architecture(spec: &ImageRecipeSpec) -> Result<Architecture, Failure> {
 /// The source image as the spec names it now, if it can be built on.
 pub fn source(observed: &Observation) -> Result<&Image, Failure> {
     let source = resolve_source(observed)?;
+    source_is_granted(observed, source)?;
     source_can_be_built_on(source, architecture(observed.spec())?)?;
     source_has_an_allowed_owner(observed, source)?;
     Ok(source)
@@ -211,6 +212,38 @@ fn newest<'a>(observed: &'a Observation, search: &ImageSearch) -> Result<Option<
             .cmp(&other.creation_time)
             .then_with(|| one.id.cmp(&other.id))
     }))
+}
+
+/// Whether the recipe's namespace may start from `image`: a public one, one of its own recipes', or one that is granted.
+fn source_is_granted(observed: &Observation, image: &Image) -> Result<(), Failure> {
+    let namespace = &observed.owner.namespace;
+    let own = image.owner_id == observed.view.account_id
+        && Claim::read(&image.tags, &observed.installation)
+            .is_some_and(|claim| claim.owner.split_once('/').is_some_and(|(of, _)| of == namespace));
+    let policy = observed.policy.as_ref().filter(|_| !image.public && !own);
+    let granted = policy.map_or(Ok(()), |policy| {
+        policy.allows(namespace, Use::SourceImage, image.id.as_str())
+    });
+    granted.map_err(|error| {
+        Failure::new(
+            NOT_GRANTED,
+            format!(
+                "{error}, or name in spec.build.source a public image or one of a recipe in namespace {namespace}, which need no grant"
+            ),
+        )
+    })
+}
+
+/// Whether a build may still start from the image that was its source when it began. One that nothing finds any more is left to EC2.
+pub fn frozen_source_is_granted(observed: &Observation, id: &ImageId) -> Result<(), Failure> {
+    let searched = observed
+        .view
+        .searches
+        .iter()
+        .filter_map(|(_, found)| found.as_ref().ok());
+    let mut known = observed.view.images_by_id.values().chain(searched.flatten());
+    let source = known.find(|image| image.id == *id);
+    source.map_or(Ok(()), |source| source_is_granted(observed, source))
 }
 
 fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<(), Failure> {

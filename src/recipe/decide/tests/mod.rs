@@ -1,4 +1,5 @@
 //! Whole builds through `decide` and `report` alone, on a world of plain values that does at once what EC2 does in minutes.
 
 mod small_world;
+mod sources;
 mod stories;

@@ -69,6 +69,7 @@ impl SmallWorld {
             description: None,
             owner_id: "137112412989".into(),
             owner_alias: Some("amazon".into()),
+            public: true,
             state: ImageState::Available,
             state_reason: None,
             architecture: "x86_64".into(),
@@ -124,6 +125,7 @@ impl SmallWorld {
             security_groups: all(),
             instance_profiles: all(),
             kms_keys: all(),
+            source_images: Vec::new(),
         };
         Self {
             recipe,
@@ -354,6 +356,7 @@ impl SmallWorld {
                 made.description.clone_from(description);
                 made.owner_id = "123456789012".into();
                 made.owner_alias = None;
+                made.public = false;
                 made.creation_time = Some(self.now);
                 made.block_devices[0].snapshot_id = format!("snap-{snapshot:x}").parse().ok();
                 made.tags.clone_from(tags);
