@@ -82,6 +82,7 @@ fn all_of_it_is_taken_by_the_api_server(lab: &Lab) {
         "rolebinding.rbac.authorization.k8s.io/goldsmith-records",
         "configmap/goldsmith",
         "deployment.apps/goldsmith",
+        "networkpolicy.networking.k8s.io/goldsmith",
     ] {
         assert!(shown.contains(object), "{object} is not among\n{shown}");
     }
