@@ -75,7 +75,7 @@ mod tests {
     use serde_json::Value;
 
     use super::ACTIONS;
-    use crate::world::{CLUSTER, MANAGED_BY};
+    use crate::world::{CLUSTER, CONTENT_HASH, Claim, FINISHED, Installation, MANAGED_BY, PROVEN, Role, SEAL, SOURCE};
 
     #[test]
     fn the_policy_for_builds_allows_what_the_controller_calls_and_nothing_else() {
@@ -135,6 +135,29 @@ mod tests {
                     .all(|key| keys.as_array().is_some_and(|keys| keys.iter().any(|kept| kept == key)));
                 assert!(at_birth || keeps, "{name} lets what is ours become another's");
             }
+        }
+    }
+
+    #[test]
+    fn the_tags_that_are_reserved_are_those_that_things_are_found_by() {
+        let policy: Value = serde_json::from_str(include_str!("../../deploy/iam/reserve-tags.json")).unwrap();
+        let reserved = policy["Statement"][0]["Condition"]["ForAnyValue:StringLike"]["aws:TagKeys"].as_str();
+        let prefix = reserved.and_then(|keys| keys.strip_suffix('*')).unwrap();
+        let claim = Claim {
+            owner: "platform/web".into(),
+            owner_uid: "uid".into(),
+            build: 1,
+            attempt: 1,
+            role: Role::Image,
+        };
+        let installation = Installation {
+            name: "example".into(),
+            cluster: "cluster".into(),
+        };
+        let tags = claim.tags(&installation);
+        let others = [CONTENT_HASH, SOURCE, PROVEN, FINISHED, SEAL];
+        for key in tags.keys().map(String::as_str).chain(others) {
+            assert!(key.starts_with(prefix), "{key} is not reserved");
         }
     }
 }
