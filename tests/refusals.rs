@@ -13,6 +13,8 @@ fn main() -> ExitCode {
     controller.grants[0].subnets.push("subnet-0fffffffffffffff1".into());
     controller.grants[0].security_groups.push("sg-0fffffffffffffff1".into());
     controller.grants[0].kms_keys = vec!["alias/images".into()];
+    // Images of the account's own of which something else is wrong.
+    controller.grants[0].source_images = vec!["ami-0b100500000000001".into(), "ami-0b100600000000001".into()];
     controller.grants.push(Grant {
         namespaces: vec!["elsewhere".into()],
         subnets: vec!["subnet-0c300000000000001".into()],
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         stories![
             what_cannot_be_built_is_refused_with_the_way_out_and_nothing_is_made,
             a_refused_recipe_is_built_once_it_is_mended,
+            a_recipe_starts_from_another_ones_image_in_its_namespace_without_a_grant,
         ],
     )
 }
@@ -64,6 +67,22 @@ fn refusals() -> Vec<Refusal> {
             ids("ami-0b100500000000001"),
             "SourceUnavailable",
             &["ami-0b100500000000001", "not available", "spec.build.source"],
+        ),
+        (
+            "private-source",
+            ids("ami-0b100100000000001"),
+            "NotGranted",
+            &[
+                "source image ami-0b100100000000001",
+                "add it to sourceImages",
+                "spec.build.source",
+            ],
+        ),
+        (
+            "private-match",
+            search(&["self"], "web-2026-10-*"),
+            "NotGranted",
+            &["source image ami-0b100300000000001", "add it to sourceImages"],
         ),
         (
             "no-match",
@@ -281,4 +300,18 @@ fn a_refused_recipe_is_built_once_it_is_mended(stage: &Stage) {
     let recipe = stage.wait_ready("mended");
     assert_eq!(recipe.latest_build(), Some(1), "what was refused is no build");
     stage.at_rest("mended", 1);
+}
+
+fn a_recipe_starts_from_another_ones_image_in_its_namespace_without_a_grant(stage: &Stage) {
+    stage.apply("base", spec());
+    let base = stage.wait_ready("base").latest_image().expect("an image");
+    assert_eq!(
+        stage.image(&base)["Public"],
+        false,
+        "it is free because it is of the namespace"
+    );
+    let from_base = source(&json!({"search": null, "ids": {"x86_64": base}}));
+    stage.apply("second-stage", with(spec(), &from_base));
+    stage.wait_ready("second-stage");
+    stage.at_rest("second-stage", 1);
 }

@@ -32,6 +32,7 @@ pub struct Grant {
     pub security_groups: Vec<String>,
     pub instance_profiles: Vec<String>,
     pub kms_keys: Vec<String>,
+    pub source_images: Vec<String>,
 }
 
 impl Default for ControllerOptions {
@@ -46,6 +47,7 @@ impl Default for ControllerOptions {
                 security_groups: list(&["sg-0d100000000000001", "sg-0d200000000000001"]),
                 instance_profiles: list(&["image-builder", "web-test"]),
                 kms_keys: list(&["*"]),
+                source_images: list(&["*"]),
             }],
             sweep_after: "10s".into(),
         }
@@ -110,6 +112,7 @@ pub fn configure(directory: &Directory, options: &ControllerOptions) -> Result<P
                 "securityGroups": grant.security_groups,
                 "instanceProfiles": grant.instance_profiles,
                 "kmsKeys": grant.kms_keys,
+                "sourceImages": grant.source_images,
             })
         })
         .collect();

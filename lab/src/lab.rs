@@ -20,6 +20,9 @@ pub const ACCESS_KEY_ID: &str = "AKIDLAB";
 pub const SECRET_ACCESS_KEY: &str = "lab";
 /// The namespace that the examples live in.
 pub const NAMESPACE: &str = "platform";
+/// The ClusterRoleBinding that the lab adds to the RBAC of `deploy/`; without it the controller keeps records where that binds
+/// its role, in [`NAMESPACE`].
+pub const RECORDS_EVERYWHERE: &str = "goldsmith-lab-records";
 
 /// The controller promises to be gone 10 s after SIGTERM; one that is not gets SIGKILL.
 const CONTROLLER_STOPS_WITHIN: Duration = Duration::from_secs(12);
@@ -59,7 +62,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts everything but the controller, applies `crds/` and the RBAC of `deploy/`, and creates [`NAMESPACE`].
+    /// Starts everything but the controller, applies `crds/` and the RBAC of `deploy/`, [`NAMESPACE`] included, and lets the
+    /// controller keep records in every namespace.
     ///
     /// # Errors
     /// A missing tool or binary, with the command that makes it; a child that ends or does not get ready, with the end of
@@ -73,7 +77,15 @@ impl Lab {
         kubectl(&["apply", "--kustomize=crds"])?;
         kubectl(&["apply", "--filename=deploy/rbac.yaml"])?;
         kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;
-        kubectl(&["create", "namespace", NAMESPACE])?;
+        kubectl(&["apply", "--filename=deploy/platform.yaml"])?;
+        // Recipes are granted something in every namespace here, those included that people make in `make up`.
+        kubectl(&[
+            "create",
+            "clusterrolebinding",
+            RECORDS_EVERYWHERE,
+            "--clusterrole=goldsmith-records",
+            "--serviceaccount=goldsmith-system:goldsmith",
+        ])?;
         Ok(Self {
             controller: Mutex::new(None),
             endpoint: simulator.url.clone(),

@@ -16,5 +16,5 @@ mod wait;
 pub use controller::{ControllerOptions, Grant};
 pub use directory::cache;
 pub use error::{Error, Result};
-pub use lab::{ACCESS_KEY_ID, Lab, NAMESPACE, Options, REGION, SECRET_ACCESS_KEY};
+pub use lab::{ACCESS_KEY_ID, Lab, NAMESPACE, Options, RECORDS_EVERYWHERE, REGION, SECRET_ACCESS_KEY};
 pub use wait::until;

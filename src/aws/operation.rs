@@ -75,6 +75,7 @@ mod tests {
     use serde_json::Value;
 
     use super::ACTIONS;
+    use crate::world::{CLUSTER, CONTENT_HASH, Claim, FINISHED, Installation, MANAGED_BY, PROVEN, Role, SEAL, SOURCE};
 
     #[test]
     fn the_policy_for_builds_allows_what_the_controller_calls_and_nothing_else() {
@@ -91,5 +92,72 @@ mod tests {
             "asked of whoever launches with an instance profile"
         );
         assert_eq!(allowed, ACTIONS.iter().copied().collect());
+    }
+
+    #[test]
+    fn whatever_changes_something_is_bound_to_what_is_ours() {
+        let policy: Value = serde_json::from_str(include_str!("../../deploy/iam/build.json")).unwrap();
+        for statement in policy["Statement"].as_array().unwrap() {
+            let name = statement["Sid"].as_str().unwrap();
+            let equals = &statement["Condition"]["StringEquals"];
+            let ours = ["aws:RequestTag", "aws:ResourceTag"]
+                .iter()
+                .any(|key| equals[format!("{key}/{MANAGED_BY}")] == "INSTALLATION");
+            let resources = statement["Resource"].to_string();
+            match name {
+                // Nothing is changed.
+                "Look" => {
+                    let actions = statement["Action"].as_array().unwrap();
+                    assert!(
+                        actions
+                            .iter()
+                            .all(|action| action.as_str().unwrap().starts_with("ec2:Describe"))
+                    );
+                }
+                // Others' images and networks. Grants say which; what is launched has to be ours by the next statement.
+                "LaunchFromWhatIsThere" => {
+                    assert_eq!(statement["Action"], "ec2:RunInstances");
+                    let born = ["instance/", "volume/", "network-interface/", "\"*\""];
+                    assert!(!born.iter().any(|kind| resources.contains(kind)), "{resources}");
+                }
+                "GiveInstancesTheirProfiles" => {
+                    assert_eq!(statement["Action"], "iam:PassRole");
+                    assert_eq!(equals["iam:PassedToService"], "ec2.amazonaws.com");
+                    assert!(!resources.contains('*'), "{resources}");
+                }
+                _ => assert!(ours, "{name} is not bound to our tag"),
+            }
+            if statement["Action"] == "ec2:CreateTags" {
+                let at_birth = equals["ec2:CreateAction"].is_array();
+                let keys = &statement["Condition"]["ForAllValues:StringNotEquals"]["aws:TagKeys"];
+                let keeps = [MANAGED_BY, CLUSTER]
+                    .iter()
+                    .all(|key| keys.as_array().is_some_and(|keys| keys.iter().any(|kept| kept == key)));
+                assert!(at_birth || keeps, "{name} lets what is ours become another's");
+            }
+        }
+    }
+
+    #[test]
+    fn the_tags_that_are_reserved_are_those_that_things_are_found_by() {
+        let policy: Value = serde_json::from_str(include_str!("../../deploy/iam/reserve-tags.json")).unwrap();
+        let reserved = policy["Statement"][0]["Condition"]["ForAnyValue:StringLike"]["aws:TagKeys"].as_str();
+        let prefix = reserved.and_then(|keys| keys.strip_suffix('*')).unwrap();
+        let claim = Claim {
+            owner: "platform/web".into(),
+            owner_uid: "uid".into(),
+            build: 1,
+            attempt: 1,
+            role: Role::Image,
+        };
+        let installation = Installation {
+            name: "example".into(),
+            cluster: "cluster".into(),
+        };
+        let tags = claim.tags(&installation);
+        let others = [CONTENT_HASH, SOURCE, PROVEN, FINISHED, SEAL];
+        for key in tags.keys().map(String::as_str).chain(others) {
+            assert!(key.starts_with(prefix), "{key} is not reserved");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use super::observation::Observation;
 use super::record::Failure;
 use crate::api::{Architecture, ImageRecipeSpec, ImageSearch};
-use crate::world::{AwsError, Image, ImageState, Subnet, Use};
+use crate::world::{AccountPolicy, AwsError, Claim, Image, ImageId, ImageState, NotGranted, Subnet, Use};
 
 /// Everything that must hold before a build with `source` may begin.
 pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
@@ -25,18 +25,8 @@ pub const NOT_GRANTED: &str = "NotGranted";
 /// What the configuration lets a spec use: the object's own before any call is made for it, a build's frozen one before every attempt.
 pub fn grants(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
     let namespace = &observed.owner.namespace;
-    let Some(policy) = &observed.policy else {
-        return Err(Failure::new(
-            NOT_GRANTED,
-            format!(
-                "spec.account: the controller's configuration has no account {:?}; name one that it has",
-                spec.account
-            ),
-        ));
-    };
+    let policy = admits(observed.policy.as_ref(), namespace, spec)?;
     let builder = &spec.build.builder;
-    let not_granted = |error: crate::world::NotGranted| Failure::new(NOT_GRANTED, error.to_string());
-    policy.admits(namespace, &spec.region).map_err(not_granted)?;
     for id in builder.subnets.ids.iter().flatten() {
         policy.allows(namespace, Use::Subnet, id).map_err(not_granted)?;
     }
@@ -54,6 +44,29 @@ pub fn grants(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Fail
     Ok(())
 }
 
+/// Whether the configuration grants `namespace` anything in the account and region of a spec; `policy` is the account's.
+pub fn admits<'a>(
+    policy: Option<&'a AccountPolicy>,
+    namespace: &str,
+    spec: &ImageRecipeSpec,
+) -> Result<&'a AccountPolicy, Failure> {
+    let Some(policy) = policy else {
+        return Err(Failure::new(
+            NOT_GRANTED,
+            format!(
+                "spec.account: the controller's configuration has no account {:?}; name one that it has",
+                spec.account
+            ),
+        ));
+    };
+    policy.admits(namespace, &spec.region).map_err(not_granted)?;
+    Ok(policy)
+}
+
+fn not_granted(error: NotGranted) -> Failure {
+    Failure::new(NOT_GRANTED, error.to_string())
+}
+
 /// The architecture that is built.
 pub fn architecture(spec: &ImageRecipeSpec) -> Result<Architecture, Failure> {
     spec.build.architectures.first().copied().ok_or_else(|| {
@@ -67,6 +80,7 @@ pub fn architecture(spec: &ImageRecipeSpec) -> Result<Architecture, Failure> {
 /// The source image as the spec names it now, if it can be built on.
 pub fn source(observed: &Observation) -> Result<&Image, Failure> {
     let source = resolve_source(observed)?;
+    source_is_granted(observed, source)?;
     source_can_be_built_on(source, architecture(observed.spec())?)?;
     source_has_an_allowed_owner(observed, source)?;
     Ok(source)
@@ -198,6 +212,38 @@ fn newest<'a>(observed: &'a Observation, search: &ImageSearch) -> Result<Option<
             .cmp(&other.creation_time)
             .then_with(|| one.id.cmp(&other.id))
     }))
+}
+
+/// Whether the recipe's namespace may start from `image`: a public one, one of its own recipes', or one that is granted.
+fn source_is_granted(observed: &Observation, image: &Image) -> Result<(), Failure> {
+    let namespace = &observed.owner.namespace;
+    let own = image.owner_id == observed.view.account_id
+        && Claim::read(&image.tags, &observed.installation)
+            .is_some_and(|claim| claim.owner.split_once('/').is_some_and(|(of, _)| of == namespace));
+    let policy = observed.policy.as_ref().filter(|_| !image.public && !own);
+    let granted = policy.map_or(Ok(()), |policy| {
+        policy.allows(namespace, Use::SourceImage, image.id.as_str())
+    });
+    granted.map_err(|error| {
+        Failure::new(
+            NOT_GRANTED,
+            format!(
+                "{error}, or name in spec.build.source a public image or one of a recipe in namespace {namespace}, which need no grant"
+            ),
+        )
+    })
+}
+
+/// Whether a build may still start from the image that was its source when it began. One that nothing finds any more is left to EC2.
+pub fn frozen_source_is_granted(observed: &Observation, id: &ImageId) -> Result<(), Failure> {
+    let searched = observed
+        .view
+        .searches
+        .iter()
+        .filter_map(|(_, found)| found.as_ref().ok());
+    let mut known = observed.view.images_by_id.values().chain(searched.flatten());
+    let source = known.find(|image| image.id == *id);
+    source.map_or(Ok(()), |source| source_is_granted(observed, source))
 }
 
 fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<(), Failure> {
@@ -365,7 +411,7 @@ fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure
     if let Some(policy) = &observed.policy {
         for subnet in &subnets {
             let granted = policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
-            granted.map_err(|error| Failure::new(NOT_GRANTED, error.to_string()))?;
+            granted.map_err(not_granted)?;
         }
     }
     for id in &spec.build.builder.security_group_ids {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Client;
 
+use super::denied::RecordsDenied;
 use super::records::Malformed;
 use super::seal::{NoKey, SealKeys};
 use super::since;
@@ -112,6 +113,8 @@ pub enum Error {
     #[error("ConfigMap {0} is not Goldsmith's, and the record of the next build needs its name; delete or rename it")]
     RecordNameTaken(String),
     #[error(transparent)]
+    RecordsDenied(#[from] RecordsDenied),
+    #[error(transparent)]
     Aws(#[from] AwsError),
     #[error("the process is asked to stop; the rest of the plan is made anew by whoever leads next")]
     Stopping,
@@ -130,6 +133,14 @@ impl Error {
         move |source| match &source {
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
             _ => Self::Kubernetes { what, source },
+        }
+    }
+
+    /// Of a list of records. That is forbidden for want of a permission alone; other calls also by quotas, or in a namespace that goes.
+    pub(super) fn listing_records(namespace: &str) -> impl FnOnce(kube::Error) -> Self {
+        move |error| match error {
+            kube::Error::Api(status) if status.is_forbidden() => RecordsDenied::new(namespace, &status.message).into(),
+            error => Self::kubernetes("listing the records of builds")(error),
         }
     }
 }

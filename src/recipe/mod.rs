@@ -6,6 +6,7 @@
 
 pub mod checks;
 pub mod decide;
+pub mod denied;
 pub mod inputs;
 pub mod name;
 pub mod observation;

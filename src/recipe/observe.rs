@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use super::context::{Context, Error};
 use super::observation::{Observation, interests};
 use super::record::BuildRecord;
-use super::records::{RECIPE_LABEL, from_config_map};
+use super::records::{Malformed, RECIPE_LABEL, from_config_map};
 use crate::api::{Architecture, ImageRecipe};
 use crate::aws::Inventory;
 use crate::world::{AwsError, InstanceId, InstanceState, Owner, View};
@@ -18,22 +18,11 @@ use crate::world::{AwsError, InstanceId, InstanceState, Owner, View};
 /// What is known about `recipe`, which comes from a read that is not stale.
 pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observation, Error> {
     let owner = owner(&recipe);
-    let config_maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &owner.namespace);
-    let listed = config_maps
-        .list(&ListParams::default().labels(&format!("{RECIPE_LABEL}={}", owner.name)))
-        .await;
-    let (mut records, mut unreadable, mut foreign_numbers) = (Vec::new(), Vec::new(), Vec::new());
-    for config_map in &listed
-        .map_err(Error::kubernetes("listing the records of builds"))?
-        .items
-    {
-        match from_config_map(config_map, &owner, &context.keys) {
-            Ok(Some(record)) => records.push(record),
-            Ok(None) => foreign_numbers.extend(BuildRecord::number_in(&config_map.name_any(), &owner.name)),
-            Err(malformed) => unreadable.push(malformed),
-        }
-    }
-    records.sort_by_key(BuildRecord::number);
+    let Records {
+        builds: records,
+        unreadable,
+        foreign_numbers,
+    } = records(context, &owner).await?;
     let architecture = recipe
         .spec
         .build
@@ -71,6 +60,38 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         observed.now = context.clock.now();
     }
     Ok(observed)
+}
+
+/// What the ConfigMaps in its namespace tell of an object's builds.
+#[derive(Default)]
+pub struct Records {
+    /// Oldest first.
+    builds: Vec<BuildRecord>,
+    /// Labelled as records, and none.
+    unreadable: Vec<Malformed>,
+    /// Of builds of an earlier object of the name.
+    foreign_numbers: Vec<i64>,
+}
+
+/// Reads the records of the builds of `owner`.
+pub async fn records(context: &Context, owner: &Owner) -> Result<Records, Error> {
+    let config_maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &owner.namespace);
+    let listed = config_maps
+        .list(&ListParams::default().labels(&format!("{RECIPE_LABEL}={}", owner.name)))
+        .await;
+    let mut records = Records::default();
+    for config_map in &listed.map_err(Error::listing_records(&owner.namespace))?.items {
+        match from_config_map(config_map, owner, &context.keys) {
+            Ok(Some(record)) => records.builds.push(record),
+            Ok(None) => {
+                let number = BuildRecord::number_in(&config_map.name_any(), &owner.name);
+                records.foreign_numbers.extend(number);
+            }
+            Err(malformed) => records.unreadable.push(malformed),
+        }
+    }
+    records.builds.sort_by_key(BuildRecord::number);
+    Ok(records)
 }
 
 /// Whose the tags, records and Events are.

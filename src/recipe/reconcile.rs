@@ -8,16 +8,21 @@ use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 
 use super::act::{act, remove, write_status};
+use super::checks;
 use super::context::{Context, Error};
 use super::decide::decide;
-use super::observe::{observe, owner};
+use super::observe::{observe, owner, records};
 use super::plan::{Effect, Plan};
+use super::record::Failure;
 use super::report::{Outcomes, halted, report, unobserved};
 use super::sweep::sweep;
 use crate::api::ImageRecipe;
 use crate::aws::Inventory;
 use crate::controller::{Note, NoteType, finalizers};
 use crate::world::ErrorClass;
+
+/// A grant comes with another configuration, so with a new process that looks at all of them; until then there is nothing to see.
+const UNGRANTED_AGAIN: Duration = Duration::from_secs(600);
 
 /// Looks at one recipe and does what is due. Answers with when to look again.
 ///
@@ -34,13 +39,13 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
         return Ok(gone(&context, &recipe));
     };
     let deleting = recipe.metadata.deletion_timestamp.is_some();
-    if deleting
-        && !recipe
-            .finalizers()
-            .iter()
-            .any(|finalizer| finalizer == finalizers::FINALIZER)
-    {
+    let kept = is_kept(&recipe);
+    if deleting && !kept {
         return Ok(gone(&context, &recipe));
+    }
+    // Nothing was made for it yet: without its records it could not be let go again, so it is not kept.
+    if !kept && let Err(denied @ Error::RecordsDenied(_)) = records(&context, &owner(&recipe)).await {
+        return blind(&context, recipe, denied).await;
     }
     let recipe = match deleting {
         true => recipe,
@@ -97,16 +102,42 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
 
 /// Says why the pass ended early, where a person has to do something about it, or wonders. Nothing is done on half a view.
 async fn blind(context: &Context, mut recipe: ImageRecipe, error: Error) -> Result<Duration, Error> {
+    let now = context.clock.now();
+    if let (Error::RecordsDenied(_), Some(failure)) = (&error, ungranted(context, &recipe)) {
+        let status = halted(&recipe, failure, now);
+        write_status(context, &mut recipe, status).await?;
+        return Ok(UNGRANTED_AGAIN);
+    }
     let status = match &error {
-        Error::Aws(refused) => Some(unobserved(&recipe, refused, context.clock.now())),
-        Error::Record(_) => Some(halted(&recipe, "RecordUnreadable", &error, context.clock.now())),
-        Error::RecordNameTaken(_) => Some(halted(&recipe, "RecordNameTaken", &error, context.clock.now())),
+        Error::Aws(refused) => Some(unobserved(&recipe, refused, now)),
+        Error::Record(_) => Some(halted(
+            &recipe,
+            Failure::new("RecordUnreadable", error.to_string()),
+            now,
+        )),
+        Error::RecordNameTaken(_) => Some(halted(&recipe, Failure::new("RecordNameTaken", error.to_string()), now)),
+        Error::RecordsDenied(_) => Some(halted(&recipe, Failure::new("RecordsDenied", error.to_string()), now)),
         _ => None,
     };
     if let Some(status) = status {
         write_status(context, &mut recipe, status).await?;
     }
     Err(error)
+}
+
+/// Why records of the recipe are rightly denied: nothing is granted where it is. If something was made for it, they are needed nevertheless.
+fn ungranted(context: &Context, recipe: &ImageRecipe) -> Option<Failure> {
+    let policy = context.config.account(&recipe.spec.account);
+    let admitted = checks::admits(policy, &recipe.namespace().unwrap_or_default(), &recipe.spec);
+    admitted.err().filter(|_| !is_kept(recipe))
+}
+
+/// Whether something may have been made for the recipe.
+fn is_kept(recipe: &ImageRecipe) -> bool {
+    recipe
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == finalizers::FINALIZER)
 }
 
 /// What a pass would do now. Reads only.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::decide::{history, retry_delay, slot_mut};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
-use super::record::{BuildRecord, Progress};
+use super::record::{BuildRecord, Failure, Progress};
 use super::{bounded, time};
 use crate::api::{
     ArchitectureStatus, AttemptFailure, ImageRecipe, ImageRecipeStatus, READY, Readiness, SOURCE_RESOLVED, get, set,
@@ -163,10 +163,10 @@ pub fn unobserved(recipe: &ImageRecipe, error: &AwsError, now: Timestamp) -> Ima
 }
 
 /// Status when a person has to mend something in the cluster before anything else happens.
-pub fn halted(recipe: &ImageRecipe, reason: &str, error: &dyn std::error::Error, now: Timestamp) -> ImageRecipeStatus {
+pub fn halted(recipe: &ImageRecipe, failure: Failure, now: Timestamp) -> ImageRecipeStatus {
     let readiness = Readiness::Stalled {
-        reason: reason.to_owned(),
-        message: bounded(&error.to_string()),
+        reason: failure.reason,
+        message: failure.message,
     };
     said(recipe, Some(readiness), now)
 }

@@ -91,6 +91,8 @@ pub struct Image {
     pub owner_id: String,
     /// For example `amazon`; absent for ordinary accounts.
     pub owner_alias: Option<String>,
+    /// Whether everyone may launch it.
+    pub public: bool,
     pub state: ImageState,
     /// AWS's words on a failed state.
     pub state_reason: Option<String>,

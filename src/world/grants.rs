@@ -30,6 +30,9 @@ pub struct Grant {
     /// Ids, aliases or ARNs, as recipes write them.
     #[serde(default)]
     pub kms_keys: Vec<String>,
+    /// Images that are neither public nor made by a recipe of the same namespace.
+    #[serde(default)]
+    pub source_images: Vec<String>,
 }
 
 /// A kind of thing that has to be granted.
@@ -39,6 +42,7 @@ pub enum Use {
     SecurityGroup,
     InstanceProfile,
     KmsKey,
+    SourceImage,
 }
 
 impl Use {
@@ -49,6 +53,7 @@ impl Use {
             Self::SecurityGroup => "securityGroups",
             Self::InstanceProfile => "instanceProfiles",
             Self::KmsKey => "kmsKeys",
+            Self::SourceImage => "sourceImages",
         }
     }
 }
@@ -60,6 +65,7 @@ impl std::fmt::Display for Use {
             Self::SecurityGroup => "security group",
             Self::InstanceProfile => "instance profile",
             Self::KmsKey => "KMS key",
+            Self::SourceImage => "source image",
         })
     }
 }
@@ -118,6 +124,7 @@ impl AccountPolicy {
                     Use::SecurityGroup => &grant.security_groups,
                     Use::InstanceProfile => &grant.instance_profiles,
                     Use::KmsKey => &grant.kms_keys,
+                    Use::SourceImage => &grant.source_images,
                 },
                 id,
             )
@@ -164,6 +171,7 @@ mod tests {
                     namespaces: strings(&["platform", "data"]),
                     subnets: strings(&["subnet-2"]),
                     instance_profiles: strings(&["builder"]),
+                    source_images: strings(&["ami-1"]),
                     ..Grant::default()
                 },
                 Grant {
@@ -189,6 +197,9 @@ mod tests {
             ("other", Use::InstanceProfile, "builder", false),
             ("other", Use::KmsKey, "alias/images", true),
             ("other", Use::KmsKey, "alias/other", false),
+            ("data", Use::SourceImage, "ami-1", true),
+            ("data", Use::SourceImage, "ami-2", false),
+            ("other", Use::SourceImage, "ami-1", false),
             // The name of a list's item is not a pattern.
             ("platform", Use::Subnet, "*", false),
         ] {

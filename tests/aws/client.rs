@@ -197,6 +197,7 @@ async fn what_is_referred_to_is_read_and_what_is_unknown_does_not_lose_the_rest(
         amazon.iter().all(|image| image.owner_id == "137112412989"),
         "a look-alike name is not enough"
     );
+    assert!(amazon.iter().all(|image| image.public) && !found[0].public);
 
     let names = ["m7i.large".to_owned(), "m99.enormous".to_owned()];
     let expected = InstanceType {

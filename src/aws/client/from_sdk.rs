@@ -131,6 +131,7 @@ pub(super) fn image(from: types::Image) -> Result<Image, Malformed> {
         description: from.description.filter(|description| !description.is_empty()),
         owner_id: from.owner_id.unwrap_or_default(),
         owner_alias: from.image_owner_alias,
+        public: from.public.unwrap_or_default(),
         state: match from.state.ok_or(Malformed::Missing("imageState"))? {
             types::ImageState::Pending => ImageState::Pending,
             types::ImageState::Available => ImageState::Available,

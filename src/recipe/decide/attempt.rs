@@ -24,7 +24,9 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     let kept = observed.status().build.filter(|build| build.number == record.number());
     let mut build = kept.unwrap_or_else(|| begin::status_of(record));
     build.attempt = build.attempt.max(record.progress.attempt);
-    if let Err(failure) = checks::grants(observed, &record.frozen.spec) {
+    let granted = checks::grants(observed, &record.frozen.spec);
+    let granted = granted.and_then(|()| checks::frozen_source_is_granted(observed, &record.frozen.source.image_id));
+    if let Err(failure) = granted {
         decision.abandon(record, &failure.message);
         return decision.stalled(&failure);
     }

@@ -4,4 +4,5 @@ mod forgeries;
 mod guests;
 mod lapses;
 pub(in crate::recipe) mod small_world;
+mod sources;
 mod stories;

@@ -75,6 +75,7 @@ impl SmallWorld {
             description: None,
             owner_id: "137112412989".into(),
             owner_alias: Some("amazon".into()),
+            public: true,
             state: ImageState::Available,
             state_reason: None,
             architecture: "x86_64".into(),
@@ -131,6 +132,7 @@ impl SmallWorld {
             security_groups: all(),
             instance_profiles: all(),
             kms_keys: all(),
+            source_images: Vec::new(),
         };
         Self {
             recipe,
@@ -385,6 +387,7 @@ impl SmallWorld {
                 made.owner_id = "123456789012".into();
                 made.owner_alias = None;
                 made.source_instance_id = Some(instance.clone());
+                made.public = false;
                 made.creation_time = Some(self.now);
                 made.block_devices[0].snapshot_id = format!("snap-{snapshot:x}").parse().ok();
                 made.tags.clone_from(tags);

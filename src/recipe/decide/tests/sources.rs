@@ -1,0 +1,134 @@
+//! From which images a recipe may start.
+
+use super::small_world::SmallWorld;
+use crate::api::{BuildResult, READY, SOURCE_RESOLVED, STALLED};
+use crate::world::*;
+
+/// The account that recipes are built in.
+const OWN: &str = "123456789012";
+const OTHER: &str = "210987654321";
+
+/// Tags of an image that a recipe has made.
+fn made_by(owner: &str, installation: &str) -> Tags {
+    let claim = Claim {
+        owner: owner.into(),
+        owner_uid: "6a4a0f9e-0000-4000-8000-000000000002".into(),
+        build: 3,
+        attempt: 1,
+        role: Role::Image,
+    };
+    let installation = Installation {
+        name: installation.into(),
+        cluster: "cluster".into(),
+    };
+    claim.tags(&installation)
+}
+
+fn found(world: &mut SmallWorld) -> &mut Vec<Image> {
+    world.view.searches[0].1.as_mut().expect("found")
+}
+
+#[test]
+fn what_is_neither_public_nor_of_the_same_namespace_has_to_be_granted() {
+    let nobody = Tags::new();
+    let ours = |owner: &str| made_by(owner, "test");
+    let (neighbour, namesake) = (ours("platform/base"), ours("platform-two/base"));
+    let (another, mangled) = (made_by("platform/base", "another"), {
+        let mut tags = ours("platform/base");
+        tags.remove(ROLE);
+        tags
+    });
+    for (name, public, owner, tags, listed, granted) in [
+        ("public", true, OTHER, &nobody, "", true),
+        ("public, of another namespace", true, OWN, &namesake, "", true),
+        ("of the namespace itself", false, OWN, &neighbour, "", true),
+        ("private", false, OWN, &nobody, "", false),
+        ("shared", false, OTHER, &nobody, "", false),
+        ("of another namespace", false, OWN, &namesake, "", false),
+        ("of another installation", false, OWN, &another, "", false),
+        ("with half of the tags", false, OWN, &mangled, "", false),
+        ("tagged, and not ours", false, OTHER, &neighbour, "", false),
+        ("private and listed", false, OWN, &nobody, "ami-0a", true),
+        ("shared and listed", false, OTHER, &nobody, "ami-0a", true),
+        ("of another namespace, any", false, OWN, &namesake, "*", true),
+        ("private, another listed", false, OWN, &nobody, "ami-0b", false),
+    ] {
+        let mut world = SmallWorld::new();
+        let source = &mut found(&mut world)[0];
+        (source.public, source.owner_id, source.tags) = (public, owner.into(), tags.clone());
+        world.policy.grants[0].source_images = vec![listed.into()];
+        world.pass();
+        if granted {
+            assert_eq!(world.condition(READY), Some((false, "BuildStarted".into())), "{name}");
+            continue;
+        }
+        assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())), "{name}");
+        assert_eq!(
+            world.condition(SOURCE_RESOLVED),
+            Some((false, "NotGranted".into())),
+            "{name}"
+        );
+        assert_eq!(world.records, [], "{name}");
+        let conditions = world.status().conditions;
+        let message = &crate::api::get(&conditions, READY).expect("it is said").message;
+        for word in [
+            "source image ami-0a is not granted to namespace platform",
+            "add it to sourceImages of a grant",
+            "spec.build.source",
+        ] {
+            assert!(message.contains(word), "{name}: {message}");
+        }
+    }
+}
+
+#[test]
+fn the_newest_match_decides_and_no_older_one_is_taken_instead() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    let mut newer = world.source();
+    newer.id = "ami-0c".parse().expect("an id");
+    newer.creation_time = Some(world.now);
+    newer.public = false;
+    found(&mut world).push(newer);
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
+    assert_eq!(
+        world.status().latest.map(|latest| latest.build),
+        Some(1),
+        "what is there serves"
+    );
+
+    world.policy.grants[0].source_images = vec!["ami-0c".into()];
+    world.settle();
+    assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+}
+
+#[test]
+fn a_build_whose_source_is_no_longer_granted_is_abandoned() {
+    for follows in [true, false] {
+        let mut world = SmallWorld::new();
+        world.recipe.spec.rebuild.on_source_change = follows;
+        found(&mut world)[0].public = false;
+        world.policy.grants[0].source_images = vec!["ami-0a".into()];
+        world.pass();
+        world.pass();
+        assert_eq!(world.view.instances.len(), 1, "it builds");
+        // The build goes on from its own source when a newer one is no reason to build.
+        let mut newer = world.source();
+        newer.id = "ami-0c".parse().expect("an id");
+        newer.creation_time = Some(world.now);
+        newer.public = true;
+        found(&mut world).push(newer);
+        world.policy.grants[0].source_images.clear();
+        world.settle();
+        let history = world.status().history;
+        let results: Vec<_> = history.iter().rev().map(|entry| entry.result).collect();
+        assert_eq!(
+            results,
+            [BuildResult::Superseded, BuildResult::Succeeded],
+            "follows: {follows}"
+        );
+        assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+    }
+}

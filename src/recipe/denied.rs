@@ -1,0 +1,69 @@
+//! Kubernetes does not let the controller at the records of a namespace.
+
+/// The ClusterRole of `deploy/rbac.yaml` that is bound in each namespace in which records are kept.
+const ROLE: &str = "goldsmith-records";
+/// The subject that `deploy/` makes.
+const DEPLOYED: &str = "system:serviceaccount:goldsmith-system:goldsmith";
+
+/// The records of builds in a namespace are denied; says which command allows them.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "Kubernetes denies {user} the records of builds (ConfigMaps) in namespace {namespace}; bind the role there: \
+     kubectl create rolebinding {ROLE} --namespace {namespace} --clusterrole {ROLE} {subject} ({answer})",
+    subject = subject(user)
+)]
+pub struct RecordsDenied {
+    namespace: String,
+    user: String,
+    answer: String,
+}
+
+impl RecordsDenied {
+    /// `answer` is what the API server says; it names the user that the role has to be bound to.
+    pub fn new(namespace: &str, answer: &str) -> Self {
+        let named = answer
+            .split_once("User \"")
+            .and_then(|(_, rest)| Some(rest.split_once('"')?.0));
+        Self {
+            namespace: namespace.to_owned(),
+            user: named.unwrap_or(DEPLOYED).to_owned(),
+            answer: answer.to_owned(),
+        }
+    }
+}
+
+/// `user` as `kubectl create rolebinding` takes it.
+fn subject(user: &str) -> String {
+    let account = user.strip_prefix("system:serviceaccount:");
+    account.map_or_else(
+        || format!("--user \"{user}\""),
+        |account| format!("--serviceaccount {account}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_binds_the_role_to_whoever_was_denied() {
+        for (answer, subject) in [
+            (
+                "configmaps is forbidden: User \"system:serviceaccount:images:builder\" cannot list resource \
+                 \"configmaps\" in API group \"\" in the namespace \"web\"",
+                "--serviceaccount images:builder (",
+            ),
+            (
+                "configmaps is forbidden: User \"jane@example.com\" cannot list resource \"configmaps\"",
+                "--user \"jane@example.com\" (",
+            ),
+            ("no", "--serviceaccount goldsmith-system:goldsmith (no)"),
+        ] {
+            let denied = RecordsDenied::new("web", answer).to_string();
+            let command = format!(
+                "kubectl create rolebinding goldsmith-records --namespace web --clusterrole goldsmith-records {subject}"
+            );
+            assert!(denied.contains(&command), "{denied}");
+        }
+    }
+}
