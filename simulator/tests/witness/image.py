@@ -22,11 +22,14 @@ instance = launch(
     ],
     TagSpecifications=tagged("instance", "volume", "network-interface"),
     UserData="#cloud-config\n",
+    ClientToken="witness-of-image",
 )
 until_state(ec2, instance, "running")
 described = ec2.describe_instances(Filters=[{"Name": "tag:owner", "Values": ["wit*"]}])
 assert [i["InstanceId"] for r in described["Reservations"] for i in r["Instances"]] == [instance]
-assert described["Reservations"][0]["Instances"][0]["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+builder = described["Reservations"][0]["Instances"][0]
+assert builder["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+assert (builder["ImageId"], builder["ClientToken"]) == (SOURCE, "witness-of-image"), builder
 until(lambda: "login:" in ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", ""), "a login prompt")
 
 ec2.stop_instances(InstanceIds=[instance])
@@ -46,6 +49,7 @@ def available():
 
 found = until(available, "the image is available")
 assert found["SourceInstanceId"] == instance and found["SourceImageId"] == SOURCE
+assert not found["Public"] and ec2.describe_images(ImageIds=[SOURCE])["Images"][0]["Public"]
 assert found["Tags"] == tags and found["ImdsSupport"] == "v2.0"
 device = found["BlockDeviceMappings"][0]["Ebs"]
 assert device["Encrypted"] and device["VolumeSize"] == 16, device
