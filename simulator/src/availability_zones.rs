@@ -32,6 +32,9 @@ impl Described for AvailabilityZone {
         ("zone-type", |z| vec![z.zone_type.clone()]),
     ];
 
+    const EMPTY_FILTERS: &'static [&'static str] =
+        &["group-long-name", "message", "parent-zone-id", "parent-zone-name"];
+
     fn id(&self) -> String {
         self.zone_name.clone()
     }

@@ -139,6 +139,11 @@ impl Simulator {
         }
     }
 
+    /// Answers a request that could not even be read.
+    pub(crate) fn refuse(&mut self, error: Error) -> Response {
+        Response::new(Service::Ec2, self.state.random.uuid(), Err(error))
+    }
+
     fn answer(&mut self, now: Timestamp, incoming: Incoming, request_id: String) -> Reply {
         let mut fault = None;
         let mut made = Vec::new();

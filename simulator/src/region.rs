@@ -114,6 +114,12 @@ impl Region {
         }
     }
 
+    /// The id of a zone of this region.
+    pub fn zone_id(&self, name: &str) -> Option<String> {
+        let zone = self.zones.iter().find(|zone| zone.zone_name == name);
+        zone.map(|zone| zone.zone_id.clone())
+    }
+
     pub fn volume_mut(&mut self, id: &str) -> Result<&mut Volume, Error> {
         Kind::Volume.check(id)?;
         self.volumes.get_mut(id).ok_or_else(|| Kind::Volume.not_found(id))
@@ -240,7 +246,15 @@ pub fn shown<'a, T>(
 
 /// Whether every `Owner.N` is an account's id or one of AWS's words for some.
 pub fn check_owners(wanted: &[String]) -> Result<(), Error> {
-    let known = ["self", "amazon", "aws-marketplace", "aws-backup-vault"];
+    check_accounts(wanted, &["self", "amazon", "aws-marketplace", "aws-backup-vault"])
+}
+
+/// Whether everyone of whom it is asked what they may use is an account's id, `self` or `all`.
+pub fn check_grantees(wanted: &[String]) -> Result<(), Error> {
+    check_accounts(wanted, &["self", "all"])
+}
+
+fn check_accounts(wanted: &[String], known: &[&str]) -> Result<(), Error> {
     let valid = |owner: &str| known.contains(&owner) || owner.len() == 12 && owner.bytes().all(|b| b.is_ascii_digit());
     match wanted.iter().find(|owner| !valid(owner)) {
         Some(owner) => {

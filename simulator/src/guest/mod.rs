@@ -55,6 +55,11 @@ pub struct Scheduled {
     pub event: Event,
 }
 
+/// Whether lines as `POST /_simulator/guests` takes them can be obeyed.
+pub fn check_instructions(lines: &[String]) -> Result<(), String> {
+    instruction::check_outside(lines)
+}
+
 /// Everything that a guest does of itself, in order.
 pub fn boot(boot: &Boot<'_>) -> Vec<Scheduled> {
     let mut timeline = Timeline::new(boot);

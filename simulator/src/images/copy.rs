@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::create::ImageIdResponse;
+use super::create::{ImageIdResponse, check_description};
 use super::{Image, ImageState};
 use crate::durations;
 use crate::ids::Kind;
@@ -81,6 +81,7 @@ pub fn copy_image(call: &mut Call<'_>, request: CopyImageRequest) -> Result<Imag
 
     let region = &mut *call.region;
     region.check_image_name(&request.name, now)?;
+    check_description(request.description.as_deref())?;
     let copies = region
         .snapshots
         .values()

@@ -3,15 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Image, ImageState, Protection};
-use crate::block_devices::{BlockDeviceMapping, ImageBlockDevice, ImageEbs, plan};
+use crate::block_devices::{BlockDeviceMapping, ImageBlockDevice, ImageEbs, PlannedVolume, plan};
 use crate::durations;
 use crate::ids::Kind;
-use crate::instances::State;
+use crate::instances::{Instance, State};
 use crate::operations::Call;
 use crate::protocol::Error;
 use crate::region::Region;
 use crate::schedule::Due;
 use crate::tags::{TagSpecification, Tags, at_creation};
+
+const MOST_DESCRIPTION: usize = 255;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,40 +44,24 @@ pub fn create_image(call: &mut Call<'_>, request: CreateImageRequest) -> Result<
         return Err(Error::new("IncorrectState", message));
     }
     region.check_image_name(&request.name, now)?;
-    let attached: Vec<(String, String, bool)> = region
-        .attached(&instance.id)
-        .map(|(volume, a)| (volume.id.clone(), a.device.clone(), a.delete_on_termination))
-        .collect();
-    let mapping = |device: &str| request.block_device_mappings.iter().find(|m| m.device_name == device);
-    let wanted = attached
-        .iter()
-        .filter(|(_, device, _)| mapping(device).is_none_or(|m| m.no_device.is_none()));
-    let wanted: Vec<_> = wanted.cloned().collect();
-    for (volume, ..) in &wanted {
+    check_description(request.description.as_deref())?;
+    let (sources, planned) = plan_image(region, &instance, &request.block_device_mappings)?;
+    for (_, volume) in &sources {
         region.check_snapshot_rate(now, volume)?;
     }
 
     let id = region.new_id(Kind::Image);
     let mut completes = now;
     let mut block_devices = Vec::new();
-    for (volume_id, device, delete_on_termination) in wanted {
-        let description = format!("Created by CreateImage({}) for {id}", instance.id);
-        let (snapshot_id, done) = region.begin_snapshot(now, &volume_id, description, tags("snapshot"))?;
-        completes = completes.max(done);
-        let specification = region.volume_mut(&volume_id)?.specification.clone();
-        let change = mapping(&device).and_then(|m| m.ebs.clone()).unwrap_or_default();
-        block_devices.push(ImageBlockDevice {
-            device_name: device,
-            ebs: ImageEbs {
-                delete_on_termination: change.delete_on_termination.unwrap_or(delete_on_termination),
-                snapshot_id: Some(snapshot_id),
-                volume_size: change.volume_size.unwrap_or(specification.size).max(specification.size),
-                volume_type: change.volume_type.unwrap_or(specification.volume_type),
-                iops: change.iops.or(specification.iops),
-                throughput: change.throughput.or(specification.throughput),
-                encrypted: specification.kms_key_id.is_some(),
-            },
-        });
+    for mut device in planned.into_iter().map(ImageBlockDevice::from) {
+        if let Some((_, volume)) = sources.iter().find(|(name, _)| *name == device.device_name) {
+            let description = format!("Created by CreateImage({}) for {id}", instance.id);
+            let (snapshot_id, done) = region.begin_snapshot(now, volume, description, tags("snapshot"))?;
+            completes = completes.max(done);
+            device.ebs.snapshot_id = Some(snapshot_id);
+            device.ebs.encrypted = region.volume_mut(volume)?.specification.kms_key_id.is_some();
+        }
+        block_devices.push(device);
     }
     block_devices.sort_by_key(|device| device.device_name != instance.root_device_name);
     let image = Image {
@@ -103,6 +89,64 @@ pub fn create_image(call: &mut Call<'_>, request: CreateImageRequest) -> Result<
         region.reboot(now, &instance.id);
     }
     Ok(ImageIdResponse { image_id: id })
+}
+
+/// The devices of an image of an instance, and which of its volumes they are taken of: the attached ones, changed, left
+/// out and added to by the request's.
+fn plan_image(
+    region: &Region,
+    instance: &Instance,
+    requested: &[BlockDeviceMapping],
+) -> Result<(Vec<(String, String)>, Vec<PlannedVolume>), Error> {
+    let wrong = |message: String| Err(Error::new("InvalidBlockDeviceMapping", message));
+    let mut sources = Vec::new();
+    let mut devices = Vec::new();
+    for (volume, attachment) in region.attached(&instance.id) {
+        let (device, size) = (&attachment.device, volume.specification.size);
+        let change = requested.iter().find(|mapping| mapping.device_name == *device);
+        if change.is_some_and(|change| change.no_device.is_some()) {
+            if *device == instance.root_device_name {
+                return wrong(format!("The root device {device} cannot be left out of an image"));
+            }
+        } else {
+            sources.push((device.clone(), volume.id.clone()));
+        }
+        if let Some(ebs) = change.and_then(|change| change.ebs.as_ref()) {
+            if ebs.encrypted.is_some() || ebs.kms_key_id.is_some() {
+                return wrong(format!(
+                    "The encryption of {device} cannot be changed; omit Encrypted and KmsKeyId"
+                ));
+            }
+            if ebs.volume_size.is_some_and(|wanted| wanted < size) {
+                return wrong(format!(
+                    "The volume at {device} is larger than the mapping, expect size >= {size}GB"
+                ));
+            }
+        }
+        devices.push(ImageBlockDevice {
+            device_name: device.clone(),
+            ebs: ImageEbs {
+                delete_on_termination: attachment.delete_on_termination,
+                snapshot_id: None,
+                volume_size: size,
+                volume_type: volume.specification.volume_type.clone(),
+                iops: volume.specification.iops,
+                throughput: volume.specification.throughput,
+                encrypted: false,
+            },
+        });
+    }
+    check_snapshots(region, requested)?;
+    Ok((sources, plan(region, &devices, requested)?))
+}
+
+/// Whether the account may use every snapshot that a request's mappings name.
+fn check_snapshots(region: &Region, requested: &[BlockDeviceMapping]) -> Result<(), Error> {
+    let ebs = requested.iter().filter_map(|mapping| mapping.ebs.as_ref());
+    for id in ebs.filter_map(|ebs| ebs.snapshot_id.as_ref()) {
+        region.usable_snapshot(id)?;
+    }
+    Ok(())
 }
 
 impl Image {
@@ -163,6 +207,7 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
     let now = call.now;
     let region = &mut *call.region;
     region.check_image_name(&request.name, now)?;
+    check_description(request.description.as_deref())?;
     let root = request
         .root_device_name
         .ok_or_else(|| Error::missing("RootDeviceName"))?;
@@ -175,13 +220,7 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
     )?;
     one_of("ImdsSupport", request.imds_support.as_deref(), &["v2.0"])?;
     one_of("TpmSupport", request.tpm_support.as_deref(), &["v2.0"])?;
-    let ebs = request
-        .block_device_mappings
-        .iter()
-        .filter_map(|mapping| mapping.ebs.as_ref());
-    for id in ebs.filter_map(|ebs| ebs.snapshot_id.as_ref()) {
-        region.usable_snapshot(id)?;
-    }
+    check_snapshots(region, &request.block_device_mappings)?;
     let planned = plan(region, &[], &request.block_device_mappings)?;
     if !planned
         .iter()
@@ -190,21 +229,7 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
         let message = format!("No snapshot was given for the root device {root}");
         return Err(Error::new("InvalidBlockDeviceMapping", message));
     }
-    let block_devices = planned
-        .into_iter()
-        .map(|volume| ImageBlockDevice {
-            device_name: volume.device,
-            ebs: ImageEbs {
-                delete_on_termination: volume.delete_on_termination,
-                snapshot_id: volume.snapshot_id,
-                volume_size: volume.specification.size,
-                volume_type: volume.specification.volume_type,
-                iops: volume.specification.iops,
-                throughput: volume.specification.throughput,
-                encrypted: volume.specification.kms_key_id.is_some(),
-            },
-        })
-        .collect();
+    let block_devices = planned.into_iter().map(ImageBlockDevice::from).collect();
     let id = region.new_id(Kind::Image);
     let image = Image {
         id: id.clone(),
@@ -223,6 +248,16 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
     };
     region.images.insert(id.clone(), image);
     Ok(ImageIdResponse { image_id: id })
+}
+
+/// Refuses a description that is too long.
+pub fn check_description(description: Option<&str>) -> Result<(), Error> {
+    let length = description.map_or(0, |text| text.chars().count());
+    if length > MOST_DESCRIPTION {
+        let message = format!("A description may have {MOST_DESCRIPTION} characters; this has {length}");
+        return Err(Error::new("InvalidParameterValue", message));
+    }
+    Ok(())
 }
 
 /// Refuses a value that AWS, or this simulator, doesn't know.

@@ -299,7 +299,7 @@ pub fn create_volume(call: &mut Call<'_>, request: CreateVolumeRequest) -> Resul
                 format!("The client token '{token}' was used with other parameters"),
             ));
         }
-        return Ok(VolumeItem::new(earlier));
+        return Ok(VolumeItem::new(region, earlier));
     }
     let id = region.new_id(Kind::Volume);
     let volume = Volume {
@@ -321,7 +321,7 @@ pub fn create_volume(call: &mut Call<'_>, request: CreateVolumeRequest) -> Resul
         false => Due::VolumeGone { volume: id.clone() },
     };
     region.later(call.now, durations::VOLUME_CREATE, due);
-    let item = VolumeItem::new(&volume);
+    let item = VolumeItem::new(region, &volume);
     region.volumes.insert(id, volume);
     Ok(item)
 }

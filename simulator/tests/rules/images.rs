@@ -124,6 +124,44 @@ fn what_was_deregistered_is_unavailable_and_its_snapshots_stay_unless_asked() {
 }
 
 #[test]
+fn an_image_has_the_devices_that_its_request_adds_and_not_those_it_leaves_out() {
+    let mut aws = Aws::new();
+    let instance = aws.running(&[
+        ("BlockDeviceMapping.1.DeviceName", "/dev/sdf"),
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "4"),
+    ]);
+    let base = [("InstanceId", instance.as_str()), ("Name", "mapped")];
+    let root = ("BlockDeviceMapping.1.DeviceName", "/dev/xvda");
+    for wrong in [
+        ("BlockDeviceMapping.1.NoDevice", ""),
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "4"),
+        ("BlockDeviceMapping.1.Ebs.Encrypted", "true"),
+        ("BlockDeviceMapping.1.Ebs.SnapshotId", "snap-0b100100000000001"),
+    ] {
+        let parameters = [&base[..], &[root, wrong]].concat();
+        assert_eq!(
+            aws.code("CreateImage", &parameters),
+            "InvalidBlockDeviceMapping",
+            "{wrong:?}"
+        );
+    }
+    let mappings = [
+        root,
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "12"),
+        ("BlockDeviceMapping.2.DeviceName", "/dev/sdf"),
+        ("BlockDeviceMapping.2.NoDevice", ""),
+        ("BlockDeviceMapping.3.DeviceName", "/dev/sdg"),
+        ("BlockDeviceMapping.3.Ebs.VolumeSize", "20"),
+    ];
+    let made = aws.call("CreateImage", &[&base[..], &mappings].concat());
+    aws.wait(120);
+    let described = aws.call("DescribeImages", &[("ImageId.1", made.get("imageId"))]);
+    assert_eq!(described.all("deviceName"), ["/dev/xvda", "/dev/sdg"]);
+    assert_eq!(described.all("volumeSize"), ["12", "20"]);
+    assert_eq!(described.all("snapshotId").len(), 1, "an added device is empty");
+}
+
+#[test]
 fn protection_with_cooldown_outlives_its_disabling_by_a_day() {
     let mut aws = Aws::new();
     let image = aws.image("web v1");

@@ -3,6 +3,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::aws::{Answer, Aws, SOURCE, SUBNET_A, SUBNET_B, launch};
 
+const OTHER_VPCS_GROUP: &str = "sg-0d300000000000001";
+
 #[test]
 fn an_instance_takes_its_time_through_every_state() {
     let mut aws = Aws::new();
@@ -63,6 +65,8 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
             "InvalidGroup.NotFound",
         ),
         (&[("SecurityGroupId.1", "builders")], "InvalidGroupId.Malformed"),
+        (&[("SecurityGroupId.1", OTHER_VPCS_GROUP)], "InvalidParameter"),
+        (&[("SecurityGroup.1", "builders")], "InvalidParameterCombination"),
         (&[("KeyName", "nobody")], "InvalidKeyPair.NotFound"),
         (&[("InstanceType", "m7g.large")], "InvalidParameterValue"),
         (&[("InstanceType", "z9.huge")], "InvalidParameterValue"),
@@ -103,6 +107,11 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
             ],
             "InsufficientFreeAddressesInSubnet",
         ),
+        (
+            &[("TagSpecification.1.ResourceType", "instance")],
+            "InvalidTagKey.Malformed",
+        ),
+        (&[("TagSpecification.1.Tag.1.Key", "a")], "InvalidParameterValue"),
         (&[("CpuOptions.CoreCount", "1")], "UnknownParameter"),
     ];
     let mut aws = Aws::new();
@@ -120,6 +129,30 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
         aws.call("DescribeInstances", &[]).all("instanceId").is_empty(),
         "a refused launch launches nothing"
     );
+}
+
+#[test]
+fn a_zone_that_is_not_there_is_a_wrong_value_of_a_launch() {
+    let mut aws = Aws::new();
+    let without_subnet = launch(SUBNET_A).into_iter().filter(|(name, _)| *name != "SubnetId");
+    let mut parameters: Vec<(&str, &str)> = without_subnet.collect();
+    parameters.push(("Placement.AvailabilityZone", "eu-central-1z"));
+    assert_eq!(aws.code("RunInstances", &parameters), "InvalidParameterValue");
+    let volume = [("AvailabilityZone", "eu-central-1z"), ("Size", "1")];
+    assert_eq!(aws.code("CreateVolume", &volume), "InvalidZone.NotFound");
+}
+
+#[test]
+fn no_instances_are_no_request() {
+    let mut aws = Aws::new();
+    for operation in [
+        "StartInstances",
+        "StopInstances",
+        "RebootInstances",
+        "TerminateInstances",
+    ] {
+        assert_eq!(aws.code(operation, &[]), "InvalidParameterCombination", "{operation}");
+    }
 }
 
 #[test]
@@ -143,7 +176,7 @@ fn a_stopped_instance_may_find_no_room_to_start() {
     let capacity =
         serde_json::json!({"availabilityZone": "eu-central-1a", "instanceType": "m7i.large", "instances": 0});
     aws.simulator
-        .set_capacity(serde_json::from_value(capacity).unwrap())
+        .set_capacities(vec![serde_json::from_value(capacity).unwrap()])
         .unwrap();
     assert_eq!(
         aws.code("StartInstances", &[("InstanceId.1", &id)]),

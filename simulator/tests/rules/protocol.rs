@@ -51,7 +51,7 @@ fn an_unsigned_request_is_refused() {
     let response = simulator.handle(Timestamp::UNIX_EPOCH, request).response.unwrap();
     assert_eq!(
         (response.status, Answer(response.body).get("Code")),
-        (401, "MissingAuthenticationToken")
+        (403, "MissingAuthenticationToken")
     );
 }
 
@@ -110,10 +110,22 @@ fn pages_have_ec2s_bounds_and_refuse_ids() {
         &[("MaxResults", "100"), ("NextToken", first.get("nextToken"))],
     );
     assert_eq!(first.all("instanceType").len() + second.all("instanceType").len(), 24);
-    assert_eq!(
-        aws.code("DescribeInstanceTypes", &[("NextToken", "?")]),
-        "InvalidNextToken"
-    );
+    for token in ["?", "AAAA", first.get("nextToken")] {
+        assert_eq!(aws.code("DescribeImages", &[("NextToken", token)]), "InvalidNextToken");
+    }
+}
+
+#[test]
+fn a_filter_over_what_nothing_has_matches_nothing() {
+    let mut aws = Aws::new();
+    let filter = [("Filter.1.Name", "platform"), ("Filter.1.Value.1", "*")];
+    assert!(aws.call("DescribeImages", &filter).all("imageId").is_empty());
+    let values: Vec<(String, String)> = (1..=2)
+        .flat_map(|filter| (1..=101).map(move |value| (format!("Filter.{filter}.Value.{value}"), "x".to_owned())))
+        .collect();
+    let mut parameters: Vec<(&str, &str)> = values.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    parameters.extend([("Filter.1.Name", "name"), ("Filter.2.Name", "state")]);
+    assert_eq!(aws.code("DescribeImages", &parameters), "FilterLimitExceeded");
 }
 
 #[test]

@@ -30,6 +30,49 @@ fn a_strangers_snapshot_is_neither_changed_nor_deleted() {
 }
 
 #[test]
+fn what_is_under_the_default_key_is_never_shared() {
+    let mut aws = Aws::new();
+    let copy = aws.call(
+        "CopyImage",
+        &[
+            ("Name", "under the default key"),
+            ("SourceRegion", "eu-central-1"),
+            ("SourceImageId", "ami-0b100100000000001"),
+            ("Encrypted", "true"),
+        ],
+    );
+    aws.wait(300);
+    let image = copy.get("imageId");
+    let described = aws.call("DescribeImages", &[("ImageId.1", image)]);
+    let share = [
+        ("SnapshotId", described.get("snapshotId")),
+        ("CreateVolumePermission.Add.1.UserId", "210987654321"),
+    ];
+    assert_eq!(aws.code("ModifySnapshotAttribute", &share), "OperationNotPermitted");
+    let share = [("ImageId", image), ("LaunchPermission.Add.1.UserId", "210987654321")];
+    assert_eq!(aws.code("ModifyImageAttribute", &share), "InvalidParameter");
+    let vault = [("ImageId", "ami-0b100600000000001"), share[1]];
+    aws.call("ModifyImageAttribute", &vault);
+}
+
+#[test]
+fn who_may_restore_a_snapshot_is_asked_for() {
+    let mut aws = Aws::new();
+    let mut found = |who: &str| {
+        aws.call("DescribeSnapshots", &[("RestorableBy.1", who)])
+            .all("snapshotId")
+            .len()
+    };
+    let (everything, public, own) = (found("self"), found("all"), found("123456789012"));
+    assert_eq!(everything, public + own);
+    assert_eq!(own, 6);
+    assert_eq!(
+        aws.code("DescribeSnapshots", &[("RestorableBy.1", "me")]),
+        "InvalidUserID.Malformed"
+    );
+}
+
+#[test]
 fn sharing_a_snapshot_shows_in_its_attribute() {
     let mut aws = Aws::new();
     let own = "snap-0b100100000000001";
