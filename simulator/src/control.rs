@@ -293,6 +293,10 @@ impl Simulator {
                 return Err("instructions is empty; it must hold at least one line".to_owned());
             }
             guest::check_instructions(&rule.instructions)?;
+            for (kind, id) in [(Kind::Instance, &rule.instance_id), (Kind::Image, &rule.image_id)] {
+                let checked = id.as_ref().map_or(Ok(()), |id| kind.check(id));
+                checked.map_err(|error| error.message)?;
+            }
         }
         for region in self.state.regions.values_mut() {
             region.guest_rules.extend(rules.iter().cloned());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +20,9 @@ use crate::control::{Capacity, GuestRule, NewImage};
 use crate::engine::{self, Reply, Request, Simulator};
 use crate::faults::Fault;
 use crate::protocol::Error;
+
+/// Far more than EC2 takes, so that what is too much of something is refused by that something's name.
+const MOST_BODY_BYTES: usize = 16 << 20;
 
 /// The simulator, shared by those who ask it.
 pub type Shared = Arc<Mutex<Simulator>>;
@@ -62,6 +65,7 @@ pub fn router(simulator: Shared, clock: fn() -> Timestamp) -> Router {
         .route("/_simulator/capacity", post(set_capacity))
         .method_not_allowed_fallback(wrong_method)
         .fallback(any(aws))
+        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .with_state(Door { simulator, clock })
 }
 

@@ -72,7 +72,7 @@ fn a_world_survives_in_its_state_file() {
 #[test]
 fn what_is_wrong_is_said_in_json() {
     let (child, address) = start(&[]);
-    let huge = "x".repeat(3 << 20);
+    let huge = "x".repeat(17 << 20);
     for (method, path, body, status, words) in [
         ("GET", "/_simulator/", "", "200", "/_simulator/inventory"),
         ("GET", "/_simulator/nothing", "", "404", "GET /_simulator/ lists"),

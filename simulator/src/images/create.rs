@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Image, ImageState, Protection};
-use crate::block_devices::{BlockDeviceMapping, ImageBlockDevice, ImageEbs, PlannedVolume, plan};
+use crate::block_devices::{BlockDeviceMapping, EbsBlockDevice, ImageBlockDevice, ImageEbs, PlannedVolume, plan};
 use crate::durations;
 use crate::ids::Kind;
 use crate::instances::{Instance, State};
@@ -102,7 +102,7 @@ fn plan_image(
     let mut sources = Vec::new();
     let mut devices = Vec::new();
     for (volume, attachment) in region.attached(&instance.id) {
-        let (device, size) = (&attachment.device, volume.specification.size);
+        let device = &attachment.device;
         let change = requested.iter().find(|mapping| mapping.device_name == *device);
         if change.is_some_and(|change| change.no_device.is_some()) {
             if *device == instance.root_device_name {
@@ -111,27 +111,34 @@ fn plan_image(
         } else {
             sources.push((device.clone(), volume.id.clone()));
         }
-        if let Some(ebs) = change.and_then(|change| change.ebs.as_ref()) {
-            if ebs.encrypted.is_some() || ebs.kms_key_id.is_some() {
-                return wrong(format!(
-                    "The encryption of {device} cannot be changed; omit Encrypted and KmsKeyId"
-                ));
-            }
-            if ebs.volume_size.is_some_and(|wanted| wanted < size) {
-                return wrong(format!(
-                    "The volume at {device} is larger than the mapping, expect size >= {size}GB"
-                ));
-            }
+        let specification = &volume.specification;
+        let changes = |ebs: &EbsBlockDevice| {
+            let other = |wanted: Option<u32>, is: Option<u32>| wanted.is_some() && wanted != is;
+            ebs.encrypted.is_some()
+                || ebs.kms_key_id.is_some()
+                || ebs.snapshot_id.is_some()
+                || other(ebs.volume_size, Some(specification.size))
+                || other(ebs.iops, specification.iops)
+                || other(ebs.throughput, specification.throughput)
+                || ebs
+                    .volume_type
+                    .as_ref()
+                    .is_some_and(|wanted| *wanted != specification.volume_type)
+        };
+        if change.and_then(|change| change.ebs.as_ref()).is_some_and(changes) {
+            return wrong(format!(
+                "Of the volume at {device} only DeleteOnTermination can be changed"
+            ));
         }
         devices.push(ImageBlockDevice {
             device_name: device.clone(),
             ebs: ImageEbs {
                 delete_on_termination: attachment.delete_on_termination,
                 snapshot_id: None,
-                volume_size: size,
-                volume_type: volume.specification.volume_type.clone(),
-                iops: volume.specification.iops,
-                throughput: volume.specification.throughput,
+                volume_size: specification.size,
+                volume_type: specification.volume_type.clone(),
+                iops: specification.iops,
+                throughput: specification.throughput,
                 encrypted: false,
             },
         });
@@ -140,11 +147,17 @@ fn plan_image(
     Ok((sources, plan(region, &devices, requested)?))
 }
 
-/// Whether the account may use every snapshot that a request's mappings name.
+/// Whether the account may use every snapshot that a request's mappings name, and takes it as it is.
 fn check_snapshots(region: &Region, requested: &[BlockDeviceMapping]) -> Result<(), Error> {
-    let ebs = requested.iter().filter_map(|mapping| mapping.ebs.as_ref());
-    for id in ebs.filter_map(|ebs| ebs.snapshot_id.as_ref()) {
+    for BlockDeviceMapping { device_name, ebs, .. } in requested {
+        let Some(ebs) = ebs else { continue };
+        let Some(id) = &ebs.snapshot_id else { continue };
         region.usable_snapshot(id)?;
+        if ebs.encrypted.is_some() {
+            let message =
+                format!("the encrypted flag cannot be specified since device {device_name} has a snapshot specified.");
+            return Err(Error::new("InvalidBlockDeviceMapping", message));
+        }
     }
     Ok(())
 }

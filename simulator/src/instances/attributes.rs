@@ -141,7 +141,7 @@ struct AttachedDevice {
 #[serde(rename_all = "PascalCase")]
 struct AttachedEbs {
     volume_id: Option<String>,
-    delete_on_termination: bool,
+    delete_on_termination: Option<bool>,
 }
 
 enum Change {
@@ -259,7 +259,10 @@ pub fn modify_instance_attribute(
             region.instance_mut(&id)?.security_groups = groups;
         }
         Change::InstanceType(name) => {
-            let wanted = find_type(Some(&name))?;
+            let wanted = find_type(Some(&name)).map_err(|error| Error {
+                code: "InvalidInstanceAttributeValue".to_owned(),
+                ..error
+            })?;
             if wanted.architecture != instance.architecture {
                 let message = format!(
                     "The architecture '{}' of the instance type '{name}' does not match '{}' of the instance '{id}'",
@@ -290,7 +293,7 @@ fn delete_on_termination(region: &mut Region, id: &str, devices: &[AttachedDevic
             let message = format!("No device is currently mapped at {device_name} of instance '{id}'");
             Error::new("InvalidInstanceAttributeValue", message)
         })?;
-        found.push((volume.id.clone(), ebs.delete_on_termination));
+        found.push((volume.id.clone(), ebs.delete_on_termination.unwrap_or(true)));
     }
     for (volume, value) in found {
         if let Some(attachment) = region.volume_mut(&volume)?.attachment.as_mut() {

@@ -168,30 +168,52 @@ pub fn stop_instances(call: &mut Call<'_>, request: StopInstancesRequest) -> Res
     })
 }
 
+/// A protected instance spares those of its own zone; those of other zones are terminated all the same, and the call
+/// fails.
 pub fn terminate_instances(
     call: &mut Call<'_>,
     request: TerminateInstancesRequest,
 ) -> Result<StateChangesResponse, Error> {
-    let check = |instance: &Instance| match instance.disable_api_termination && !instance.state.ends() {
-        true => {
-            let message = format!(
-                "The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
-                instance.id
-            );
-            Err(Error::new("OperationNotPermitted", message))
-        }
-        false => Ok(()),
-    };
-    change(call, &request.instance_ids, check, |region, now, id| {
-        if region.instances.get(id).is_some_and(|instance| !instance.state.ends()) {
-            region.begin_termination(now, id, user_initiated());
-        }
-    })
+    let protected = |instance: &&Instance| instance.disable_api_termination && !instance.state.ends();
+    let found = request.instance_ids.iter().map(|id| call.region.instance(id));
+    let found = found.collect::<Result<Vec<&Instance>, Error>>()?;
+    let refusal = found.iter().copied().find(protected).map(|instance| {
+        let message = format!(
+            "The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
+            instance.id
+        );
+        Error::new("OperationNotPermitted", message)
+    });
+    let spared: Vec<&str> = found
+        .iter()
+        .copied()
+        .filter(protected)
+        .map(|i| i.zone.as_str())
+        .collect();
+    let ended = found
+        .iter()
+        .filter(|instance| !spared.contains(&instance.zone.as_str()));
+    let ended: Vec<String> = ended.map(|instance| instance.id.clone()).collect();
+    if let (Some(refusal), true) = (&refusal, ended.is_empty()) {
+        return Err(refusal.clone());
+    }
+    let changes = change(
+        call,
+        &ended,
+        |_| Ok(()),
+        |region, now, id| {
+            if region.instances.get(id).is_some_and(|instance| !instance.state.ends()) {
+                region.begin_termination(now, id, user_initiated());
+            }
+        },
+    );
+    refusal.map_or(changes, Err)
 }
 
+/// Terminated ones are passed over.
 pub fn reboot_instances(call: &mut Call<'_>, request: InstancesRequest) -> Result<Return, Error> {
     let check = |instance: &Instance| match instance.state {
-        State::Running | State::Pending => Ok(()),
+        State::Running | State::Pending | State::ShuttingDown | State::Terminated => Ok(()),
         _ => Err(wrong_state(instance, "rebooted", "running")),
     };
     change(call, &request.instance_ids, check, |region, now, id| {

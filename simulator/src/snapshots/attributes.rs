@@ -131,6 +131,10 @@ pub fn modify_snapshot_attribute(
             ));
         }
     };
+    if !changes.add.is_empty() && !changes.remove.is_empty() {
+        let message = "Permissions are either added or removed in a call, not both";
+        return Err(Error::combination(message));
+    }
     let default_key = keys::resolve(call.region, None).arn;
     let snapshot = call.region.own_snapshot(&request.snapshot_id)?;
     if !changes.add.is_empty() && snapshot.kms_key_id.as_ref() == Some(&default_key) {

@@ -123,6 +123,9 @@ fn of_a_list_all_is_taken_or_nothing() {
     assert!(aws.simulator.set_capacities(list).is_err());
     let rule = |line: &str| serde_json::from_value(json!({"instructions": [line]})).unwrap();
     assert!(aws.simulator.add_guest_rules(vec![rule("hang"), rule("hnag")]).is_err());
+    let someone = json!({"instructions": ["hang"], "instanceId": "someone"});
+    let list = vec![rule("hang"), serde_json::from_value(someone).unwrap()];
+    assert!(aws.simulator.add_guest_rules(list).is_err());
     aws.call("DescribeVpcs", &[]);
     aws.running(&[]);
     assert!(aws.simulator.guest_rules().is_empty());

@@ -300,6 +300,62 @@ fn a_refusal_for_one_instance_spares_the_others() {
 }
 
 #[test]
+fn a_protected_instance_spares_those_of_its_zone_only() {
+    let mut aws = Aws::new();
+    let protected = aws.running(&[("DisableApiTermination", "true")]);
+    let beside = aws.running(&[]);
+    let elsewhere = aws.call("RunInstances", &launch(SUBNET_B)).get("instanceId").to_owned();
+    aws.wait(20);
+    let ids = [
+        ("InstanceId.1", elsewhere.as_str()),
+        ("InstanceId.2", protected.as_str()),
+        ("InstanceId.3", beside.as_str()),
+    ];
+    assert_eq!(aws.code("TerminateInstances", &ids), "OperationNotPermitted");
+    assert_eq!(aws.state(&protected), "running");
+    assert_eq!(aws.state(&beside), "running");
+    assert_eq!(aws.state(&elsewhere), "shutting-down");
+    aws.wait(60);
+    aws.call("RebootInstances", &[("InstanceId.1", &elsewhere)]);
+    assert_eq!(aws.state(&elsewhere), "terminated", "a reboot of it is passed over");
+}
+
+#[test]
+fn a_volume_goes_with_its_instance_where_the_call_does_not_say_otherwise() {
+    let mut aws = Aws::new();
+    let id = aws.running(&[
+        ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+        ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "false"),
+    ]);
+    let volume = aws.call("DescribeVolumes", &[]).get("volumeId").to_owned();
+    let mapping = [
+        ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+        ("BlockDeviceMapping.1.Ebs.VolumeId", volume.as_str()),
+    ];
+    let shown = |aws: &mut Aws| {
+        let answer = aws.call("DescribeVolumes", &[("VolumeId.1", &volume)]);
+        answer.get("deleteOnTermination").to_owned()
+    };
+    assert_eq!(shown(&mut aws), "false");
+    let instance = [("InstanceId", id.as_str())];
+    aws.call("ModifyInstanceAttribute", &[&instance[..], &mapping].concat());
+    assert_eq!(shown(&mut aws), "true");
+}
+
+#[test]
+fn an_unknown_type_is_an_invalid_value_of_the_attribute() {
+    let mut aws = Aws::new();
+    let id = aws.stopped();
+    for (name, code) in [
+        ("z9.huge", "InvalidInstanceAttributeValue"),
+        ("m7g.large", "InvalidParameterValue"),
+    ] {
+        let change = [("InstanceId", id.as_str()), ("InstanceType.Value", name)];
+        assert_eq!(aws.code("ModifyInstanceAttribute", &change), code, "{name}");
+    }
+}
+
+#[test]
 fn one_attribute_is_modified_in_a_call_and_some_only_when_stopped() {
     let mut aws = Aws::new();
     let id = aws.running(&[]);

@@ -56,6 +56,22 @@ fn an_unsigned_request_is_refused() {
 }
 
 #[test]
+fn an_error_has_the_form_of_its_service() {
+    let mut simulator = Simulator::new(0, 1.0);
+    for (parameters, form) in [
+        (&b"Action=GetCallerIdentity&Version=2011-06-15"[..], "<ErrorResponse "),
+        (b"Action=DescribeImages&Version=2016-11-15", "<Response>"),
+    ] {
+        let request = Request {
+            authorization: None,
+            parameters,
+        };
+        let response = simulator.handle(Timestamp::UNIX_EPOCH, request).response.unwrap();
+        assert!(response.body.contains(form), "{}", response.body);
+    }
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_and_does_nothing() {
     let mut aws = Aws::new();
     let launch = [&crate::aws::launch(crate::aws::SUBNET_A)[..], &[("DryRun", "true")]].concat();

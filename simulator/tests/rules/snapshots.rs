@@ -30,6 +30,19 @@ fn a_strangers_snapshot_is_neither_changed_nor_deleted() {
 }
 
 #[test]
+fn permissions_are_either_added_or_removed() {
+    let both = [
+        ("SnapshotId", "snap-0b100100000000001"),
+        ("CreateVolumePermission.Add.1.UserId", "210987654321"),
+        ("CreateVolumePermission.Remove.1.UserId", "210987654322"),
+    ];
+    assert_eq!(
+        Aws::new().code("ModifySnapshotAttribute", &both),
+        "InvalidParameterCombination"
+    );
+}
+
+#[test]
 fn what_is_under_the_default_key_is_never_shared() {
     let mut aws = Aws::new();
     let copy = aws.call(
