@@ -91,7 +91,7 @@ pub fn copy_image(call: &mut Call<'_>, request: CopyImageRequest) -> Result<Imag
         return Err(Error::new("ResourceLimitExceeded", message));
     }
     if request.kms_key_id.is_some() && request.encrypted != Some(true) {
-        return Err(Error::combination("KmsKeyId requires Encrypted to be true."));
+        return Err(keys::needs_encrypted());
     }
     let encrypt = request.encrypted == Some(true) || snapshots.iter().flatten().any(|s| s.kms_key_id.is_some());
     let key = encrypt.then(|| keys::resolve(region, request.kms_key_id.as_deref()));

@@ -45,21 +45,22 @@ pub fn create_image(call: &mut Call<'_>, request: CreateImageRequest) -> Result<
     }
     region.check_image_name(&request.name, now)?;
     check_description(request.description.as_deref())?;
-    let (sources, planned) = plan_image(region, &instance, &request.block_device_mappings)?;
-    for (_, volume) in &sources {
+    let planned = plan_image(region, &instance, &request.block_device_mappings)?;
+    for volume in planned.iter().filter_map(|(volume, _)| volume.as_ref()) {
         region.check_snapshot_rate(now, volume)?;
     }
 
     let id = region.new_id(Kind::Image);
     let mut completes = now;
     let mut block_devices = Vec::new();
-    for mut device in planned.into_iter().map(ImageBlockDevice::from) {
-        if let Some((_, volume)) = sources.iter().find(|(name, _)| *name == device.device_name) {
+    for (volume, planned) in planned {
+        let mut device = ImageBlockDevice::from(planned);
+        if let Some(volume) = volume {
             let description = format!("Created by CreateImage({}) for {id}", instance.id);
-            let (snapshot_id, done) = region.begin_snapshot(now, volume, description, tags("snapshot"))?;
+            let (snapshot_id, done) = region.begin_snapshot(now, &volume, description, tags("snapshot"))?;
             completes = completes.max(done);
             device.ebs.snapshot_id = Some(snapshot_id);
-            device.ebs.encrypted = region.volume_mut(volume)?.specification.kms_key_id.is_some();
+            device.ebs.encrypted = region.volume_mut(&volume)?.specification.kms_key_id.is_some();
         }
         block_devices.push(device);
     }
@@ -91,25 +92,20 @@ pub fn create_image(call: &mut Call<'_>, request: CreateImageRequest) -> Result<
     Ok(ImageIdResponse { image_id: id })
 }
 
-/// The devices of an image of an instance, and which of its volumes they are taken of: the attached ones, changed, left
-/// out and added to by the request's.
+/// The devices of an image of an instance, each with the volume that it is taken of, if any: the attached ones, less
+/// those that the request leaves out, and those that it adds.
 fn plan_image(
     region: &Region,
     instance: &Instance,
     requested: &[BlockDeviceMapping],
-) -> Result<(Vec<(String, String)>, Vec<PlannedVolume>), Error> {
+) -> Result<Vec<(Option<String>, PlannedVolume)>, Error> {
     let wrong = |message: String| Err(Error::new("InvalidBlockDeviceMapping", message));
-    let mut sources = Vec::new();
     let mut devices = Vec::new();
     for (volume, attachment) in region.attached(&instance.id) {
         let device = &attachment.device;
         let change = requested.iter().find(|mapping| mapping.device_name == *device);
-        if change.is_some_and(|change| change.no_device.is_some()) {
-            if *device == instance.root_device_name {
-                return wrong(format!("The root device {device} cannot be left out of an image"));
-            }
-        } else {
-            sources.push((device.clone(), volume.id.clone()));
+        if *device == instance.root_device_name && change.is_some_and(|change| change.no_device.is_some()) {
+            return wrong(format!("The root device {device} cannot be left out of an image"));
         }
         let specification = &volume.specification;
         let changes = |ebs: &EbsBlockDevice| {
@@ -144,7 +140,12 @@ fn plan_image(
         });
     }
     check_snapshots(region, requested)?;
-    Ok((sources, plan(region, &devices, requested)?))
+    let planned = plan(region, &devices, requested)?.into_iter().map(|planned| {
+        let mut attached = region.attached(&instance.id);
+        let source = attached.find(|(_, attachment)| attachment.device == planned.device);
+        (source.map(|(volume, _)| volume.id.clone()), planned)
+    });
+    Ok(planned.collect())
 }
 
 /// Whether the account may use every snapshot that a request's mappings name, and takes it as it is.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Image, ImageState, StateReason, deregistered};
+use super::{Image, ImageState, StateReason};
 use crate::block_devices::ImageBlockDevice;
 use crate::describe::{Bounds, Described, Field, Filter, Page, page};
 use crate::ids::Kind;
@@ -220,15 +220,19 @@ pub fn describe_images(call: &mut Call<'_>, request: DescribeImagesRequest) -> R
     let (now, account) = (call.now, call.region.account.clone());
     check_owners(&request.owners)?;
     check_grantees(&request.executable_by)?;
-    if let Some(id) = request
-        .image_ids
+    // What was deregistered is neither shown nor an error, and does not make the others of the request all there are.
+    let asked = &request.image_ids;
+    let ids: Vec<String> = asked
         .iter()
-        .find(|id| call.region.deregistered.contains(*id))
-    {
-        return Err(deregistered(id));
-    }
+        .filter(|id| !call.region.deregistered.contains(*id))
+        .cloned()
+        .collect();
     let seen = |image: &Image| image.visible <= now && image.launchable_by(&account);
-    let items = shown(Kind::Image, &request.image_ids, &call.region.images, seen)?
+    let found = match ids.is_empty() && !asked.is_empty() {
+        true => Vec::new(),
+        false => shown(Kind::Image, &ids, &call.region.images, seen)?,
+    };
+    let items = found
         .into_iter()
         .filter(|image| listed(image, &request, &account, now))
         .map(|image| ImageItem::new(image, &account, now))

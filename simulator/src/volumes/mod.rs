@@ -217,9 +217,7 @@ impl Region {
             (Some(false), _, Some(_)) => Err(Error::combination(
                 "The parameter encrypted cannot be false when creating a volume from an encrypted snapshot.",
             )),
-            (None | Some(false), Some(_), None) => Err(Error::combination(
-                "The parameter KmsKeyId requires the parameter Encrypted to be set to true.",
-            )),
+            (None | Some(false), Some(_), _) => Err(keys::needs_encrypted()),
             (_, Some(name), _) => Ok(Some(keys::resolve(self, Some(name)))),
             (_, None, Some(arn)) => Ok(Some(keys::Key {
                 arn: arn.to_owned(),

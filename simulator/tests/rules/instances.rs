@@ -75,6 +75,14 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
         (&[(profile, "nobody")], "InvalidParameterValue"),
         (&[("MinCount", "0")], "InvalidParameterValue"),
         (&[("MinCount", "2")], "InvalidParameterCombination"),
+        (&[("MaxCount", "0")], "InvalidParameterValue"),
+        (
+            &[
+                ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+                ("BlockDeviceMapping.1.Ebs.KmsKeyId", "alias/images"),
+            ],
+            "InvalidParameterDependency",
+        ),
         (
             &[("InstanceType", "m7i.24xlarge"), ("MinCount", "7"), ("MaxCount", "7")],
             "VcpuLimitExceeded",
