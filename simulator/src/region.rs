@@ -85,9 +85,11 @@ impl Region {
         at
     }
 
-    /// From when on describes show what is created now: for one in five, not at once.
-    pub fn visible_from(&mut self, now: Timestamp) -> Timestamp {
-        match self.random.draw() % 5 {
+    /// From when on describes show what is created now: for one in so many of its kind, not at once.
+    pub fn visible_from(&mut self, now: Timestamp, kind: Kind) -> Timestamp {
+        // Boto3's own waiters live with a late instance; with a late image or snapshot they do not.
+        let one_in = if kind == Kind::Instance { 5 } else { 20 };
+        match self.random.draw() % one_in {
             0 => after(now, self.lasts(durations::VISIBILITY)),
             _ => now,
         }

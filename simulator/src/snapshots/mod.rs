@@ -108,7 +108,7 @@ impl Region {
             started: now,
             completes,
             state: SnapshotState::Pending,
-            visible: self.visible_from(now),
+            visible: self.visible_from(now, Kind::Snapshot),
             shared_with: Vec::new(),
             tags,
             disk: volume.disk,

@@ -29,8 +29,6 @@ pub struct Volume {
     pub specification: VolumeSpecification,
     pub snapshot_id: Option<String>,
     pub created: Timestamp,
-    /// From when on every describe shows it.
-    pub visible: Timestamp,
     pub attachment: Option<Attachment>,
     pub tags: Tags,
     pub disk: Disk,
@@ -307,7 +305,6 @@ pub fn create_volume(call: &mut Call<'_>, request: CreateVolumeRequest) -> Resul
         specification,
         snapshot_id: request.snapshot_id,
         created: call.now,
-        visible: region.visible_from(call.now),
         attachment: None,
         tags: tags("volume"),
         disk,

@@ -149,19 +149,38 @@ fn what_is_new_is_not_always_seen_at_once() {
     let mut aws = Aws::new();
     let mut late = 0;
     for _ in 0..40 {
-        aws.wait(5);
-        let volume = aws.call("CreateVolume", &[("AvailabilityZone", "eu-central-1a"), ("Size", "1")]);
-        let id = volume.get("volumeId").to_owned();
-        let response = aws
-            .reply("ec2", "DescribeVolumes", &[("VolumeId.1", &id)])
-            .response
-            .unwrap();
+        let id = aws.launch(&[]);
+        let named = [("InstanceId.1", id.as_str())];
+        let response = aws.reply("ec2", "DescribeInstances", &named).response.unwrap();
         if response.status != 200 {
-            assert_eq!(Answer(response.body).get("Code"), "InvalidVolume.NotFound");
+            assert_eq!(Answer(response.body).get("Code"), "InvalidInstanceID.NotFound");
             late += 1;
         }
-        aws.wait(1);
-        aws.call("DescribeVolumes", &[("VolumeId.1", &id)]);
+        aws.call(
+            "ModifyInstanceAttribute",
+            &[("InstanceId", &id), ("DisableApiStop.Value", "true")],
+        );
+        aws.wait(5);
+        aws.call("DescribeInstances", &named);
     }
     assert!((2..20).contains(&late), "{late} of 40 were late");
+}
+
+#[test]
+fn snapshots_are_seldom_late_and_volumes_never() {
+    let mut aws = Aws::new();
+    let volume = aws
+        .call("CreateVolume", &[("AvailabilityZone", "eu-central-1a"), ("Size", "1")])
+        .get("volumeId")
+        .to_owned();
+    aws.call("DescribeVolumes", &[("VolumeId.1", &volume)]);
+    let mut late = 0;
+    for _ in 0..100 {
+        aws.wait(90);
+        let snapshot = aws.call("CreateSnapshot", &[("VolumeId", &volume)]);
+        let named = [("SnapshotId.1", snapshot.get("snapshotId"))];
+        let response = aws.reply("ec2", "DescribeSnapshots", &named).response.unwrap();
+        late += usize::from(response.status != 200);
+    }
+    assert!((1..15).contains(&late), "{late} of 100 were late");
 }

@@ -2,7 +2,7 @@
 
 import uuid
 
-from simulator import BUILDERS, SOURCE, SOURCE_ARM64, SUBNET_A, SUBNET_B, client, launch, refused, until_state
+from simulator import BUILDERS, SOURCE, SOURCE_ARM64, SUBNET_A, SUBNET_B, client, launch, refused, until, until_state
 
 ec2 = client()
 
@@ -100,7 +100,7 @@ for attribute in ec2.meta.service_model.shape_for("ImageAttributeName").enum:
 # What is under the account's default key is never shared; who may restore a snapshot can be asked.
 source = {"SourceImageId": image, "SourceRegion": "eu-central-1"}
 locked = ec2.copy_image(Name="under the default key", Encrypted=True, **source)["ImageId"]
-ec2.get_waiter("image_available").wait(ImageIds=[locked], WaiterConfig={"Delay": 1})
+until(lambda: ec2.describe_images(ImageIds=[locked])["Images"][0]["State"] == "available", "the copy is available")
 partner = {"Add": [{"UserId": "210987654321"}]}
 refused("InvalidParameter", ec2.modify_image_attribute, ImageId=locked, LaunchPermission=partner)
 snapshot = ec2.describe_images(ImageIds=[locked])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
