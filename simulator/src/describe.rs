@@ -14,11 +14,11 @@ const MOST_FILTER_VALUES: usize = 200;
 /// Of a page's token.
 const CHECKSUM_BYTES: usize = 6;
 
-/// `Filter.N`: a field's name and the values of which one must match.
+/// `Filter.N`: a field's name and the values of which one must match; without values nothing does.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Filter {
-    pub name: String,
+    pub name: Option<String>,
     #[serde(rename = "Value", default)]
     pub values: Vec<String>,
 }
@@ -103,7 +103,7 @@ pub fn page<T: Described>(
     bounds: Bounds,
 ) -> Result<(Vec<T>, Option<String>), Error> {
     let mut items = select(items, filters)?;
-    if let Some(token) = &page.next_token {
+    if let Some(token) = page.next_token.as_ref().filter(|token| !token.is_empty()) {
         let after = id_of::<T>(token)
             .ok_or_else(|| Error::new("InvalidNextToken", format!("The token '{token}' is invalid")))?;
         items.retain(|item| item.id() > after);
@@ -158,9 +158,9 @@ type Test<T> = Box<dyn Fn(&T) -> bool>;
 
 fn test<T: Described>(filter: &Filter) -> Result<Test<T>, Error> {
     let Filter { name, values } = filter.clone();
-    if values.is_empty() {
-        return Err(Error::missing(format_args!("Filter.Value for the filter '{name}'")));
-    }
+    let Some(name) = name else {
+        return Err(Error::new("InvalidParameterValue", "The filter 'null' is invalid"));
+    };
     if let Some(key) = name.strip_prefix("tag:") {
         let key = key.to_owned();
         return Ok(Box::new(move |item| {
@@ -263,7 +263,7 @@ mod tests {
 
     fn filter(name: &str, values: &[&str]) -> Filter {
         Filter {
-            name: name.into(),
+            name: Some(name.into()),
             values: values.iter().map(|v| (*v).to_owned()).collect(),
         }
     }
@@ -305,12 +305,22 @@ mod tests {
             ["c"]
         );
         assert_eq!(names(&[filter("tag-key", &["t*"])]), ["b", "c"]);
+        assert!(
+            names(&[filter("name", &[])]).is_empty(),
+            "no value is none that matches"
+        );
     }
 
     #[test]
     fn an_unknown_filter_is_refused_even_when_nothing_exists() {
         let error = select::<Item>(vec![], &[filter("nmae", &["x"])]).err().unwrap();
         assert_eq!(error.message, "The filter 'nmae' is invalid");
+        let nameless = Filter {
+            name: None,
+            values: vec!["x".into()],
+        };
+        let error = select::<Item>(vec![], &[nameless]).err().unwrap();
+        assert_eq!(error.code, "InvalidParameterValue");
     }
 
     #[test]

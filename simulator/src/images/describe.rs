@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Image, ImageState, StateReason};
 use crate::block_devices::ImageBlockDevice;
-use crate::describe::{Bounds, Described, Field, Filter, Page, page};
+use crate::describe::{Bounds, Described, Field, Filter, Page, ids_or_page, page};
 use crate::ids::Kind;
 use crate::operations::Call;
 use crate::protocol::Error;
@@ -218,6 +218,7 @@ pub fn describe_images(call: &mut Call<'_>, request: DescribeImagesRequest) -> R
         next_token: request.next_token.clone(),
     };
     let (now, account) = (call.now, call.region.account.clone());
+    ids_or_page(&request.image_ids, "imageIdSet", &wanted)?;
     check_owners(&request.owners)?;
     check_grantees(&request.executable_by)?;
     // What was deregistered is neither shown nor an error, and does not make the others of the request all there are.

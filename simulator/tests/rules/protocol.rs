@@ -120,7 +120,14 @@ fn pages_have_ec2s_bounds_and_refuse_ids() {
         aws.code("DescribeInstances", &[("MaxResults", "5"), ("InstanceId.1", &id)]),
         "InvalidParameterCombination"
     );
-    let first = aws.call("DescribeInstanceTypes", &[("MaxResults", "10")]);
+    assert_eq!(
+        aws.code(
+            "DescribeImages",
+            &[("MaxResults", "5"), ("ImageId.1", crate::aws::SOURCE)]
+        ),
+        "InvalidParameterCombination"
+    );
+    let first = aws.call("DescribeInstanceTypes", &[("MaxResults", "10"), ("NextToken", "")]);
     let second = aws.call(
         "DescribeInstanceTypes",
         &[("MaxResults", "100"), ("NextToken", first.get("nextToken"))],

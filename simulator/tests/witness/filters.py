@@ -28,6 +28,9 @@ for operation in OPERATIONS:
     for name in set(documented) - NO_FILTERS:
         call(Filters=[{"Name": name, "Values": ["none such"]}])
     refused("InvalidParameterValue", call, Filters=[{"Name": documented[0] + "x", "Values": ["*"]}])
+    refused("InvalidParameterValue", call, Filters=[{"Values": ["*"]}])
+    found = call(Filters=[{"Name": documented[0], "Values": []}])
+    assert [value for value in found.values() if isinstance(value, list)] == [[]], found
     refused("FilterLimitExceeded", call, Filters=[{"Name": documented[0], "Values": [str(n) for n in range(201)]}])
     refused("DryRunOperation", call, DryRun=True)
     if "MaxResults" not in members:
