@@ -78,7 +78,7 @@ pub fn at_creation(
         }
         if specification.tags.is_empty() {
             let message = "Tag specification must have at least one tag";
-            return Err(Error::new("InvalidTagKey.Malformed", message));
+            return Err(Error::new("InvalidParameterValue", message));
         }
         if by_type.contains_key(resource_type) {
             let why = "Only one tag specification is allowed per resource type.";

@@ -127,8 +127,8 @@ fn addressed(line: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Whether lines from outside can be read, and say something to whom they are for.
-pub(super) fn check_outside(lines: &[String]) -> Result<(), String> {
+/// Whether lines as `POST /_simulator/guests` takes them can be read, and mean something to whom they are for.
+pub fn check_instructions(lines: &[String]) -> Result<(), String> {
     for line in lines {
         let (name, text) = addressed(line);
         let instructions = in_line(text)?;
@@ -277,7 +277,7 @@ mod tests {
             ("packages: exit=1", None),
             ("#sim: slow-boot=3s", None),
         ] {
-            let refusal = check_outside(&[line.into()]).err();
+            let refusal = check_instructions(&[line.into()]).err();
             assert_eq!(refusal.is_some(), named.is_some(), "{line}: {refusal:?}");
             assert!(
                 refusal.unwrap_or_default().contains(named.unwrap_or_default()),

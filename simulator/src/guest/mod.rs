@@ -15,6 +15,8 @@ mod user_data;
 
 use std::time::Duration;
 
+pub use instruction::check_instructions;
+
 use crate::disk::Disk;
 use timeline::Timeline;
 use user_data::Script;
@@ -53,11 +55,6 @@ pub struct Scheduled {
     /// Since the instance was booted, or the volume attached.
     pub after: Duration,
     pub event: Event,
-}
-
-/// Whether lines as `POST /_simulator/guests` takes them can be obeyed.
-pub fn check_instructions(lines: &[String]) -> Result<(), String> {
-    instruction::check_outside(lines)
 }
 
 /// Everything that a guest does of itself, in order.

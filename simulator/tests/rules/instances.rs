@@ -117,7 +117,7 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
         ),
         (
             &[("TagSpecification.1.ResourceType", "instance")],
-            "InvalidTagKey.Malformed",
+            "InvalidParameterValue",
         ),
         (&[("TagSpecification.1.Tag.1.Key", "a")], "InvalidParameterValue"),
         (&[("CpuOptions.CoreCount", "1")], "UnknownParameter"),

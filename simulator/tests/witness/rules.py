@@ -26,7 +26,7 @@ for code, changes in [
     ("InvalidParameterCombination", {"SecurityGroups": ["builders"]}),
     ("InvalidParameterCombination", {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": SUBNET_A}]}),
     ("InvalidParameterValue", {"TagSpecifications": [{"Tags": [{"Key": "a", "Value": "b"}]}]}),
-    ("InvalidTagKey.Malformed", {"TagSpecifications": [{"ResourceType": "instance", "Tags": []}]}),
+    ("InvalidParameterValue", {"TagSpecifications": [{"ResourceType": "instance", "Tags": []}]}),
     ("InvalidParameterValue", {"TagSpecifications": [{"ResourceType": "image", "Tags": [{"Key": "a", "Value": "b"}]}]}),
     ("DryRunOperation", {"DryRun": True}),
 ]:
