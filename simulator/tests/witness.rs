@@ -103,6 +103,11 @@ fn boto3_filters_by_all_that_is_documented() {
 }
 
 #[test]
+fn boto3_gets_along_with_others() {
+    witness("crowd.py");
+}
+
+#[test]
 fn boto3_lives_through_faults() {
     witness("faults.py");
 }
