@@ -15,6 +15,9 @@ pub struct AvailabilityZone {
     pub zone_id: String,
     pub region_name: String,
     pub zone_state: String,
+    /// None: nothing is ever wrong with a zone.
+    #[serde(default)]
+    pub message_set: Vec<String>,
     pub group_name: String,
     pub network_border_group: String,
     pub zone_type: String,

@@ -33,6 +33,12 @@ pub struct IpPermission {
     /// Whose instances are let in.
     #[serde(default)]
     pub groups: Vec<UserIdGroupPair>,
+    /// None: IPv6 is not simulated.
+    #[serde(default)]
+    pub ipv6_ranges: Vec<String>,
+    /// None: prefix lists are not simulated.
+    #[serde(default)]
+    pub prefix_list_ids: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -76,6 +76,7 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
         zone_id: format!("{zone_ids}-az{zone}"),
         region_name: name.to_owned(),
         zone_state: "available".to_owned(),
+        message_set: Vec::new(),
         group_name: format!("{name}-zg-1"),
         network_border_group: name.to_owned(),
         zone_type: "availability-zone".to_owned(),
@@ -98,6 +99,7 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
             assign_ipv6_address_on_creation: false,
             enable_dns64: false,
             ipv6_native: false,
+            ipv6_cidr_block_association_set: Vec::new(),
             map_customer_owned_ip_on_launch: false,
             private_dns_name_options_on_launch: PrivateDnsNameOptions::default(),
             owner_id: ACCOUNT.to_owned(),
@@ -205,6 +207,8 @@ fn security_group(region: &str, group_id: &str, name: &str, description: &str, v
             group_id: group_id.to_owned(),
             user_id: ACCOUNT.to_owned(),
         }],
+        ipv6_ranges: Vec::new(),
+        prefix_list_ids: Vec::new(),
     };
     SecurityGroup {
         group_id: group_id.to_owned(),
@@ -220,6 +224,8 @@ fn security_group(region: &str, group_id: &str, name: &str, description: &str, v
                 cidr_ip: "0.0.0.0/0".to_owned(),
             }],
             groups: Vec::new(),
+            ipv6_ranges: Vec::new(),
+            prefix_list_ids: Vec::new(),
         }],
         tag_set: Tags::default(),
     }

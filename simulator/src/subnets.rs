@@ -32,6 +32,9 @@ pub struct Subnet {
     pub enable_dns64: bool,
     #[serde(default)]
     pub ipv6_native: bool,
+    /// None: IPv6 is not simulated.
+    #[serde(default)]
+    pub ipv6_cidr_block_association_set: Vec<String>,
     #[serde(default)]
     pub map_customer_owned_ip_on_launch: bool,
     #[serde(default)]

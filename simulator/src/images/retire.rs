@@ -164,20 +164,34 @@ pub struct EnableProtectionRequest {
     with_cooldown: Option<bool>,
 }
 
+/// What protection there is now, in AWS's words.
+#[derive(Serialize)]
+pub struct ProtectionResponse {
+    #[serde(rename = "return")]
+    protection: &'static str,
+}
+
 pub fn enable_image_deregistration_protection(
     call: &mut Call<'_>,
     request: EnableProtectionRequest,
-) -> Result<Return, Error> {
+) -> Result<ProtectionResponse, Error> {
     let image = call.region.own_image(&request.image_id)?;
     image.protection = Protection::Enabled {
         with_cooldown: request.with_cooldown == Some(true),
     };
-    Ok(Return::TRUE)
+    Ok(ProtectionResponse {
+        protection: image.protection.name(),
+    })
 }
 
-pub fn disable_image_deregistration_protection(call: &mut Call<'_>, request: ImageRequest) -> Result<Return, Error> {
+pub fn disable_image_deregistration_protection(
+    call: &mut Call<'_>,
+    request: ImageRequest,
+) -> Result<ProtectionResponse, Error> {
     let now = call.now;
     let image = call.region.own_image(&request.image_id)?;
     image.protection = image.protection.disabled(now);
-    Ok(Return::TRUE)
+    Ok(ProtectionResponse {
+        protection: image.protection.name(),
+    })
 }

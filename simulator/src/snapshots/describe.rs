@@ -21,7 +21,7 @@ pub struct SnapshotItem {
     status: SnapshotState,
     start_time: Time,
     completion_time: Option<Time>,
-    progress: String,
+    pub progress: String,
     owner_id: String,
     owner_alias: Option<&'static str>,
     volume_size: u32,

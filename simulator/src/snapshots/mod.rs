@@ -190,7 +190,10 @@ pub fn create_snapshot(call: &mut Call<'_>, request: CreateSnapshotRequest) -> R
     region.check_snapshot_rate(now, &request.volume_id)?;
     let description = request.description.unwrap_or_default();
     let (id, _) = region.begin_snapshot(now, &request.volume_id, description, tags("snapshot"))?;
-    Ok(SnapshotItem::new(region.own_snapshot(&id)?, now))
+    let mut item = SnapshotItem::new(region.own_snapshot(&id)?, now);
+    // Not told yet, as distinct from none.
+    item.progress.clear();
+    Ok(item)
 }
 
 #[derive(Deserialize)]

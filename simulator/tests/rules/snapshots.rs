@@ -8,7 +8,8 @@ fn one_volume_has_one_snapshot_in_fifteen_seconds() {
         .get("volumeId")
         .to_owned();
     aws.wait(6);
-    aws.call("CreateSnapshot", &[("VolumeId", &volume)]);
+    let made = aws.call("CreateSnapshot", &[("VolumeId", &volume)]);
+    assert_eq!((made.get("status"), made.get("progress")), ("pending", ""));
     aws.wait(5);
     assert_eq!(
         aws.code("CreateSnapshot", &[("VolumeId", &volume)]),
