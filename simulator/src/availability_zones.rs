@@ -15,6 +15,9 @@ pub struct AvailabilityZone {
     pub zone_id: String,
     pub region_name: String,
     pub zone_state: String,
+    /// None: nothing is ever wrong with a zone.
+    #[serde(default)]
+    pub message_set: Vec<String>,
     pub group_name: String,
     pub network_border_group: String,
     pub zone_type: String,
@@ -31,6 +34,9 @@ impl Described for AvailabilityZone {
         ("zone-name", |z| vec![z.zone_name.clone()]),
         ("zone-type", |z| vec![z.zone_type.clone()]),
     ];
+
+    const EMPTY_FILTERS: &'static [&'static str] =
+        &["group-long-name", "message", "parent-zone-id", "parent-zone-name"];
 
     fn id(&self) -> String {
         self.zone_name.clone()

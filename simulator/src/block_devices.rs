@@ -60,6 +60,23 @@ pub struct PlannedVolume {
     pub key_usable: bool,
 }
 
+impl From<PlannedVolume> for ImageBlockDevice {
+    fn from(planned: PlannedVolume) -> Self {
+        Self {
+            device_name: planned.device,
+            ebs: ImageEbs {
+                delete_on_termination: planned.delete_on_termination,
+                snapshot_id: planned.snapshot_id,
+                volume_size: planned.specification.size,
+                volume_type: planned.specification.volume_type,
+                iops: planned.specification.iops,
+                throughput: planned.specification.throughput,
+                encrypted: planned.specification.kms_key_id.is_some(),
+            },
+        }
+    }
+}
+
 /// The volumes of a launch: the image's devices, changed, left out and added to by the request's.
 pub fn plan(
     region: &Region,

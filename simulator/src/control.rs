@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::Layout;
 use crate::engine::Simulator;
+use crate::faults::Fault;
+use crate::guest;
 use crate::ids::Kind;
+use crate::images::check_image_name;
 use crate::instance_types;
 use crate::instances::Instance;
 use crate::seed::{AMAZON, Finished};
@@ -114,6 +117,10 @@ pub struct Found {
     pub tags: BTreeMap<String, String>,
 }
 
+fn no_region(name: &str) -> String {
+    format!("there is no region '{name}'; DescribeRegions lists them")
+}
+
 impl Simulator {
     /// What was made and is still there, by region; regions with nothing are left out.
     pub fn inventory(&self) -> BTreeMap<String, Inventory> {
@@ -195,11 +202,11 @@ impl Simulator {
             owner,
             layout,
         } = image;
-        let region = self
-            .state
-            .regions
-            .get_mut(&region)
-            .ok_or_else(|| format!("there is no region '{region}'"))?;
+        let region = self.state.regions.get_mut(&region).ok_or_else(|| no_region(&region))?;
+        check_image_name(&name).map_err(|error| error.message)?;
+        if owner.len() != 12 || !owner.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("owner is '{owner}'; it must be an account id of 12 digits"));
+        }
         if !["x86_64", "arm64"].contains(&architecture.as_str()) {
             return Err(format!("architecture is '{architecture}'; it must be x86_64 or arm64"));
         }
@@ -221,27 +228,51 @@ impl Simulator {
         Ok(image_id)
     }
 
-    /// Sets how much room a zone has for a type.
-    pub fn set_capacity(&mut self, capacity: Capacity) -> Result<(), String> {
-        let Capacity {
-            availability_zone,
-            instance_type,
-            instances,
-        } = capacity;
-        if instance_types::find(&instance_type).is_none() {
-            return Err(format!("there is no instance type '{instance_type}'"));
+    /// Sets how much room zones have for types: all of it, or nothing where one is wrong.
+    pub fn set_capacities(&mut self, capacities: Vec<Capacity>) -> Result<(), String> {
+        let mut checked = Vec::new();
+        for capacity in capacities {
+            let Capacity {
+                availability_zone,
+                instance_type,
+                instances,
+            } = capacity;
+            if instance_types::find(&instance_type).is_none() {
+                return Err(format!("there is no instance type '{instance_type}'"));
+            }
+            let mut regions = self.state.regions.values();
+            let region = regions
+                .find(|region| region.zone_id(&availability_zone).is_some())
+                .ok_or_else(|| format!("there is no availability zone '{availability_zone}'"))?;
+            let key = format!("{instance_type} {availability_zone}");
+            checked.push((region.name.clone(), key, instances));
         }
-        let region = self
-            .state
-            .regions
-            .values_mut()
-            .find(|region| region.zones.iter().any(|zone| zone.zone_name == availability_zone))
-            .ok_or_else(|| format!("there is no availability zone '{availability_zone}'"))?;
-        let key = format!("{instance_type} {availability_zone}");
-        match instances {
-            Some(most) => region.capacity.insert(key, most),
-            None => region.capacity.remove(&key),
-        };
+        for (region, key, instances) in checked {
+            let Some(region) = self.state.regions.get_mut(&region) else {
+                continue;
+            };
+            match instances {
+                Some(most) => region.capacity.insert(key, most),
+                None => region.capacity.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    /// Puts faults in force: all, or none where one could not strike.
+    pub fn add_faults(&mut self, faults: Vec<Fault>) -> Result<(), String> {
+        let mut all = self.faults.clone();
+        for fault in faults {
+            if let Some(region) = fault
+                .region
+                .as_ref()
+                .filter(|name| !self.state.regions.contains_key(*name))
+            {
+                return Err(no_region(region));
+            }
+            all.add(fault)?;
+        }
+        self.faults = all;
         Ok(())
     }
 
@@ -255,12 +286,22 @@ impl Simulator {
             .unwrap_or_default()
     }
 
-    /// Adds a rule; it applies to boots and attachments from now on.
-    pub fn add_guest_rule(&mut self, rule: GuestRule) {
-        self.state
-            .regions
-            .values_mut()
-            .for_each(|region| region.guest_rules.push(rule.clone()));
+    /// Adds rules, all or none; they apply to boots and attachments from now on.
+    pub fn add_guest_rules(&mut self, rules: Vec<GuestRule>) -> Result<(), String> {
+        for rule in &rules {
+            if rule.instructions.is_empty() {
+                return Err("instructions is empty; it must hold at least one line".to_owned());
+            }
+            guest::check_instructions(&rule.instructions)?;
+            for (kind, id) in [(Kind::Instance, &rule.instance_id), (Kind::Image, &rule.image_id)] {
+                let checked = id.as_ref().map_or(Ok(()), |id| kind.check(id));
+                checked.map_err(|error| error.message)?;
+            }
+        }
+        for region in self.state.regions.values_mut() {
+            region.guest_rules.extend(rules.iter().cloned());
+        }
+        Ok(())
     }
 
     /// Ends all rules.

@@ -3,15 +3,22 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::protocol::Error;
 use crate::tags::Tags;
 
-/// `Filter.N`: a field's name and the values of which one must match.
+const MOST_FILTERS: usize = 50;
+/// Of all filters of a call together.
+const MOST_FILTER_VALUES: usize = 200;
+/// Of a page's token.
+const CHECKSUM_BYTES: usize = 6;
+
+/// `Filter.N`: a field's name and the values of which one must match; without values nothing does.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Filter {
-    pub name: String,
+    pub name: Option<String>,
     #[serde(rename = "Value", default)]
     pub values: Vec<String>,
 }
@@ -21,8 +28,11 @@ pub type Field<T> = (&'static str, fn(&T) -> Vec<String>);
 
 /// One item of a Describe operation's response.
 pub trait Described: Sized + 'static {
-    /// Every filter the operation knows, but for `tag:KEY` and `tag-key`.
+    /// Every filter over what an item here has, but for `tag:KEY` and `tag-key`.
     const FILTERS: &'static [Field<Self>];
+
+    /// Filters that EC2 knows too, over what no item here has: nothing matches them.
+    const EMPTY_FILTERS: &'static [&'static str] = &[];
 
     /// What pages are ordered by.
     fn id(&self) -> String;
@@ -68,6 +78,14 @@ pub struct Page {
 
 /// The items that match every filter, ordered by id.
 pub fn select<T: Described>(items: Vec<T>, filters: &[Filter]) -> Result<Vec<T>, Error> {
+    if filters.len() > MOST_FILTERS {
+        let message = format!("The maximum number of filters specified on a single call is {MOST_FILTERS}");
+        return Err(Error::new("FilterLimitExceeded", message));
+    }
+    if filters.iter().map(|filter| filter.values.len()).sum::<usize>() > MOST_FILTER_VALUES {
+        let message = format!("The maximum number of filter values specified on a single call is {MOST_FILTER_VALUES}");
+        return Err(Error::new("FilterLimitExceeded", message));
+    }
     let tests = filters.iter().map(test::<T>).collect::<Result<Vec<_>, _>>()?;
     let mut items: Vec<T> = items
         .into_iter()
@@ -85,12 +103,9 @@ pub fn page<T: Described>(
     bounds: Bounds,
 ) -> Result<(Vec<T>, Option<String>), Error> {
     let mut items = select(items, filters)?;
-    if let Some(token) = &page.next_token {
-        let after = BASE64
-            .decode(token)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-        let after = after.ok_or_else(|| Error::new("InvalidNextToken", format!("The token '{token}' is invalid")))?;
+    if let Some(token) = page.next_token.as_ref().filter(|token| !token.is_empty()) {
+        let after = id_of::<T>(token)
+            .ok_or_else(|| Error::new("InvalidNextToken", format!("The token '{token}' is invalid")))?;
         items.retain(|item| item.id() > after);
     }
     let Some(max) = page.max_results else {
@@ -107,8 +122,26 @@ pub fn page<T: Described>(
     let size = max.min(bounds.most) as usize;
     let more = items.len() > size;
     items.truncate(size);
-    let next = items.last().filter(|_| more).map(|last| BASE64.encode(last.id()));
+    let next = items.last().filter(|_| more).map(|last| token::<T>(&last.id()));
     Ok((items, next))
+}
+
+/// The token of the page after an item. A checksum tells it from what no response of this operation gave out.
+fn token<T: Described>(id: &str) -> String {
+    let names = T::FILTERS.iter().map(|(name, _)| *name);
+    let digest = names
+        .chain([id])
+        .fold(Sha256::new(), |hash, text| hash.chain_update(text))
+        .finalize();
+    let sum = digest.iter().copied().take(CHECKSUM_BYTES);
+    BASE64.encode(sum.chain(id.bytes()).collect::<Vec<u8>>())
+}
+
+/// The item that a token stands for.
+fn id_of<T: Described>(given: &str) -> Option<String> {
+    let bytes = BASE64.decode(given).ok()?;
+    let id = String::from_utf8(bytes.get(CHECKSUM_BYTES..)?.to_vec()).ok()?;
+    (token::<T>(&id) == given).then_some(id)
 }
 
 /// AWS refuses a page size where ids are named.
@@ -125,15 +158,9 @@ type Test<T> = Box<dyn Fn(&T) -> bool>;
 
 fn test<T: Described>(filter: &Filter) -> Result<Test<T>, Error> {
     let Filter { name, values } = filter.clone();
-    if values.is_empty() {
-        return Err(Error::missing(format_args!("Filter.Value for the filter '{name}'")));
-    }
-    if values.len() > 200 {
-        return Err(Error::new(
-            "FilterLimitExceeded",
-            format!("The filter '{name}' has more than 200 values"),
-        ));
-    }
+    let Some(name) = name else {
+        return Err(Error::new("InvalidParameterValue", "The filter 'null' is invalid"));
+    };
     if let Some(key) = name.strip_prefix("tag:") {
         let key = key.to_owned();
         return Ok(Box::new(move |item| {
@@ -147,10 +174,16 @@ fn test<T: Described>(filter: &Filter) -> Result<Test<T>, Error> {
         .iter()
         .find(|(known, _)| *known == name)
         .map(|(_, field)| *field);
-    let field = field.ok_or_else(|| Error::new("InvalidParameterValue", format!("The filter '{name}' is invalid")))?;
-    Ok(Box::new(move |item| {
-        field(item).iter().any(|value| any(&values, value))
-    }))
+    match field {
+        Some(field) => Ok(Box::new(move |item| {
+            field(item).iter().any(|value| any(&values, value))
+        })),
+        None if T::EMPTY_FILTERS.contains(&name.as_str()) => Ok(Box::new(|_| false)),
+        None => Err(Error::new(
+            "InvalidParameterValue",
+            format!("The filter '{name}' is invalid"),
+        )),
+    }
 }
 
 fn any(patterns: &[String], value: &str) -> bool {
@@ -230,7 +263,7 @@ mod tests {
 
     fn filter(name: &str, values: &[&str]) -> Filter {
         Filter {
-            name: name.into(),
+            name: Some(name.into()),
             values: values.iter().map(|v| (*v).to_owned()).collect(),
         }
     }
@@ -272,12 +305,22 @@ mod tests {
             ["c"]
         );
         assert_eq!(names(&[filter("tag-key", &["t*"])]), ["b", "c"]);
+        assert!(
+            names(&[filter("name", &[])]).is_empty(),
+            "no value is none that matches"
+        );
     }
 
     #[test]
     fn an_unknown_filter_is_refused_even_when_nothing_exists() {
         let error = select::<Item>(vec![], &[filter("nmae", &["x"])]).err().unwrap();
         assert_eq!(error.message, "The filter 'nmae' is invalid");
+        let nameless = Filter {
+            name: None,
+            values: vec!["x".into()],
+        };
+        let error = select::<Item>(vec![], &[nameless]).err().unwrap();
+        assert_eq!(error.code, "InvalidParameterValue");
     }
 
     #[test]
@@ -295,6 +338,14 @@ mod tests {
         };
         let (rest, token) = page(items(), &[], &second, bounds).unwrap();
         assert_eq!((rest[0].0, rest.len(), token), ("c", 1, None));
+        for token in ["?", "AAAA", "YW1pLTEyMw=="] {
+            let wrong = Page {
+                max_results: None,
+                next_token: Some(token.to_owned()),
+            };
+            let error = page(items(), &[], &wrong, bounds).err().unwrap();
+            assert_eq!(error.code, "InvalidNextToken", "{token}");
+        }
         for max in [0, 3] {
             let wrong = Page {
                 max_results: Some(max),

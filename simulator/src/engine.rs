@@ -139,6 +139,11 @@ impl Simulator {
         }
     }
 
+    /// Answers a request that could not even be read.
+    pub(crate) fn refuse(&mut self, error: Error) -> Response {
+        Response::new(Service::Ec2, self.state.random.uuid(), Err(error))
+    }
+
     fn answer(&mut self, now: Timestamp, incoming: Incoming, request_id: String) -> Reply {
         let mut fault = None;
         let mut made = Vec::new();
@@ -275,14 +280,19 @@ impl Incoming {
 
     /// Takes what is common to all operations out of a request.
     fn read(request: Request<'_>) -> Result<Self, (Service, Error)> {
-        let fail = |error| (Service::Ec2, error);
         let mut pairs = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(request.parameters) {
             if pairs.insert(name.clone().into_owned(), value.into_owned()).is_some() {
                 let message = format!("The parameter {name} is given more than once");
-                return Err(fail(Error::new("InvalidParameter", message)));
+                return Err((Service::Ec2, Error::new("InvalidParameter", message)));
             }
         }
+        // Which service it is for, and so how it reads errors, is known of an unsigned request by its version only.
+        let service = match pairs.get("Version").map(String::as_str) {
+            Some(STS_VERSION) => Service::Sts,
+            _ => Service::Ec2,
+        };
+        let fail = |error| (service, error);
         let credential = pairs.get("X-Amz-Credential").cloned();
         let scope = scope(request.authorization, credential.as_deref()).map_err(fail)?;
         pairs.retain(|name, _| !name.starts_with("X-Amz-"));

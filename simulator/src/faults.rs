@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::operations::is_known;
 use crate::protocol::Error;
 use crate::random::Random;
+use crate::throttle::is_read;
 
 /// A fault that strikes matching calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,7 +90,19 @@ impl Fault {
     /// Why it could not strike as it says, if so.
     fn wrong(&self) -> Option<String> {
         let of_error = self.code.is_some() || self.message.is_some() || self.status.is_some();
-        if !(0.0..=1.0).contains(&self.probability) {
+        if self.operation != "*" && !is_known(&self.operation) {
+            Some(format!(
+                "operation is '{}'; it must be * or an operation that is simulated, such as RunInstances",
+                self.operation
+            ))
+        } else if self.kind == FaultKind::Capacity && !["*", "RunInstances"].contains(&self.operation.as_str()) {
+            Some("the kind capacity strikes RunInstances only".to_owned())
+        } else if self.kind == FaultKind::Stale && self.operation != "*" && !is_read(&self.operation) {
+            Some(format!(
+                "the kind stale strikes reads only, which {} is not",
+                self.operation
+            ))
+        } else if !(0.0..=1.0).contains(&self.probability) {
             Some(format!("probability is {}; it must be from 0 to 1", self.probability))
         } else if self.count == Some(0) {
             Some("count is 0; it must be at least 1, or absent".to_owned())

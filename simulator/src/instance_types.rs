@@ -85,6 +85,19 @@ impl InstanceType {
         self.missing_in.is_none_or(|letter| !zone.ends_with(letter))
     }
 
+    /// AWS's Arm cores and the newer AMD ones run one thread each.
+    pub fn threads_per_core(&self) -> u32 {
+        if self.architecture == "arm64" || self.name.starts_with("m7a.") || self.vcpus == 1 {
+            1
+        } else {
+            2
+        }
+    }
+
+    pub fn cores(&self) -> u32 {
+        self.vcpus / self.threads_per_core()
+    }
+
     fn burstable(&self) -> bool {
         self.name.starts_with('t')
     }
@@ -104,6 +117,8 @@ impl InstanceType {
             },
             v_cpu_info: VCpuInfo {
                 default_v_cpus: self.vcpus,
+                default_cores: self.cores(),
+                default_threads_per_core: self.threads_per_core(),
             },
             memory_info: MemoryInfo {
                 size_in_mi_b: self.memory_mib,
@@ -158,6 +173,8 @@ struct ProcessorInfo {
 #[serde(rename_all = "camelCase")]
 struct VCpuInfo {
     default_v_cpus: u32,
+    default_cores: u32,
+    default_threads_per_core: u32,
 }
 
 #[derive(Serialize)]
@@ -211,9 +228,54 @@ impl Described for InstanceTypeInfo {
         ("supported-virtualization-type", |t| {
             owned(&t.supported_virtualization_types)
         }),
+        ("vcpu-info.default-cores", |t| {
+            vec![t.v_cpu_info.default_cores.to_string()]
+        }),
+        ("vcpu-info.default-threads-per-core", |t| {
+            vec![t.v_cpu_info.default_threads_per_core.to_string()]
+        }),
         ("vcpu-info.default-vcpus", |t| {
             vec![t.v_cpu_info.default_v_cpus.to_string()]
         }),
+    ];
+
+    const EMPTY_FILTERS: &'static [&'static str] = &[
+        "auto-recovery-supported",
+        "dedicated-hosts-supported",
+        "ebs-info.attachment-limit-type",
+        "ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps",
+        "ebs-info.ebs-optimized-info.baseline-iops",
+        "ebs-info.ebs-optimized-info.baseline-throughput-in-mbps",
+        "ebs-info.ebs-optimized-info.maximum-bandwidth-in-mbps",
+        "ebs-info.ebs-optimized-info.maximum-iops",
+        "ebs-info.ebs-optimized-info.maximum-throughput-in-mbps",
+        "ebs-info.maximum-ebs-attachments",
+        "instance-storage-info.disk.count",
+        "instance-storage-info.disk.size-in-gb",
+        "instance-storage-info.disk.type",
+        "instance-storage-info.encryption-support",
+        "instance-storage-info.nvme-support",
+        "instance-storage-info.total-size-in-gb",
+        "network-info.bandwidth-weightings",
+        "network-info.efa-info.maximum-efa-interfaces",
+        "network-info.efa-supported",
+        "network-info.ena-support",
+        "network-info.encryption-in-transit-supported",
+        "network-info.flexible-ena-queues-support",
+        "network-info.ipv4-addresses-per-interface",
+        "network-info.ipv6-addresses-per-interface",
+        "network-info.ipv6-supported",
+        "network-info.maximum-network-cards",
+        "network-info.maximum-network-interfaces",
+        "network-info.network-performance",
+        "nitro-enclaves-support",
+        "nitro-tpm-info.supported-versions",
+        "nitro-tpm-support",
+        "processor-info.supported-features",
+        "processor-info.sustained-clock-speed-in-ghz",
+        "reboot-migration-support",
+        "vcpu-info.valid-cores",
+        "vcpu-info.valid-threads-per-core",
     ];
 
     fn id(&self) -> String {

@@ -1,5 +1,6 @@
 //! KMS keys, as far as EBS needs them: which exist, and what an alias stands for.
 
+use crate::protocol::Error;
 use crate::region::Region;
 
 /// A key as a request named it.
@@ -17,6 +18,14 @@ pub const ALIASES: [(&str, &str); 3] = [
     ("alias/images", "00000000-0000-4000-8000-0000000000a1"),
     ("alias/us-images", "00000000-0000-4000-8000-0000000000a2"),
 ];
+
+/// What is said of a key for something that is not asked to be encrypted.
+pub fn needs_encrypted() -> Error {
+    Error::new(
+        "InvalidParameterDependency",
+        "The parameter KmsKeyId requires the parameter Encrypted to be set.",
+    )
+}
 
 /// Resolves a key's id, ARN, alias or alias ARN; without one, the account's default key for EBS.
 pub fn resolve(region: &Region, wanted: Option<&str>) -> Key {

@@ -19,6 +19,7 @@ pub struct NetworkInterfaceItem {
     subnet_id: String,
     vpc_id: String,
     availability_zone: String,
+    availability_zone_id: Option<String>,
     description: String,
     owner_id: String,
     requester_managed: bool,
@@ -37,22 +38,23 @@ pub struct NetworkInterfaceItem {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct InterfaceAttachment {
-    attachment_id: String,
-    instance_id: Option<String>,
-    instance_owner_id: Option<String>,
-    device_index: u32,
-    status: &'static str,
-    attach_time: Time,
-    delete_on_termination: bool,
+pub struct InterfaceAttachment {
+    pub attachment_id: String,
+    pub instance_id: Option<String>,
+    pub instance_owner_id: Option<String>,
+    pub device_index: u32,
+    pub network_card_index: u32,
+    pub status: &'static str,
+    pub attach_time: Time,
+    pub delete_on_termination: bool,
 }
 
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Association {
-    public_ip: String,
-    public_dns_name: String,
-    ip_owner_id: &'static str,
+pub struct Association {
+    pub public_ip: String,
+    pub public_dns_name: String,
+    pub ip_owner_id: &'static str,
 }
 
 #[derive(Serialize)]
@@ -69,20 +71,23 @@ struct PrivateAddress {
 #[serde(rename_all = "camelCase")]
 pub struct InstanceInterfaceItem {
     pub network_interface_id: String,
-    subnet_id: String,
-    vpc_id: String,
-    description: String,
-    owner_id: String,
-    status: &'static str,
-    mac_address: String,
-    private_ip_address: String,
-    private_dns_name: String,
-    source_dest_check: bool,
+    pub subnet_id: String,
+    pub vpc_id: String,
+    pub description: String,
+    pub owner_id: String,
+    pub status: &'static str,
+    pub mac_address: String,
+    pub private_ip_address: String,
+    pub private_dns_name: String,
+    pub source_dest_check: bool,
     group_set: Vec<GroupIdentifier>,
-    attachment: InterfaceAttachment,
-    association: Option<Association>,
+    pub attachment: InterfaceAttachment,
+    pub association: Option<Association>,
     private_ip_addresses_set: Vec<PrivateAddress>,
     interface_type: &'static str,
+    /// For the filters alone.
+    #[serde(skip)]
+    pub tags: Tags,
 }
 
 impl InstanceInterfaceItem {
@@ -108,6 +113,7 @@ impl InstanceInterfaceItem {
             association: item.association,
             private_ip_addresses_set: item.private_ip_addresses_set,
             interface_type: item.interface_type,
+            tags: item.tag_set,
         }
     }
 }
@@ -126,6 +132,7 @@ impl NetworkInterfaceItem {
             subnet_id: instance.subnet_id.clone(),
             vpc_id: instance.vpc_id.clone(),
             availability_zone: instance.zone.clone(),
+            availability_zone_id: region.zone_id(&instance.zone),
             description: interface.description.clone(),
             owner_id: region.account.clone(),
             requester_managed: false,
@@ -140,6 +147,7 @@ impl NetworkInterfaceItem {
                 instance_id: Some(instance.id.clone()),
                 instance_owner_id: Some(region.account.clone()),
                 device_index: 0,
+                network_card_index: 0,
                 status: "attached",
                 attach_time: Time(instance.launched),
                 delete_on_termination: true,
@@ -169,10 +177,24 @@ pub fn public_dns_name(region: &Region, ip: &str) -> String {
 
 impl Described for NetworkInterfaceItem {
     const FILTERS: &'static [Field<Self>] = &[
+        ("addresses.association.owner-id", |n| {
+            n.association.iter().map(|a| a.ip_owner_id.to_owned()).collect()
+        }),
+        ("addresses.association.public-ip", |n| {
+            n.association.iter().map(|a| a.public_ip.clone()).collect()
+        }),
+        ("addresses.primary", |_| vec!["true".to_owned()]),
         ("addresses.private-ip-address", |n| vec![n.private_ip_address.clone()]),
+        ("association.ip-owner-id", |n| {
+            n.association.iter().map(|a| a.ip_owner_id.to_owned()).collect()
+        }),
+        ("association.public-dns-name", |n| {
+            n.association.iter().map(|a| a.public_dns_name.clone()).collect()
+        }),
         ("association.public-ip", |n| {
             n.association.iter().map(|a| a.public_ip.clone()).collect()
         }),
+        ("attachment.attach-time", |n| vec![n.attachment.attach_time.to_string()]),
         ("attachment.attachment-id", |n| vec![n.attachment.attachment_id.clone()]),
         ("attachment.delete-on-termination", |n| {
             vec![n.attachment.delete_on_termination.to_string()]
@@ -183,13 +205,20 @@ impl Described for NetworkInterfaceItem {
         ("attachment.instance-id", |n| {
             n.attachment.instance_id.iter().cloned().collect()
         }),
+        ("attachment.instance-owner-id", |n| {
+            n.attachment.instance_owner_id.iter().cloned().collect()
+        }),
         ("attachment.status", |n| vec![n.attachment.status.to_owned()]),
         ("availability-zone", |n| vec![n.availability_zone.clone()]),
+        ("availability-zone-id", |n| {
+            n.availability_zone_id.iter().cloned().collect()
+        }),
         ("description", |n| vec![n.description.clone()]),
         ("group-id", |n| n.group_set.iter().map(|g| g.group_id.clone()).collect()),
         ("interface-type", |n| vec![n.interface_type.to_owned()]),
         ("mac-address", |n| vec![n.mac_address.clone()]),
         ("network-interface-id", |n| vec![n.network_interface_id.clone()]),
+        ("operator.managed", |_| vec!["false".to_owned()]),
         ("owner-id", |n| vec![n.owner_id.clone()]),
         ("private-dns-name", |n| vec![n.private_dns_name.clone()]),
         ("private-ip-address", |n| vec![n.private_ip_address.clone()]),
@@ -198,6 +227,14 @@ impl Described for NetworkInterfaceItem {
         ("status", |n| vec![n.status.to_owned()]),
         ("subnet-id", |n| vec![n.subnet_id.clone()]),
         ("vpc-id", |n| vec![n.vpc_id.clone()]),
+    ];
+
+    const EMPTY_FILTERS: &'static [&'static str] = &[
+        "association.allocation-id",
+        "association.association-id",
+        "ipv6-addresses.ipv6-address",
+        "operator.principal",
+        "requester-id",
     ];
 
     fn id(&self) -> String {
@@ -216,6 +253,9 @@ pub struct DescribeNetworkInterfacesRequest {
     ids: Vec<String>,
     #[serde(rename = "Filter", default)]
     filters: Vec<Filter>,
+    /// Nothing here is managed by a service provider, so that this changes nothing in the answer.
+    #[serde(rename = "IncludeManagedResources")]
+    _include_managed_resources: Option<bool>,
     max_results: Option<u32>,
     next_token: Option<String>,
 }

@@ -98,56 +98,72 @@ fn sts(request: &Request<'_>, call: &mut Call<'_>) -> Result<String, Error> {
     }
 }
 
-fn ec2(request: &Request<'_>, call: &mut Call<'_>) -> Result<String, Error> {
-    match request.operation {
-        "AttachVolume" => request.ec2(call, volumes::attach_volume),
-        "CopyImage" => request.ec2(call, images::copy_image),
-        "CreateImage" => request.ec2(call, images::create_image),
-        "CreateSnapshot" => request.ec2(call, snapshots::create_snapshot),
-        "CreateTags" => request.ec2(call, tags::create_tags),
-        "CreateVolume" => request.ec2(call, volumes::create_volume),
-        "DeleteSnapshot" => request.ec2(call, snapshots::delete_snapshot),
-        "DeleteTags" => request.ec2(call, tags::delete_tags),
-        "DeleteVolume" => request.ec2(call, volumes::delete_volume),
-        "DeregisterImage" => request.ec2(call, images::deregister_image),
-        "DescribeAvailabilityZones" => request.ec2(call, availability_zones::describe_availability_zones),
-        "DescribeImageAttribute" => request.ec2(call, images::describe_image_attribute),
-        "DescribeImages" => request.ec2(call, images::describe_images),
-        "DescribeInstanceAttribute" => request.ec2(call, instances::describe_instance_attribute),
-        "DescribeInstanceStatus" => request.ec2(call, instances::describe_instance_status),
-        "DescribeInstanceTypeOfferings" => request.ec2(call, instance_types::describe_instance_type_offerings),
-        "DescribeInstanceTypes" => request.ec2(call, instance_types::describe_instance_types),
-        "DescribeInstances" => request.ec2(call, instances::describe_instances),
-        "DescribeKeyPairs" => request.ec2(call, key_pairs::describe_key_pairs),
-        "DescribeNetworkInterfaces" => request.ec2(call, network_interfaces::describe_network_interfaces),
-        "DescribeRegions" => request.ec2(call, regions::describe_regions),
-        "DescribeSecurityGroups" => request.ec2(call, security_groups::describe_security_groups),
-        "DescribeSnapshotAttribute" => request.ec2(call, snapshots::describe_snapshot_attribute),
-        "DescribeSnapshots" => request.ec2(call, snapshots::describe_snapshots),
-        "DescribeSubnets" => request.ec2(call, subnets::describe_subnets),
-        "DescribeTags" => request.ec2(call, tags::describe_tags),
-        "DescribeVolumes" => request.ec2(call, volumes::describe_volumes),
-        "DescribeVpcs" => request.ec2(call, vpcs::describe_vpcs),
-        "DetachVolume" => request.ec2(call, volumes::detach_volume),
-        "DisableImage" => request.ec2(call, images::disable_image),
-        "DisableImageDeprecation" => request.ec2(call, images::disable_image_deprecation),
-        "DisableImageDeregistrationProtection" => request.ec2(call, images::disable_image_deregistration_protection),
-        "EnableImage" => request.ec2(call, images::enable_image),
-        "EnableImageDeprecation" => request.ec2(call, images::enable_image_deprecation),
-        "EnableImageDeregistrationProtection" => request.ec2(call, images::enable_image_deregistration_protection),
-        "GetConsoleOutput" => request.ec2(call, instances::get_console_output),
-        "ModifyImageAttribute" => request.ec2(call, images::modify_image_attribute),
-        "ModifyInstanceAttribute" => request.ec2(call, instances::modify_instance_attribute),
-        "ModifySnapshotAttribute" => request.ec2(call, snapshots::modify_snapshot_attribute),
-        "RebootInstances" => request.ec2(call, instances::reboot_instances),
-        "RegisterImage" => request.ec2(call, images::register_image),
-        "ResetImageAttribute" => request.ec2(call, images::reset_image_attribute),
-        "RunInstances" => request.ec2(call, instances::run_instances),
-        "StartInstances" => request.ec2(call, instances::start_instances),
-        "StopInstances" => request.ec2(call, instances::stop_instances),
-        "TerminateInstances" => request.ec2(call, instances::terminate_instances),
-        other => Err(invalid_action(other)),
-    }
+/// Writes the table down once: as what is carried out, and as what is known.
+macro_rules! ec2_operations {
+    ($($name:literal => $function:path,)*) => {
+        const EC2: &[&str] = &[$($name),*];
+
+        fn ec2(request: &Request<'_>, call: &mut Call<'_>) -> Result<String, Error> {
+            match request.operation {
+                $($name => request.ec2(call, $function),)*
+                other => Err(invalid_action(other)),
+            }
+        }
+    };
+}
+
+ec2_operations! {
+    "AttachVolume" => volumes::attach_volume,
+    "CopyImage" => images::copy_image,
+    "CreateImage" => images::create_image,
+    "CreateSnapshot" => snapshots::create_snapshot,
+    "CreateTags" => tags::create_tags,
+    "CreateVolume" => volumes::create_volume,
+    "DeleteSnapshot" => snapshots::delete_snapshot,
+    "DeleteTags" => tags::delete_tags,
+    "DeleteVolume" => volumes::delete_volume,
+    "DeregisterImage" => images::deregister_image,
+    "DescribeAvailabilityZones" => availability_zones::describe_availability_zones,
+    "DescribeImageAttribute" => images::describe_image_attribute,
+    "DescribeImages" => images::describe_images,
+    "DescribeInstanceAttribute" => instances::describe_instance_attribute,
+    "DescribeInstanceStatus" => instances::describe_instance_status,
+    "DescribeInstanceTypeOfferings" => instance_types::describe_instance_type_offerings,
+    "DescribeInstanceTypes" => instance_types::describe_instance_types,
+    "DescribeInstances" => instances::describe_instances,
+    "DescribeKeyPairs" => key_pairs::describe_key_pairs,
+    "DescribeNetworkInterfaces" => network_interfaces::describe_network_interfaces,
+    "DescribeRegions" => regions::describe_regions,
+    "DescribeSecurityGroups" => security_groups::describe_security_groups,
+    "DescribeSnapshotAttribute" => snapshots::describe_snapshot_attribute,
+    "DescribeSnapshots" => snapshots::describe_snapshots,
+    "DescribeSubnets" => subnets::describe_subnets,
+    "DescribeTags" => tags::describe_tags,
+    "DescribeVolumes" => volumes::describe_volumes,
+    "DescribeVpcs" => vpcs::describe_vpcs,
+    "DetachVolume" => volumes::detach_volume,
+    "DisableImage" => images::disable_image,
+    "DisableImageDeprecation" => images::disable_image_deprecation,
+    "DisableImageDeregistrationProtection" => images::disable_image_deregistration_protection,
+    "EnableImage" => images::enable_image,
+    "EnableImageDeprecation" => images::enable_image_deprecation,
+    "EnableImageDeregistrationProtection" => images::enable_image_deregistration_protection,
+    "GetConsoleOutput" => instances::get_console_output,
+    "ModifyImageAttribute" => images::modify_image_attribute,
+    "ModifyInstanceAttribute" => instances::modify_instance_attribute,
+    "ModifySnapshotAttribute" => snapshots::modify_snapshot_attribute,
+    "RebootInstances" => instances::reboot_instances,
+    "RegisterImage" => images::register_image,
+    "ResetImageAttribute" => images::reset_image_attribute,
+    "RunInstances" => instances::run_instances,
+    "StartInstances" => instances::start_instances,
+    "StopInstances" => instances::stop_instances,
+    "TerminateInstances" => instances::terminate_instances,
+}
+
+/// Whether there is an operation of that name, of whichever service.
+pub fn is_known(operation: &str) -> bool {
+    EC2.contains(&operation) || operation == "GetCallerIdentity"
 }
 
 fn invalid_action(operation: &str) -> Error {

@@ -85,9 +85,11 @@ impl Region {
         at
     }
 
-    /// From when on describes show what is created now: for one in five, not at once.
-    pub fn visible_from(&mut self, now: Timestamp) -> Timestamp {
-        match self.random.draw() % 5 {
+    /// From when on describes show what is created now: for one in so many of its kind, not at once.
+    pub fn visible_from(&mut self, now: Timestamp, kind: Kind) -> Timestamp {
+        // Boto3's own waiters live with a late instance; with a late image or snapshot they do not.
+        let one_in = if kind == Kind::Instance { 5 } else { 20 };
+        match self.random.draw() % one_in {
             0 => after(now, self.lasts(durations::VISIBILITY)),
             _ => now,
         }
@@ -112,6 +114,12 @@ impl Region {
                 })
             }
         }
+    }
+
+    /// The id of a zone of this region.
+    pub fn zone_id(&self, name: &str) -> Option<String> {
+        let zone = self.zones.iter().find(|zone| zone.zone_name == name);
+        zone.map(|zone| zone.zone_id.clone())
     }
 
     pub fn volume_mut(&mut self, id: &str) -> Result<&mut Volume, Error> {
@@ -240,7 +248,15 @@ pub fn shown<'a, T>(
 
 /// Whether every `Owner.N` is an account's id or one of AWS's words for some.
 pub fn check_owners(wanted: &[String]) -> Result<(), Error> {
-    let known = ["self", "amazon", "aws-marketplace", "aws-backup-vault"];
+    check_accounts(wanted, &["self", "amazon", "aws-marketplace", "aws-backup-vault"])
+}
+
+/// Whether everyone of whom it is asked what they may use is an account's id, `self` or `all`.
+pub fn check_grantees(wanted: &[String]) -> Result<(), Error> {
+    check_accounts(wanted, &["self", "all"])
+}
+
+fn check_accounts(wanted: &[String], known: &[&str]) -> Result<(), Error> {
     let valid = |owner: &str| known.contains(&owner) || owner.len() == 12 && owner.bytes().all(|b| b.is_ascii_digit());
     match wanted.iter().find(|owner| !valid(owner)) {
         Some(owner) => {

@@ -30,6 +30,15 @@ pub struct IpPermission {
     /// A protocol's name, or -1 for all.
     pub ip_protocol: String,
     pub ip_ranges: Vec<IpRange>,
+    /// Whose instances are let in.
+    #[serde(default)]
+    pub groups: Vec<UserIdGroupPair>,
+    /// None: IPv6 is not simulated.
+    #[serde(default)]
+    pub ipv6_ranges: Vec<String>,
+    /// None: prefix lists are not simulated.
+    #[serde(default)]
+    pub prefix_list_ids: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,12 +47,32 @@ pub struct IpRange {
     pub cidr_ip: String,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserIdGroupPair {
+    pub group_id: String,
+    pub user_id: String,
+}
+
 /// A group as instances and network interfaces name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupIdentifier {
     pub group_id: String,
     pub group_name: String,
+}
+
+fn ranges(rules: &[IpPermission]) -> Vec<String> {
+    let ranges = rules.iter().flat_map(|rule| &rule.ip_ranges);
+    ranges.map(|range| range.cidr_ip.clone()).collect()
+}
+
+fn protocols(rules: &[IpPermission]) -> Vec<String> {
+    rules.iter().map(|rule| rule.ip_protocol.clone()).collect()
+}
+
+fn pairs(rules: &[IpPermission], field: impl Fn(&UserIdGroupPair) -> String) -> Vec<String> {
+    rules.iter().flat_map(|rule| &rule.groups).map(field).collect()
 }
 
 impl SecurityGroup {
@@ -58,10 +87,39 @@ impl SecurityGroup {
 impl Described for SecurityGroup {
     const FILTERS: &'static [Field<Self>] = &[
         ("description", |g| vec![g.group_description.clone()]),
+        ("egress.ip-permission.cidr", |g| ranges(&g.ip_permissions_egress)),
+        ("egress.ip-permission.group-id", |g| {
+            pairs(&g.ip_permissions_egress, |pair| pair.group_id.clone())
+        }),
+        ("egress.ip-permission.protocol", |g| protocols(&g.ip_permissions_egress)),
+        ("egress.ip-permission.user-id", |g| {
+            pairs(&g.ip_permissions_egress, |pair| pair.user_id.clone())
+        }),
         ("group-id", |g| vec![g.group_id.clone()]),
         ("group-name", |g| vec![g.group_name.clone()]),
+        ("ip-permission.cidr", |g| ranges(&g.ip_permissions)),
+        ("ip-permission.group-id", |g| {
+            pairs(&g.ip_permissions, |pair| pair.group_id.clone())
+        }),
+        ("ip-permission.protocol", |g| protocols(&g.ip_permissions)),
+        ("ip-permission.user-id", |g| {
+            pairs(&g.ip_permissions, |pair| pair.user_id.clone())
+        }),
         ("owner-id", |g| vec![g.owner_id.clone()]),
         ("vpc-id", |g| vec![g.vpc_id.clone()]),
+    ];
+
+    const EMPTY_FILTERS: &'static [&'static str] = &[
+        "egress.ip-permission.from-port",
+        "egress.ip-permission.group-name",
+        "egress.ip-permission.ipv6-cidr",
+        "egress.ip-permission.prefix-list-id",
+        "egress.ip-permission.to-port",
+        "ip-permission.from-port",
+        "ip-permission.group-name",
+        "ip-permission.ipv6-cidr",
+        "ip-permission.prefix-list-id",
+        "ip-permission.to-port",
     ];
 
     fn id(&self) -> String {

@@ -15,13 +15,13 @@ use crate::keys;
 use crate::random::Random;
 use crate::region::Region;
 use crate::schedule::Schedule;
-use crate::security_groups::{IpPermission, IpRange, SecurityGroup};
+use crate::security_groups::{IpPermission, IpRange, SecurityGroup, UserIdGroupPair};
 use crate::snapshots::{Snapshot, SnapshotState};
-use crate::subnets::Subnet;
+use crate::subnets::{PrivateDnsNameOptions, Subnet};
 use crate::tags::Tags;
 use crate::throttle::Buckets;
 use crate::time::Time;
-use crate::vpcs::Vpc;
+use crate::vpcs::{CidrBlockAssociation, CidrBlockState, Vpc};
 
 /// The account that every credential belongs to.
 pub const ACCOUNT: &str = "123456789012";
@@ -76,6 +76,7 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
         zone_id: format!("{zone_ids}-az{zone}"),
         region_name: name.to_owned(),
         zone_state: "available".to_owned(),
+        message_set: Vec::new(),
         group_name: format!("{name}-zg-1"),
         network_border_group: name.to_owned(),
         zone_type: "availability-zone".to_owned(),
@@ -96,6 +97,11 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
             default_for_az: default,
             map_public_ip_on_launch: default,
             assign_ipv6_address_on_creation: false,
+            enable_dns64: false,
+            ipv6_native: false,
+            ipv6_cidr_block_association_set: Vec::new(),
+            map_customer_owned_ip_on_launch: false,
+            private_dns_name_options_on_launch: PrivateDnsNameOptions::default(),
             owner_id: ACCOUNT.to_owned(),
             tag_set: tags(&[("Name", &format!("{tier}-{}", zone.zone_name)), ("tier", tier)]),
         }
@@ -109,16 +115,10 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
         random: Random::named(seed, name),
         schedule: Schedule::default(),
         buckets: Buckets::default(),
-        vpcs: vec![Vpc {
-            vpc_id: vpc_id.clone(),
-            owner_id: ACCOUNT.to_owned(),
-            state: "available".to_owned(),
-            cidr_block: "172.31.0.0/16".to_owned(),
-            dhcp_options_id: id("dopt", "0e1", number),
-            instance_tenancy: "default".to_owned(),
-            is_default: true,
-            tag_set: Tags::default(),
-        }],
+        vpcs: vec![
+            vpc(number, "0e0", "172.31.0.0/16", true),
+            vpc(number, "0e2", "10.0.0.0/16", false),
+        ],
         subnets: vec![
             subnet("0a1", &zones[0], 0, true, "build"),
             subnet("0b2", &zones[1], 16, true, "build"),
@@ -139,6 +139,13 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
                 "builders",
                 "no inbound, all outbound",
                 &vpc_id,
+            ),
+            security_group(
+                name,
+                &id("sg", "0d3", number),
+                "default",
+                "default VPC security group",
+                &id("vpc", "0e2", number),
             ),
         ],
         key_pairs: vec![KeyPair {
@@ -171,7 +178,38 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
     region
 }
 
+fn vpc(number: u32, digits: &str, cidr_block: &str, is_default: bool) -> Vpc {
+    Vpc {
+        vpc_id: id("vpc", digits, number),
+        owner_id: ACCOUNT.to_owned(),
+        state: "available".to_owned(),
+        cidr_block: cidr_block.to_owned(),
+        cidr_block_association_set: vec![CidrBlockAssociation {
+            association_id: id("vpc-cidr-assoc", digits, number),
+            cidr_block: cidr_block.to_owned(),
+            cidr_block_state: CidrBlockState {
+                state: "associated".to_owned(),
+            },
+        }],
+        dhcp_options_id: id("dopt", "0e1", number),
+        instance_tenancy: "default".to_owned(),
+        is_default,
+        tag_set: Tags::default(),
+    }
+}
+
+/// A VPC's default group lets its own instances in, any other nobody.
 fn security_group(region: &str, group_id: &str, name: &str, description: &str, vpc_id: &str) -> SecurityGroup {
+    let own = IpPermission {
+        ip_protocol: "-1".to_owned(),
+        ip_ranges: Vec::new(),
+        groups: vec![UserIdGroupPair {
+            group_id: group_id.to_owned(),
+            user_id: ACCOUNT.to_owned(),
+        }],
+        ipv6_ranges: Vec::new(),
+        prefix_list_ids: Vec::new(),
+    };
     SecurityGroup {
         group_id: group_id.to_owned(),
         group_name: name.to_owned(),
@@ -179,12 +217,15 @@ fn security_group(region: &str, group_id: &str, name: &str, description: &str, v
         security_group_arn: format!("arn:aws:ec2:{region}:{ACCOUNT}:security-group/{group_id}"),
         owner_id: ACCOUNT.to_owned(),
         vpc_id: vpc_id.to_owned(),
-        ip_permissions: Vec::new(),
+        ip_permissions: if name == "default" { vec![own] } else { Vec::new() },
         ip_permissions_egress: vec![IpPermission {
             ip_protocol: "-1".to_owned(),
             ip_ranges: vec![IpRange {
                 cidr_ip: "0.0.0.0/0".to_owned(),
             }],
+            groups: Vec::new(),
+            ipv6_ranges: Vec::new(),
+            prefix_list_ids: Vec::new(),
         }],
         tag_set: Tags::default(),
     }

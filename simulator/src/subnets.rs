@@ -28,8 +28,39 @@ pub struct Subnet {
     pub default_for_az: bool,
     pub map_public_ip_on_launch: bool,
     pub assign_ipv6_address_on_creation: bool,
+    #[serde(default)]
+    pub enable_dns64: bool,
+    #[serde(default)]
+    pub ipv6_native: bool,
+    /// None: IPv6 is not simulated.
+    #[serde(default)]
+    pub ipv6_cidr_block_association_set: Vec<String>,
+    #[serde(default)]
+    pub map_customer_owned_ip_on_launch: bool,
+    #[serde(default)]
+    pub private_dns_name_options_on_launch: PrivateDnsNameOptions,
     pub owner_id: String,
     pub tag_set: Tags,
+}
+
+/// How the names of instances are made, and which records there are for them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrivateDnsNameOptions {
+    pub hostname_type: String,
+    pub enable_resource_name_dns_a_record: bool,
+    #[serde(rename = "enableResourceNameDnsAAAARecord")]
+    pub enable_resource_name_dns_aaaa_record: bool,
+}
+
+impl Default for PrivateDnsNameOptions {
+    fn default() -> Self {
+        Self {
+            hostname_type: "ip-name".to_owned(),
+            enable_resource_name_dns_a_record: false,
+            enable_resource_name_dns_aaaa_record: false,
+        }
+    }
 }
 
 impl Subnet {
@@ -48,19 +79,54 @@ impl Described for Subnet {
         ("availability-zone", |s| vec![s.availability_zone.clone()]),
         ("availabilityZone", |s| vec![s.availability_zone.clone()]),
         ("availability-zone-id", |s| vec![s.availability_zone_id.clone()]),
+        ("availabilityZoneId", |s| vec![s.availability_zone_id.clone()]),
         ("available-ip-address-count", |s| {
             vec![s.available_ip_address_count.to_string()]
         }),
+        ("cidr", |s| vec![s.cidr_block.clone()]),
         ("cidr-block", |s| vec![s.cidr_block.clone()]),
+        ("cidrBlock", |s| vec![s.cidr_block.clone()]),
         ("default-for-az", |s| vec![s.default_for_az.to_string()]),
+        ("defaultForAz", |s| vec![s.default_for_az.to_string()]),
+        ("enable-dns64", |s| vec![s.enable_dns64.to_string()]),
+        ("ipv6-native", |s| vec![s.ipv6_native.to_string()]),
+        ("map-customer-owned-ip-on-launch", |s| {
+            vec![s.map_customer_owned_ip_on_launch.to_string()]
+        }),
         ("map-public-ip-on-launch", |s| {
             vec![s.map_public_ip_on_launch.to_string()]
         }),
         ("owner-id", |s| vec![s.owner_id.clone()]),
+        (
+            "private-dns-name-options-on-launch.enable-resource-name-dns-a-record",
+            |s| {
+                let options = &s.private_dns_name_options_on_launch;
+                vec![options.enable_resource_name_dns_a_record.to_string()]
+            },
+        ),
+        (
+            "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record",
+            |s| {
+                let options = &s.private_dns_name_options_on_launch;
+                vec![options.enable_resource_name_dns_aaaa_record.to_string()]
+            },
+        ),
+        ("private-dns-name-options-on-launch.hostname-type", |s| {
+            vec![s.private_dns_name_options_on_launch.hostname_type.clone()]
+        }),
         ("state", |s| vec![s.state.clone()]),
         ("subnet-arn", |s| vec![s.subnet_arn.clone()]),
         ("subnet-id", |s| vec![s.subnet_id.clone()]),
         ("vpc-id", |s| vec![s.vpc_id.clone()]),
+    ];
+
+    const EMPTY_FILTERS: &'static [&'static str] = &[
+        "customer-owned-ipv4-pool",
+        "enable-lni-at-device-index",
+        "ipv6-cidr-block-association.association-id",
+        "ipv6-cidr-block-association.ipv6-cidr-block",
+        "ipv6-cidr-block-association.state",
+        "outpost-arn",
     ];
 
     fn id(&self) -> String {

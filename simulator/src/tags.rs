@@ -56,7 +56,7 @@ pub struct Tag {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct TagSpecification {
-    pub resource_type: String,
+    pub resource_type: Option<String>,
     #[serde(rename = "Tag", default)]
     pub tags: Vec<Tag>,
 }
@@ -68,13 +68,17 @@ pub fn at_creation(
 ) -> Result<impl Fn(&str) -> Tags + use<>, Error> {
     let mut by_type: BTreeMap<String, Tags> = BTreeMap::new();
     for specification in specifications {
-        let resource_type = &specification.resource_type;
+        let Some(resource_type) = &specification.resource_type else {
+            let message = "Tag specification resource type must have a value";
+            return Err(Error::new("InvalidParameterValue", message));
+        };
         if !allowed.contains(&resource_type.as_str()) {
             let why = format!("'{resource_type}' is not a valid taggable resource type for this operation.");
             return Err(Error::invalid(resource_type, "TagSpecification.ResourceType", why));
         }
         if specification.tags.is_empty() {
-            return Err(Error::missing("TagSpecification.Tag"));
+            let message = "Tag specification must have at least one tag";
+            return Err(Error::new("InvalidParameterValue", message));
         }
         if by_type.contains_key(resource_type) {
             let why = "Only one tag specification is allowed per resource type.";
@@ -176,8 +180,9 @@ pub fn delete_tags(call: &mut Call<'_>, request: DeleteTagsRequest) -> Result<Re
 }
 
 fn tags_of<'a>(call: &'a mut Call<'_>, id: &str) -> Result<&'a mut Tags, Error> {
-    let kind = Kind::of(id).ok_or_else(|| Error::new("InvalidID", format!("The ID '{id}' is not valid")))?;
-    kind.check(id)?;
+    let kind = Kind::of(id)
+        .filter(|kind| kind.check(id).is_ok())
+        .ok_or_else(|| Error::new("InvalidID", format!("The ID '{id}' is not valid")))?;
     let account = call.region.account.clone();
     let region = &mut *call.region;
     let tags = match kind {

@@ -3,20 +3,26 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::connection::Connection;
 use crate::control::{Capacity, GuestRule, NewImage};
-use crate::engine::{Reply, Request, Simulator};
+use crate::engine::{self, Reply, Request, Simulator};
 use crate::faults::Fault;
+use crate::protocol::Error;
+
+/// Far more than EC2 takes, so that what is too much of something is refused by that something's name.
+const MOST_BODY_BYTES: usize = 16 << 20;
 
 /// The simulator, shared by those who ask it.
 pub type Shared = Arc<Mutex<Simulator>>;
@@ -57,7 +63,9 @@ pub fn router(simulator: Shared, clock: fn() -> Timestamp) -> Router {
         .route("/_simulator/guests", get(guests).post(add_guests).delete(clear_guests))
         .route("/_simulator/images", post(publish_image))
         .route("/_simulator/capacity", post(set_capacity))
+        .method_not_allowed_fallback(wrong_method)
         .fallback(any(aws))
+        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .with_state(Door { simulator, clock })
 }
 
@@ -66,12 +74,23 @@ async fn aws(
     ConnectInfo(connection): ConnectInfo<Connection>,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if uri.path().starts_with("/_simulator") {
         let message = format!("there is no {}; GET /_simulator/ lists what there is", uri.path());
         return refused(StatusCode::NOT_FOUND, message);
     }
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let error = Error {
+                code: "RequestEntityTooLarge".to_owned(),
+                message: format!("The request can't be read: {}", rejection.body_text()),
+                status: rejection.status().as_u16(),
+            };
+            return xml(door.lock().refuse(error));
+        }
+    };
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let query = uri.query().unwrap_or_default().as_bytes();
     let parameters = if body.is_empty() { query } else { &body };
@@ -87,12 +106,21 @@ async fn aws(
         connection.cut();
         return StatusCode::OK.into_response();
     };
+    xml(response)
+}
+
+fn xml(response: engine::Response) -> Response {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = [
         (CONTENT_TYPE.as_str(), "text/xml;charset=UTF-8".to_owned()),
         ("x-amzn-requestid", response.request_id),
     ];
     (status, headers, response.body).into_response()
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let message = format!("{} takes no {method}; GET /_simulator/ lists what there is", uri.path());
+    refused(StatusCode::METHOD_NOT_ALLOWED, message)
 }
 
 fn refused(status: StatusCode, message: String) -> Response {
@@ -123,13 +151,17 @@ async fn state(State(door): State<Door>) -> Response {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct After {
     #[serde(default)]
     after: u64,
 }
 
-async fn journal(State(door): State<Door>, Query(After { after }): Query<After>) -> Response {
-    to_json(&door.lock().journal.after(after).collect::<Vec<_>>())
+async fn journal(State(door): State<Door>, query: Result<Query<After>, QueryRejection>) -> Response {
+    match query {
+        Ok(Query(After { after })) => to_json(&door.lock().journal.after(after).collect::<Vec<_>>()),
+        Err(rejection) => refused(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
 }
 
 async fn inventory(State(door): State<Door>) -> Response {
@@ -140,8 +172,8 @@ async fn faults(State(door): State<Door>) -> Response {
     to_json(&door.lock().faults)
 }
 
-async fn add_faults(State(door): State<Door>, body: Bytes) -> Response {
-    each::<Fault>(&body, |fault| door.lock().faults.add(fault))
+async fn add_faults(State(door): State<Door>, body: Result<Bytes, BytesRejection>) -> Response {
+    all::<Fault>(body, |faults| door.lock().add_faults(faults))
 }
 
 async fn clear_faults(State(door): State<Door>) -> StatusCode {
@@ -153,11 +185,8 @@ async fn guests(State(door): State<Door>) -> Response {
     to_json(&door.lock().guest_rules())
 }
 
-async fn add_guests(State(door): State<Door>, body: Bytes) -> Response {
-    each::<GuestRule>(&body, |rule| {
-        door.lock().add_guest_rule(rule);
-        Ok(())
-    })
+async fn add_guests(State(door): State<Door>, body: Result<Bytes, BytesRejection>) -> Response {
+    all::<GuestRule>(body, |rules| door.lock().add_guest_rules(rules))
 }
 
 async fn clear_guests(State(door): State<Door>) -> StatusCode {
@@ -165,9 +194,10 @@ async fn clear_guests(State(door): State<Door>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn publish_image(State(door): State<Door>, body: Bytes) -> Response {
-    let published = serde_json::from_slice::<NewImage>(&body)
-        .map_err(|error| error.to_string())
+async fn publish_image(State(door): State<Door>, body: Result<Bytes, BytesRejection>) -> Response {
+    let image = body.map_err(|rejection| rejection.body_text());
+    let published = image
+        .and_then(|body| serde_json::from_slice::<NewImage>(&body).map_err(|error| error.to_string()))
         .and_then(|image| door.now().publish_image((door.clock)(), image));
     match published {
         Ok(id) => (StatusCode::CREATED, Json(json!({ "imageId": id }))).into_response(),
@@ -175,21 +205,25 @@ async fn publish_image(State(door): State<Door>, body: Bytes) -> Response {
     }
 }
 
-async fn set_capacity(State(door): State<Door>, body: Bytes) -> Response {
-    each::<Capacity>(&body, |capacity| door.lock().set_capacity(capacity))
+async fn set_capacity(State(door): State<Door>, body: Result<Bytes, BytesRejection>) -> Response {
+    all::<Capacity>(body, |capacities| door.lock().set_capacities(capacities))
 }
 
 /// Takes one object or a list of them.
-fn each<T: serde::de::DeserializeOwned>(body: &[u8], mut take: impl FnMut(T) -> Result<(), String>) -> Response {
-    let given: Result<Vec<T>, _> = match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Array(list)) => list.into_iter().map(serde_json::from_value).collect(),
-        Ok(one) => serde_json::from_value(one).map(|one| vec![one]),
-        Err(error) => Err(error),
-    };
-    let taken = given
-        .map_err(|error| error.to_string())
-        .and_then(|given| given.into_iter().try_for_each(&mut take));
-    match taken {
+fn all<T: DeserializeOwned>(
+    body: Result<Bytes, BytesRejection>,
+    take: impl FnOnce(Vec<T>) -> Result<(), String>,
+) -> Response {
+    let body = body.map_err(|rejection| rejection.body_text());
+    let given = body.and_then(|body| {
+        let given = match serde_json::from_slice::<Value>(&body) {
+            Ok(Value::Array(list)) => list.into_iter().map(serde_json::from_value).collect(),
+            Ok(one) => serde_json::from_value(one).map(|one| vec![one]),
+            Err(error) => Err(error),
+        };
+        given.map_err(|error| error.to_string())
+    });
+    match given.and_then(take) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(message) => refused(StatusCode::BAD_REQUEST, message),
     }

@@ -72,6 +72,7 @@ fn a_world_survives_in_its_state_file() {
 #[test]
 fn what_is_wrong_is_said_in_json() {
     let (child, address) = start(&[]);
+    let huge = "x".repeat(17 << 20);
     for (method, path, body, status, words) in [
         ("GET", "/_simulator/", "", "200", "/_simulator/inventory"),
         ("GET", "/_simulator/nothing", "", "404", "GET /_simulator/ lists"),
@@ -108,6 +109,12 @@ fn what_is_wrong_is_said_in_json() {
             "400",
             "'x'",
         ),
+        ("PUT", "/_simulator/faults", "[]", "405", "takes no PUT"),
+        ("GET", "/_simulator/journal?after=soon", "", "400", "error"),
+        ("GET", "/_simulator/journal?since=1", "", "400", "error"),
+        ("POST", "/_simulator/capacity", "{", "400", "error"),
+        ("POST", "/_simulator/capacity", &huge, "400", "limit"),
+        ("POST", "/", &huge, "413", "<Code>RequestEntityTooLarge</Code>"),
         ("GET", "/_simulator/inventory", "", "200", "{}"),
         ("GET", "/_simulator/journal", "", "200", "[]"),
     ] {

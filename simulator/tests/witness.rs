@@ -98,6 +98,16 @@ fn boto3_is_refused_as_ec2_refuses() {
 }
 
 #[test]
+fn boto3_filters_by_all_that_is_documented() {
+    witness("filters.py");
+}
+
+#[test]
+fn boto3_gets_along_with_others() {
+    witness("crowd.py");
+}
+
+#[test]
 fn boto3_lives_through_faults() {
     witness("faults.py");
 }

@@ -50,6 +50,28 @@ pub(super) enum Instruction {
 pub(super) const BOOT_FILE: &str = "/var/lib/goldsmith-simulator/boot";
 
 impl Instruction {
+    /// Whether a boot, and not only a step or check, can do it.
+    fn suits_boot(&self) -> bool {
+        match self {
+            Self::After(_)
+            | Self::Exit(_)
+            | Self::FailTimes(_)
+            | Self::Write { .. }
+            | Self::Leave { .. }
+            | Self::Remove { .. } => false,
+            Self::Hang
+            | Self::Print(_)
+            | Self::Die
+            | Self::Panic
+            | Self::Garbage
+            | Self::Noise
+            | Self::NoConsole
+            | Self::BootError(_)
+            | Self::SlowBoot(_)
+            | Self::Unhealthy => true,
+        }
+    }
+
     /// Whether it is about boots of the image, and then its line in [`BOOT_FILE`].
     pub(super) fn of_boots(&self) -> Option<String> {
         match self {
@@ -85,11 +107,7 @@ pub(super) fn from_outside(lines: &[String]) -> Outside {
         named: BTreeMap::new(),
     };
     for line in lines {
-        let line = line.trim().strip_prefix("#sim:").unwrap_or(line).trim();
-        let (name, text) = match line.split_once(": ") {
-            Some((name, text)) if !name.contains([' ', '=']) => (Some(name), text),
-            _ => (None, line),
-        };
+        let (name, text) = addressed(line);
         let read = in_line(text).unwrap_or_else(|message| vec![Instruction::Print(message), Instruction::Panic]);
         match name {
             Some(name) => outside.named.entry(name.to_owned()).or_default().extend(read),
@@ -97,6 +115,33 @@ pub(super) fn from_outside(lines: &[String]) -> Outside {
         }
     }
     outside
+}
+
+/// Whom a line from outside is for, and what it says.
+fn addressed(line: &str) -> (Option<&str>, &str) {
+    let line = line.trim();
+    let line = line.strip_prefix("#sim:").unwrap_or(line).trim();
+    match line.split_once(": ") {
+        Some((name, text)) if !name.contains([' ', '=']) => (Some(name), text),
+        _ => (None, line),
+    }
+}
+
+/// Whether lines as `POST /_simulator/guests` takes them can be read, and mean something to whom they are for.
+pub fn check_instructions(lines: &[String]) -> Result<(), String> {
+    for line in lines {
+        let (name, text) = addressed(line);
+        let instructions = in_line(text)?;
+        if instructions.is_empty() {
+            return Err(format!("{line:?} holds no instruction"));
+        }
+        if name.is_none() && !instructions.iter().all(Instruction::suits_boot) {
+            return Err(format!(
+                "{line:?} means nothing to a boot; begin it with the name of a step or check and a colon"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// All `#sim:` lines of a text.
@@ -220,6 +265,24 @@ mod tests {
         ] {
             let message = in_line(line).unwrap_err();
             assert!(message.contains(named), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_from_outside_is_refused() {
+        for (line, named) in [
+            ("packages: exitt=1", Some("exitt=1")),
+            ("exit=1", Some("means nothing to a boot")),
+            ("", Some("holds no instruction")),
+            ("packages: exit=1", None),
+            ("#sim: slow-boot=3s", None),
+        ] {
+            let refusal = check_instructions(&[line.into()]).err();
+            assert_eq!(refusal.is_some(), named.is_some(), "{line}: {refusal:?}");
+            assert!(
+                refusal.unwrap_or_default().contains(named.unwrap_or_default()),
+                "{line}"
+            );
         }
     }
 

@@ -15,6 +15,8 @@ mod user_data;
 
 use std::time::Duration;
 
+pub use instruction::check_instructions;
+
 use crate::disk::Disk;
 use timeline::Timeline;
 use user_data::Script;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::create::one_of;
+use super::create::{check_description, one_of};
 use super::{ImageState, LaunchPermission};
 use crate::block_devices::ImageBlockDevice;
 use crate::operations::{Call, Return, Value};
@@ -27,10 +27,14 @@ pub struct DescribeImageAttributeResponse {
     deregistration_protection: Option<Value<&'static str>>,
     description: Option<Value<Option<String>>>,
     imds_support: Option<Value<Option<String>>>,
+    kernel: Option<Value<Option<String>>>,
     last_launched_time: Option<Value<Option<String>>>,
     launch_permission: Option<Vec<LaunchPermission>>,
+    product_codes: Option<Vec<String>>,
+    ramdisk: Option<Value<Option<String>>>,
     sriov_net_support: Option<Value<&'static str>>,
     tpm_support: Option<Value<Option<String>>>,
+    uefi_data: Option<Value<Option<String>>>,
 }
 
 pub fn describe_image_attribute(
@@ -61,6 +65,11 @@ pub fn describe_image_attribute(
                 value: image.imds_support,
             })
         }
+        // No image here has its own kernel, product codes or keys of UEFI.
+        "kernel" => response.kernel = Some(Value { value: None }),
+        "productCodes" => response.product_codes = Some(Vec::new()),
+        "ramdisk" => response.ramdisk = Some(Value { value: None }),
+        "uefiData" => response.uefi_data = Some(Value { value: None }),
         "lastLaunchedTime" => {
             let value = image
                 .told_last_launched(now)
@@ -76,7 +85,8 @@ pub fn describe_image_attribute(
         }
         other => {
             let why = "It must be one of blockDeviceMapping, bootMode, deregistrationProtection, description, \
-                       imdsSupport, lastLaunchedTime, launchPermission, sriovNetSupport, tpmSupport.";
+                       imdsSupport, kernel, lastLaunchedTime, launchPermission, productCodes, ramdisk, \
+                       sriovNetSupport, tpmSupport, uefiData.";
             return Err(Error::invalid(other, "attribute", why));
         }
     }
@@ -185,6 +195,9 @@ fn change(request: ModifyImageAttributeRequest) -> Result<Change, Error> {
             ..Default::default()
         }),
         (None, None, true) => None,
+        (None, Some(other), _) if !["add", "remove"].contains(&other) => {
+            return Err(Error::invalid(other, "operationType", "It must be add or remove."));
+        }
         _ => {
             return Err(Error::combination(
                 "Launch permissions are given either as LaunchPermission, or as OperationType (add or remove) with \
@@ -203,9 +216,14 @@ fn change(request: ModifyImageAttributeRequest) -> Result<Change, Error> {
 pub fn modify_image_attribute(call: &mut Call<'_>, request: ModifyImageAttributeRequest) -> Result<Return, Error> {
     let id = request.image_id.clone();
     let change = change(request)?;
+    let image = call.region.own_image(&id)?.clone();
+    let unshareable = call.region.snapshot_under_default_key(&image);
     let image = call.region.own_image(&id)?;
     match change {
-        Change::Description(description) => image.description = Some(description).filter(|text| !text.is_empty()),
+        Change::Description(description) => {
+            check_description(Some(&description))?;
+            image.description = Some(description).filter(|text| !text.is_empty());
+        }
         Change::ImdsSupport(version) => {
             one_of("imdsSupport", Some(&version), &["v2.0"])?;
             image.imds_support = Some(version);
@@ -217,6 +235,13 @@ pub fn modify_image_attribute(call: &mut Call<'_>, request: ModifyImageAttribute
             if image.state != ImageState::Available {
                 let message = format!("The image ID '[{id}]' is {}, not available", image.state.name());
                 return Err(Error::new("InvalidAMIID.Unavailable", message));
+            }
+            if let Some(snapshot) = unshareable.filter(|_| !add.is_empty()) {
+                let message = format!(
+                    "Snapshots encrypted with the AWS Managed CMK can't be shared. Specify another snapshot; {snapshot} \
+                     of {id} is."
+                );
+                return Err(Error::new("InvalidParameter", message));
             }
             let encrypted = image.block_devices.iter().any(|device| device.ebs.encrypted);
             if encrypted && add.contains(&LaunchPermission::everyone()) {

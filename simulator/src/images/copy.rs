@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::create::ImageIdResponse;
+use super::create::{ImageIdResponse, check_description};
 use super::{Image, ImageState};
 use crate::durations;
 use crate::ids::Kind;
@@ -81,6 +81,7 @@ pub fn copy_image(call: &mut Call<'_>, request: CopyImageRequest) -> Result<Imag
 
     let region = &mut *call.region;
     region.check_image_name(&request.name, now)?;
+    check_description(request.description.as_deref())?;
     let copies = region
         .snapshots
         .values()
@@ -90,7 +91,7 @@ pub fn copy_image(call: &mut Call<'_>, request: CopyImageRequest) -> Result<Imag
         return Err(Error::new("ResourceLimitExceeded", message));
     }
     if request.kms_key_id.is_some() && request.encrypted != Some(true) {
-        return Err(Error::combination("KmsKeyId requires Encrypted to be true."));
+        return Err(keys::needs_encrypted());
     }
     let encrypt = request.encrypted == Some(true) || snapshots.iter().flatten().any(|s| s.kms_key_id.is_some());
     let key = encrypt.then(|| keys::resolve(region, request.kms_key_id.as_deref()));
@@ -118,7 +119,7 @@ pub fn copy_image(call: &mut Call<'_>, request: CopyImageRequest) -> Result<Imag
             started: now,
             completes: done,
             state: SnapshotState::Pending,
-            visible: region.visible_from(now),
+            visible: region.visible_from(now, Kind::Snapshot),
             shared_with: Vec::new(),
             tags: tags("snapshot"),
             size: snapshot.size,
@@ -138,7 +139,7 @@ pub fn copy_image(call: &mut Call<'_>, request: CopyImageRequest) -> Result<Imag
         description: request.description.filter(|text| !text.is_empty()),
         state: ImageState::Pending,
         created: now,
-        visible: region.visible_from(now),
+        visible: region.visible_from(now, Kind::Image),
         block_devices,
         boot_mode: source.boot_mode,
         tpm_support: source.tpm_support,

@@ -3,15 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Image, ImageState, Protection};
-use crate::block_devices::{BlockDeviceMapping, ImageBlockDevice, ImageEbs, plan};
+use crate::block_devices::{BlockDeviceMapping, EbsBlockDevice, ImageBlockDevice, ImageEbs, PlannedVolume, plan};
 use crate::durations;
 use crate::ids::Kind;
-use crate::instances::State;
+use crate::instances::{Instance, State};
 use crate::operations::Call;
 use crate::protocol::Error;
 use crate::region::Region;
 use crate::schedule::Due;
 use crate::tags::{TagSpecification, Tags, at_creation};
+
+const MOST_DESCRIPTION: usize = 255;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,40 +44,25 @@ pub fn create_image(call: &mut Call<'_>, request: CreateImageRequest) -> Result<
         return Err(Error::new("IncorrectState", message));
     }
     region.check_image_name(&request.name, now)?;
-    let attached: Vec<(String, String, bool)> = region
-        .attached(&instance.id)
-        .map(|(volume, a)| (volume.id.clone(), a.device.clone(), a.delete_on_termination))
-        .collect();
-    let mapping = |device: &str| request.block_device_mappings.iter().find(|m| m.device_name == device);
-    let wanted = attached
-        .iter()
-        .filter(|(_, device, _)| mapping(device).is_none_or(|m| m.no_device.is_none()));
-    let wanted: Vec<_> = wanted.cloned().collect();
-    for (volume, ..) in &wanted {
+    check_description(request.description.as_deref())?;
+    let planned = plan_image(region, &instance, &request.block_device_mappings)?;
+    for volume in planned.iter().filter_map(|(volume, _)| volume.as_ref()) {
         region.check_snapshot_rate(now, volume)?;
     }
 
     let id = region.new_id(Kind::Image);
     let mut completes = now;
     let mut block_devices = Vec::new();
-    for (volume_id, device, delete_on_termination) in wanted {
-        let description = format!("Created by CreateImage({}) for {id}", instance.id);
-        let (snapshot_id, done) = region.begin_snapshot(now, &volume_id, description, tags("snapshot"))?;
-        completes = completes.max(done);
-        let specification = region.volume_mut(&volume_id)?.specification.clone();
-        let change = mapping(&device).and_then(|m| m.ebs.clone()).unwrap_or_default();
-        block_devices.push(ImageBlockDevice {
-            device_name: device,
-            ebs: ImageEbs {
-                delete_on_termination: change.delete_on_termination.unwrap_or(delete_on_termination),
-                snapshot_id: Some(snapshot_id),
-                volume_size: change.volume_size.unwrap_or(specification.size).max(specification.size),
-                volume_type: change.volume_type.unwrap_or(specification.volume_type),
-                iops: change.iops.or(specification.iops),
-                throughput: change.throughput.or(specification.throughput),
-                encrypted: specification.kms_key_id.is_some(),
-            },
-        });
+    for (volume, planned) in planned {
+        let mut device = ImageBlockDevice::from(planned);
+        if let Some(volume) = volume {
+            let description = format!("Created by CreateImage({}) for {id}", instance.id);
+            let (snapshot_id, done) = region.begin_snapshot(now, &volume, description, tags("snapshot"))?;
+            completes = completes.max(done);
+            device.ebs.snapshot_id = Some(snapshot_id);
+            device.ebs.encrypted = region.volume_mut(&volume)?.specification.kms_key_id.is_some();
+        }
+        block_devices.push(device);
     }
     block_devices.sort_by_key(|device| device.device_name != instance.root_device_name);
     let image = Image {
@@ -84,7 +71,7 @@ pub fn create_image(call: &mut Call<'_>, request: CreateImageRequest) -> Result<
         description: request.description.filter(|text| !text.is_empty()),
         block_devices,
         created: now,
-        visible: region.visible_from(now),
+        visible: region.visible_from(now, Kind::Image),
         tags: tags("image"),
         source_instance_id: Some(instance.id.clone()),
         source_image_id: Some(instance.image_id.clone()),
@@ -103,6 +90,77 @@ pub fn create_image(call: &mut Call<'_>, request: CreateImageRequest) -> Result<
         region.reboot(now, &instance.id);
     }
     Ok(ImageIdResponse { image_id: id })
+}
+
+/// The devices of an image of an instance, each with the volume that it is taken of, if any: the attached ones, less
+/// those that the request leaves out, and those that it adds.
+fn plan_image(
+    region: &Region,
+    instance: &Instance,
+    requested: &[BlockDeviceMapping],
+) -> Result<Vec<(Option<String>, PlannedVolume)>, Error> {
+    let wrong = |message: String| Err(Error::new("InvalidBlockDeviceMapping", message));
+    let mut devices = Vec::new();
+    for (volume, attachment) in region.attached(&instance.id) {
+        let device = &attachment.device;
+        let change = requested.iter().find(|mapping| mapping.device_name == *device);
+        if *device == instance.root_device_name && change.is_some_and(|change| change.no_device.is_some()) {
+            return wrong(format!("The root device {device} cannot be left out of an image"));
+        }
+        let specification = &volume.specification;
+        let changes = |ebs: &EbsBlockDevice| {
+            let other = |wanted: Option<u32>, is: Option<u32>| wanted.is_some() && wanted != is;
+            ebs.encrypted.is_some()
+                || ebs.kms_key_id.is_some()
+                || ebs.snapshot_id.is_some()
+                || other(ebs.volume_size, Some(specification.size))
+                || other(ebs.iops, specification.iops)
+                || other(ebs.throughput, specification.throughput)
+                || ebs
+                    .volume_type
+                    .as_ref()
+                    .is_some_and(|wanted| *wanted != specification.volume_type)
+        };
+        if change.and_then(|change| change.ebs.as_ref()).is_some_and(changes) {
+            return wrong(format!(
+                "Of the volume at {device} only DeleteOnTermination can be changed"
+            ));
+        }
+        devices.push(ImageBlockDevice {
+            device_name: device.clone(),
+            ebs: ImageEbs {
+                delete_on_termination: attachment.delete_on_termination,
+                snapshot_id: None,
+                volume_size: specification.size,
+                volume_type: specification.volume_type.clone(),
+                iops: specification.iops,
+                throughput: specification.throughput,
+                encrypted: false,
+            },
+        });
+    }
+    check_snapshots(region, requested)?;
+    let planned = plan(region, &devices, requested)?.into_iter().map(|planned| {
+        let mut attached = region.attached(&instance.id);
+        let source = attached.find(|(_, attachment)| attachment.device == planned.device);
+        (source.map(|(volume, _)| volume.id.clone()), planned)
+    });
+    Ok(planned.collect())
+}
+
+/// Whether the account may use every snapshot that a request's mappings name, and takes it as it is.
+fn check_snapshots(region: &Region, requested: &[BlockDeviceMapping]) -> Result<(), Error> {
+    for BlockDeviceMapping { device_name, ebs, .. } in requested {
+        let Some(ebs) = ebs else { continue };
+        let Some(id) = &ebs.snapshot_id else { continue };
+        region.usable_snapshot(id)?;
+        if ebs.encrypted.is_some() {
+            let message =
+                format!("the encrypted flag cannot be specified since device {device_name} has a snapshot specified.");
+            return Err(Error::new("InvalidBlockDeviceMapping", message));
+        }
+    }
+    Ok(())
 }
 
 impl Image {
@@ -163,6 +221,7 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
     let now = call.now;
     let region = &mut *call.region;
     region.check_image_name(&request.name, now)?;
+    check_description(request.description.as_deref())?;
     let root = request
         .root_device_name
         .ok_or_else(|| Error::missing("RootDeviceName"))?;
@@ -175,13 +234,7 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
     )?;
     one_of("ImdsSupport", request.imds_support.as_deref(), &["v2.0"])?;
     one_of("TpmSupport", request.tpm_support.as_deref(), &["v2.0"])?;
-    let ebs = request
-        .block_device_mappings
-        .iter()
-        .filter_map(|mapping| mapping.ebs.as_ref());
-    for id in ebs.filter_map(|ebs| ebs.snapshot_id.as_ref()) {
-        region.usable_snapshot(id)?;
-    }
+    check_snapshots(region, &request.block_device_mappings)?;
     let planned = plan(region, &[], &request.block_device_mappings)?;
     if !planned
         .iter()
@@ -190,21 +243,7 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
         let message = format!("No snapshot was given for the root device {root}");
         return Err(Error::new("InvalidBlockDeviceMapping", message));
     }
-    let block_devices = planned
-        .into_iter()
-        .map(|volume| ImageBlockDevice {
-            device_name: volume.device,
-            ebs: ImageEbs {
-                delete_on_termination: volume.delete_on_termination,
-                snapshot_id: volume.snapshot_id,
-                volume_size: volume.specification.size,
-                volume_type: volume.specification.volume_type,
-                iops: volume.specification.iops,
-                throughput: volume.specification.throughput,
-                encrypted: volume.specification.kms_key_id.is_some(),
-            },
-        })
-        .collect();
+    let block_devices = planned.into_iter().map(ImageBlockDevice::from).collect();
     let id = region.new_id(Kind::Image);
     let image = Image {
         id: id.clone(),
@@ -212,7 +251,7 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
         description: request.description,
         state: ImageState::Available,
         created: now,
-        visible: region.visible_from(now),
+        visible: region.visible_from(now, Kind::Image),
         boot_mode: request.boot_mode,
         tpm_support: request.tpm_support,
         imds_support: request.imds_support,
@@ -223,6 +262,16 @@ pub fn register_image(call: &mut Call<'_>, request: RegisterImageRequest) -> Res
     };
     region.images.insert(id.clone(), image);
     Ok(ImageIdResponse { image_id: id })
+}
+
+/// Refuses a description that is too long.
+pub fn check_description(description: Option<&str>) -> Result<(), Error> {
+    let length = description.map_or(0, |text| text.chars().count());
+    if length > MOST_DESCRIPTION {
+        let message = format!("A description may have {MOST_DESCRIPTION} characters; this has {length}");
+        return Err(Error::new("InvalidParameterValue", message));
+    }
+    Ok(())
 }
 
 /// Refuses a value that AWS, or this simulator, doesn't know.

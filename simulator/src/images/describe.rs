@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Image, ImageState, StateReason, deregistered};
+use super::{Image, ImageState, StateReason};
 use crate::block_devices::ImageBlockDevice;
-use crate::describe::{Bounds, Described, Field, Filter, Page, page};
+use crate::describe::{Bounds, Described, Field, Filter, Page, ids_or_page, page};
 use crate::ids::Kind;
 use crate::operations::Call;
 use crate::protocol::Error;
-use crate::region::{check_owners, owned_by, shown};
+use crate::region::{check_grantees, check_owners, owned_by, shown};
 use crate::seed::AMAZON;
 use crate::tags::Tags;
 use crate::time::{Time, to_second};
@@ -26,6 +26,7 @@ struct ImageItem {
     is_public: bool,
     architecture: String,
     image_type: &'static str,
+    product_codes: Vec<String>,
     name: String,
     description: Option<String>,
     platform_details: String,
@@ -54,7 +55,10 @@ impl ImageItem {
     fn new(image: &Image, account: &str, now: Timestamp) -> Self {
         Self {
             image_id: image.id.clone(),
-            image_location: format!("{}/{}", image.owner, image.name),
+            image_location: match image.owner.as_str() {
+                AMAZON => format!("amazon/{}", image.name),
+                owner => format!("{owner}/{}", image.name),
+            },
             image_state: image.state.name(),
             image_owner_id: image.owner.clone(),
             image_owner_alias: (image.owner == AMAZON).then_some("amazon"),
@@ -62,6 +66,7 @@ impl ImageItem {
             is_public: image.is_public(),
             architecture: image.architecture.clone(),
             image_type: "machine",
+            product_codes: Vec::new(),
             name: image.name.clone(),
             description: image.description.clone(),
             platform_details: image.platform_details.clone(),
@@ -151,6 +156,29 @@ impl Described for ImageItem {
         ("virtualization-type", |i| vec![i.virtualization_type.to_owned()]),
     ];
 
+    const EMPTY_FILTERS: &'static [&'static str] = &[
+        "free-tier-eligible",
+        "image-allowed",
+        "image-watermark.source-image-creation-time",
+        "image-watermark.source-image-id",
+        "image-watermark.source-image-region",
+        "image-watermark.watermark-creation-time",
+        "image-watermark.watermark-key",
+        "kernel-id",
+        "platform",
+        "product-code",
+        "product-code.type",
+        "public-ssm-parameter-name",
+        "ramdisk-id",
+        "scan-result.critical-fix-available-since",
+        "scan-result.finding-scan-date",
+        "scan-result.high-fix-available-since",
+        "scan-result.highest-finding-severity-label",
+        "scan-result.informational-fix-available-since",
+        "scan-result.low-fix-available-since",
+        "scan-result.medium-fix-available-since",
+    ];
+
     fn id(&self) -> String {
         self.image_id.clone()
     }
@@ -190,16 +218,22 @@ pub fn describe_images(call: &mut Call<'_>, request: DescribeImagesRequest) -> R
         next_token: request.next_token.clone(),
     };
     let (now, account) = (call.now, call.region.account.clone());
+    ids_or_page(&request.image_ids, "imageIdSet", &wanted)?;
     check_owners(&request.owners)?;
-    if let Some(id) = request
-        .image_ids
+    check_grantees(&request.executable_by)?;
+    // What was deregistered is neither shown nor an error, and does not make the others of the request all there are.
+    let asked = &request.image_ids;
+    let ids: Vec<String> = asked
         .iter()
-        .find(|id| call.region.deregistered.contains(*id))
-    {
-        return Err(deregistered(id));
-    }
+        .filter(|id| !call.region.deregistered.contains(*id))
+        .cloned()
+        .collect();
     let seen = |image: &Image| image.visible <= now && image.launchable_by(&account);
-    let items = shown(Kind::Image, &request.image_ids, &call.region.images, seen)?
+    let found = match ids.is_empty() && !asked.is_empty() {
+        true => Vec::new(),
+        false => shown(Kind::Image, &ids, &call.region.images, seen)?,
+    };
+    let items = found
         .into_iter()
         .filter(|image| listed(image, &request, &account, now))
         .map(|image| ImageItem::new(image, &account, now))

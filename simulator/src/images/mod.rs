@@ -11,7 +11,7 @@ mod retire;
 
 pub use attributes::{describe_image_attribute, modify_image_attribute, reset_image_attribute};
 pub use copy::copy_image;
-pub use create::{create_image, one_of, register_image};
+pub use create::{check_description, create_image, one_of, register_image};
 pub use describe::describe_images;
 pub use retire::{
     deregister_image, disable_image, disable_image_deprecation, disable_image_deregistration_protection, enable_image,
@@ -21,6 +21,7 @@ pub use retire::{
 use crate::block_devices::ImageBlockDevice;
 use crate::durations::{LAST_LAUNCHED_DELAY_SECONDS, PROTECTION_COOLDOWN_SECONDS};
 use crate::ids::Kind;
+use crate::keys;
 use crate::protocol::Error;
 use crate::region::Region;
 use crate::tags::Tags;
@@ -210,6 +211,16 @@ impl Region {
         }
     }
 
+    /// A snapshot of an image that is encrypted with the account's default key, so that neither can be shared.
+    pub fn snapshot_under_default_key(&self, image: &Image) -> Option<String> {
+        let default_key = keys::resolve(self, None).arn;
+        let under = |id: &&str| {
+            let snapshot = self.snapshots.get(*id);
+            snapshot.is_some_and(|snapshot| snapshot.kms_key_id.as_ref() == Some(&default_key))
+        };
+        image.snapshots().find(under).map(str::to_owned)
+    }
+
     /// The images that use a snapshot.
     pub fn images_of_snapshot(&self, snapshot: &str) -> impl Iterator<Item = &str> {
         self.images
@@ -220,14 +231,7 @@ impl Region {
 
     /// Whether a new image may have this name: 3 to 128 of AWS's characters, and not taken or just given up.
     pub fn check_image_name(&self, name: &str, now: Timestamp) -> Result<(), Error> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || " ()[]./-'@_".contains(c);
-        if !(3..=128).contains(&name.chars().count()) || !name.chars().all(allowed) {
-            let message = format!(
-                "AMI name '{name}' is invalid. AMI names must be between 3 and 128 characters long, and may contain \
-                 letters, numbers, spaces, '(', ')', '[', ']', '.', '-', '/', ''', '@' and '_'"
-            );
-            return Err(Error::new("InvalidAMIName.Malformed", message));
-        }
+        check_image_name(name)?;
         let taken = self
             .images
             .values()
@@ -242,6 +246,19 @@ impl Region {
         }
         Ok(())
     }
+}
+
+/// Whether AWS allows a name for an image.
+pub fn check_image_name(name: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || " ()[]./-'@_".contains(c);
+    if !(3..=128).contains(&name.chars().count()) || !name.chars().all(allowed) {
+        let message = format!(
+            "AMI name '{name}' is invalid. AMI names must be between 3 and 128 characters long, and may contain \
+                 letters, numbers, spaces, '(', ')', '[', ']', '.', '-', '/', ''', '@' and '_'"
+        );
+        return Err(Error::new("InvalidAMIName.Malformed", message));
+    }
+    Ok(())
 }
 
 /// What is said of an image that once was.

@@ -125,15 +125,16 @@ pub struct EnableImageDeprecationRequest {
     deprecate_at: Time,
 }
 
-/// Rounded to the minute; not in the past; at most ten years ahead.
+/// Rounded to the minute; not in the past; at most ten years ahead, and of a public image two years after it was made.
 pub fn enable_image_deprecation(call: &mut Call<'_>, request: EnableImageDeprecationRequest) -> Result<Return, Error> {
     let minute = SignedDuration::from_mins(1).as_secs();
     let rounded = (request.deprecate_at.0.as_second() + minute / 2).div_euclid(minute) * minute;
     let at = jiff::Timestamp::from_second(rounded).unwrap_or(request.deprecate_at.0);
-    let decade = call
-        .now
-        .checked_add((10 * 366 * 24).hours())
-        .unwrap_or(jiff::Timestamp::MAX);
+    let years = |from: jiff::Timestamp, count: i64| {
+        from.checked_add((count * 366 * 24).hours())
+            .unwrap_or(jiff::Timestamp::MAX)
+    };
+    let decade = years(call.now, 10);
     if request.deprecate_at.0 < call.now {
         let why = "The deprecation time must be in the future.";
         return Err(Error::invalid(request.deprecate_at, "DeprecateAt", why));
@@ -142,7 +143,12 @@ pub fn enable_image_deprecation(call: &mut Call<'_>, request: EnableImageDepreca
         let why = "The deprecation time can be at most 10 years from now.";
         return Err(Error::invalid(request.deprecate_at, "DeprecateAt", why));
     }
-    call.region.own_image(&request.image_id)?.deprecates = Some(at);
+    let image = call.region.own_image(&request.image_id)?;
+    if image.is_public() && at > years(image.created, 2) {
+        let why = "The deprecation time of a public image can be at most 2 years from its creation.";
+        return Err(Error::invalid(request.deprecate_at, "DeprecateAt", why));
+    }
+    image.deprecates = Some(at);
     Ok(Return::TRUE)
 }
 
@@ -158,20 +164,34 @@ pub struct EnableProtectionRequest {
     with_cooldown: Option<bool>,
 }
 
+/// What protection there is now, in AWS's words.
+#[derive(Serialize)]
+pub struct ProtectionResponse {
+    #[serde(rename = "return")]
+    protection: &'static str,
+}
+
 pub fn enable_image_deregistration_protection(
     call: &mut Call<'_>,
     request: EnableProtectionRequest,
-) -> Result<Return, Error> {
+) -> Result<ProtectionResponse, Error> {
     let image = call.region.own_image(&request.image_id)?;
     image.protection = Protection::Enabled {
         with_cooldown: request.with_cooldown == Some(true),
     };
-    Ok(Return::TRUE)
+    Ok(ProtectionResponse {
+        protection: image.protection.name(),
+    })
 }
 
-pub fn disable_image_deregistration_protection(call: &mut Call<'_>, request: ImageRequest) -> Result<Return, Error> {
+pub fn disable_image_deregistration_protection(
+    call: &mut Call<'_>,
+    request: ImageRequest,
+) -> Result<ProtectionResponse, Error> {
     let now = call.now;
     let image = call.region.own_image(&request.image_id)?;
     image.protection = image.protection.disabled(now);
-    Ok(Return::TRUE)
+    Ok(ProtectionResponse {
+        protection: image.protection.name(),
+    })
 }

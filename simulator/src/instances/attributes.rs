@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::item::{InstanceBlockDevice, block_devices};
+use super::item::{EnclaveOptionsItem, InstanceBlockDevice, block_devices};
 use super::placement::security_group;
 use super::run::{check_user_data, find_type};
 use super::{ShutdownBehavior, State};
@@ -27,11 +27,16 @@ pub struct DescribeInstanceAttributeResponse {
     disable_api_termination: Option<Value<bool>>,
     ebs_optimized: Option<Value<bool>>,
     ena_support: Option<Value<bool>>,
+    enclave_options: Option<EnclaveOptionsItem>,
     group_set: Option<Vec<GroupIdentifier>>,
     instance_initiated_shutdown_behavior: Option<Value<ShutdownBehavior>>,
     instance_type: Option<Value<String>>,
+    kernel: Option<Value<Option<String>>>,
+    product_codes: Option<Vec<String>>,
+    ramdisk: Option<Value<Option<String>>>,
     root_device_name: Option<Value<String>>,
     source_dest_check: Option<Value<bool>>,
+    sriov_net_support: Option<Value<&'static str>>,
     user_data: Option<Value<Option<String>>>,
 }
 
@@ -64,6 +69,7 @@ pub fn describe_instance_attribute(
             })
         }
         "enaSupport" => response.ena_support = Some(Value { value: true }),
+        "enclaveOptions" => response.enclave_options = Some(EnclaveOptionsItem { enabled: false }),
         "groupSet" => response.group_set = Some(instance.security_groups),
         "instanceInitiatedShutdownBehavior" => {
             response.instance_initiated_shutdown_behavior = Some(Value {
@@ -75,6 +81,10 @@ pub fn describe_instance_attribute(
                 value: instance.instance_type,
             })
         }
+        // No instance here has its own kernel or product codes.
+        "kernel" => response.kernel = Some(Value { value: None }),
+        "productCodes" => response.product_codes = Some(Vec::new()),
+        "ramdisk" => response.ramdisk = Some(Value { value: None }),
         "rootDeviceName" => {
             response.root_device_name = Some(Value {
                 value: instance.root_device_name,
@@ -85,6 +95,7 @@ pub fn describe_instance_attribute(
                 value: instance.source_dest_check,
             })
         }
+        "sriovNetSupport" => response.sriov_net_support = Some(Value { value: "simple" }),
         "userData" => {
             response.user_data = Some(Value {
                 value: instance.user_data,
@@ -92,8 +103,8 @@ pub fn describe_instance_attribute(
         }
         other => {
             let why = "It must be one of blockDeviceMapping, disableApiStop, disableApiTermination, ebsOptimized, \
-                       enaSupport, groupSet, instanceInitiatedShutdownBehavior, instanceType, rootDeviceName, \
-                       sourceDestCheck, userData.";
+                       enaSupport, enclaveOptions, groupSet, instanceInitiatedShutdownBehavior, instanceType, kernel, \
+                       productCodes, ramdisk, rootDeviceName, sourceDestCheck, sriovNetSupport, userData.";
             return Err(Error::invalid(other, "attribute", why));
         }
     }
@@ -130,7 +141,7 @@ struct AttachedDevice {
 #[serde(rename_all = "PascalCase")]
 struct AttachedEbs {
     volume_id: Option<String>,
-    delete_on_termination: bool,
+    delete_on_termination: Option<bool>,
 }
 
 enum Change {
@@ -248,7 +259,10 @@ pub fn modify_instance_attribute(
             region.instance_mut(&id)?.security_groups = groups;
         }
         Change::InstanceType(name) => {
-            let wanted = find_type(Some(&name))?;
+            let wanted = find_type(Some(&name)).map_err(|error| Error {
+                code: "InvalidInstanceAttributeValue".to_owned(),
+                ..error
+            })?;
             if wanted.architecture != instance.architecture {
                 let message = format!(
                     "The architecture '{}' of the instance type '{name}' does not match '{}' of the instance '{id}'",
@@ -279,7 +293,7 @@ fn delete_on_termination(region: &mut Region, id: &str, devices: &[AttachedDevic
             let message = format!("No device is currently mapped at {device_name} of instance '{id}'");
             Error::new("InvalidInstanceAttributeValue", message)
         })?;
-        found.push((volume.id.clone(), ebs.delete_on_termination));
+        found.push((volume.id.clone(), ebs.delete_on_termination.unwrap_or(true)));
     }
     for (volume, value) in found {
         if let Some(attachment) = region.volume_mut(&volume)?.attachment.as_mut() {

@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use super::{Instance, MetadataOptions, StateItem};
 use crate::images::StateReason;
-use crate::instance_types;
+use crate::instance_types::{self, InstanceType};
 use crate::network_interfaces::{InstanceInterfaceItem, private_dns_name, public_dns_name};
 use crate::region::Region;
 use crate::security_groups::GroupIdentifier;
+use crate::subnets::PrivateDnsNameOptions;
 use crate::tags::Tags;
 use crate::time::Time;
 use crate::volumes::AttachmentState;
@@ -54,6 +55,12 @@ pub struct InstanceItem {
     pub current_instance_boot_mode: &'static str,
     pub platform_details: &'static str,
     pub usage_operation: &'static str,
+    pub usage_operation_update_time: Time,
+    pub tpm_support: Option<String>,
+    pub product_codes: Vec<String>,
+    pub hibernation_options: HibernationOptionsItem,
+    pub enclave_options: EnclaveOptionsItem,
+    pub private_dns_name_options: PrivateDnsNameOptions,
     pub maintenance_options: MaintenanceOptionsItem,
     #[serde(skip)]
     pub reservation_id: String,
@@ -116,6 +123,16 @@ pub struct MaintenanceOptionsItem {
     pub auto_recovery: String,
 }
 
+#[derive(Serialize)]
+pub struct HibernationOptionsItem {
+    pub configured: bool,
+}
+
+#[derive(Serialize)]
+pub struct EnclaveOptionsItem {
+    pub enabled: bool,
+}
+
 /// An instance's volumes as it lists them, the root first.
 pub fn block_devices(region: &Region, instance: &Instance) -> Vec<InstanceBlockDevice> {
     let mut devices: Vec<InstanceBlockDevice> = region
@@ -144,14 +161,7 @@ impl InstanceItem {
         let exists = instance.exists();
         let kept = |text: &String| exists.then(|| text.clone());
         let instance_type = instance_types::find(&instance.instance_type);
-        let vcpus = instance_type.map_or(1, |known| known.vcpus);
-        let threads_per_core = if instance.architecture == "arm64" || vcpus == 1 {
-            1
-        } else {
-            2
-        };
         let profile = instance.instance_profile.as_ref();
-        let zone = region.zones.iter().find(|zone| zone.zone_name == instance.zone);
         Self {
             instance_id: instance.id.clone(),
             image_id: instance.image_id.clone(),
@@ -169,7 +179,7 @@ impl InstanceItem {
             launch_time: Time(instance.launched),
             placement: PlacementItem {
                 availability_zone: instance.zone.clone(),
-                availability_zone_id: zone.map(|zone| zone.zone_id.clone()),
+                availability_zone_id: region.zone_id(&instance.zone),
                 group_name: "",
                 tenancy: instance.tenancy.clone(),
             },
@@ -210,8 +220,8 @@ impl InstanceItem {
             ebs_optimized: instance.ebs_optimized,
             ena_support: true,
             cpu_options: CpuOptions {
-                core_count: vcpus / threads_per_core,
-                threads_per_core,
+                core_count: instance_type.map_or(1, InstanceType::cores),
+                threads_per_core: instance_type.map_or(1, InstanceType::threads_per_core),
             },
             capacity_reservation_specification: CapacityReservationSpecificationItem {
                 capacity_reservation_preference: instance.capacity_reservation_preference.clone(),
@@ -225,6 +235,12 @@ impl InstanceItem {
             },
             platform_details: "Linux/UNIX",
             usage_operation: "RunInstances",
+            usage_operation_update_time: Time(instance.launched),
+            tpm_support: instance.tpm_support.clone(),
+            product_codes: Vec::new(),
+            hibernation_options: HibernationOptionsItem { configured: false },
+            enclave_options: EnclaveOptionsItem { enabled: false },
+            private_dns_name_options: PrivateDnsNameOptions::default(),
             maintenance_options: MaintenanceOptionsItem {
                 auto_recovery: instance.auto_recovery.clone(),
             },

@@ -82,7 +82,7 @@ pub fn launch(
         }),
         transition_reason: String::new(),
         launched: to_second(now),
-        visible: region.visible_from(now),
+        visible: region.visible_from(now, Kind::Instance),
         running_since: None,
         checks_pass: None,
         zone: placed.subnet.availability_zone.clone(),
@@ -144,7 +144,6 @@ fn attach(region: &mut Region, now: Timestamp, instance: &str, planned: &Planned
         specification: planned.specification.clone(),
         snapshot_id: planned.snapshot_id.clone(),
         created: now,
-        visible: now,
         attachment: Some(Attachment {
             instance_id: instance.to_owned(),
             device: planned.device.clone(),

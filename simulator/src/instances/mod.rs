@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 mod attributes;
 mod console;
 mod describe;
+mod filters;
 mod item;
 mod launch;
 mod life;

@@ -44,6 +44,10 @@ pub fn find_subnet(
             return Err(Error::combination(message));
         }
     }
+    if request.subnet_id.is_some() && !request.security_groups.is_empty() {
+        let message = "The parameter groupName cannot be used with the parameter subnet";
+        return Err(Error::combination(message));
+    }
     let wanted = request
         .subnet_id
         .as_ref()
@@ -53,7 +57,15 @@ pub fn find_subnet(
         (p.availability_zone.as_deref(), p.availability_zone_id.as_deref())
     });
     let zone = if name.is_some() || id.is_some() {
-        Some(region.zone(name, id)?)
+        let zone = region.zone(name, id).map_err(|error| match error.code.as_str() {
+            // What CreateVolume calls not found is a wrong value here.
+            "InvalidZone.NotFound" => {
+                let given = name.or(id).unwrap_or_default();
+                Error::new("InvalidParameterValue", format!("Invalid availability zone: [{given}]"))
+            }
+            _ => error,
+        });
+        Some(zone?)
     } else {
         None
     };

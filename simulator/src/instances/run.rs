@@ -220,6 +220,9 @@ fn check_counts(request: &RunInstancesRequest) -> Result<(), Error> {
     if request.min_count == 0 {
         return Err(Error::invalid(request.min_count, "MinCount", "It must be at least 1."));
     }
+    if request.max_count == 0 {
+        return Err(Error::invalid(request.max_count, "MaxCount", "It must be at least 1."));
+    }
     if request.max_count < request.min_count {
         return Err(Error::combination(format!(
             "MaxCount ({}) must be at least MinCount ({}).",

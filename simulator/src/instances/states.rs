@@ -17,8 +17,20 @@ use crate::time::to_second;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct InstancesRequest {
-    #[serde(rename = "InstanceId")]
+    #[serde(rename = "InstanceId", default)]
     instance_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TerminateInstancesRequest {
+    #[serde(rename = "InstanceId", default)]
+    instance_ids: Vec<String>,
+    /// Does not wait for the guest; nothing here waits longer for it than EC2 does anyway.
+    #[serde(rename = "Force")]
+    _force: Option<bool>,
+    #[serde(rename = "SkipOsShutdown")]
+    _skip_os_shutdown: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -42,6 +54,9 @@ fn change(
     check: impl Fn(&Instance) -> Result<(), Error>,
     carry_out: impl Fn(&mut Region, Timestamp, &str),
 ) -> Result<StateChangesResponse, Error> {
+    if ids.is_empty() {
+        return Err(Error::combination("No instances specified"));
+    }
     for id in ids {
         check(call.region.instance(id)?)?;
     }
@@ -121,10 +136,12 @@ pub fn start_instances(call: &mut Call<'_>, request: InstancesRequest) -> Result
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct StopInstancesRequest {
-    #[serde(rename = "InstanceId")]
+    #[serde(rename = "InstanceId", default)]
     instance_ids: Vec<String>,
     /// Does not wait for the guest.
     force: Option<bool>,
+    /// Neither does this.
+    skip_os_shutdown: Option<bool>,
 }
 
 pub fn stop_instances(call: &mut Call<'_>, request: StopInstancesRequest) -> Result<StateChangesResponse, Error> {
@@ -139,7 +156,7 @@ pub fn stop_instances(call: &mut Call<'_>, request: StopInstancesRequest) -> Res
         State::Running | State::Stopping | State::Stopped => Ok(()),
         _ => Err(wrong_state(instance, "stopped", "running")),
     };
-    let force = request.force == Some(true);
+    let force = request.force == Some(true) || request.skip_os_shutdown == Some(true);
     change(call, &request.instance_ids, check, move |region, now, id| {
         if region
             .instances
@@ -151,27 +168,52 @@ pub fn stop_instances(call: &mut Call<'_>, request: StopInstancesRequest) -> Res
     })
 }
 
-pub fn terminate_instances(call: &mut Call<'_>, request: InstancesRequest) -> Result<StateChangesResponse, Error> {
-    let check = |instance: &Instance| match instance.disable_api_termination && !instance.state.ends() {
-        true => {
-            let message = format!(
-                "The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
-                instance.id
-            );
-            Err(Error::new("OperationNotPermitted", message))
-        }
-        false => Ok(()),
-    };
-    change(call, &request.instance_ids, check, |region, now, id| {
-        if region.instances.get(id).is_some_and(|instance| !instance.state.ends()) {
-            region.begin_termination(now, id, user_initiated());
-        }
-    })
+/// A protected instance spares those of its own zone; those of other zones are terminated all the same, and the call
+/// fails.
+pub fn terminate_instances(
+    call: &mut Call<'_>,
+    request: TerminateInstancesRequest,
+) -> Result<StateChangesResponse, Error> {
+    let protected = |instance: &&Instance| instance.disable_api_termination && !instance.state.ends();
+    let found = request.instance_ids.iter().map(|id| call.region.instance(id));
+    let found = found.collect::<Result<Vec<&Instance>, Error>>()?;
+    let refusal = found.iter().copied().find(protected).map(|instance| {
+        let message = format!(
+            "The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
+            instance.id
+        );
+        Error::new("OperationNotPermitted", message)
+    });
+    let spared: Vec<&str> = found
+        .iter()
+        .copied()
+        .filter(protected)
+        .map(|i| i.zone.as_str())
+        .collect();
+    let ended = found
+        .iter()
+        .filter(|instance| !spared.contains(&instance.zone.as_str()));
+    let ended: Vec<String> = ended.map(|instance| instance.id.clone()).collect();
+    if let (Some(refusal), true) = (&refusal, ended.is_empty()) {
+        return Err(refusal.clone());
+    }
+    let changes = change(
+        call,
+        &ended,
+        |_| Ok(()),
+        |region, now, id| {
+            if region.instances.get(id).is_some_and(|instance| !instance.state.ends()) {
+                region.begin_termination(now, id, user_initiated());
+            }
+        },
+    );
+    refusal.map_or(changes, Err)
 }
 
+/// Terminated ones are passed over.
 pub fn reboot_instances(call: &mut Call<'_>, request: InstancesRequest) -> Result<Return, Error> {
     let check = |instance: &Instance| match instance.state {
-        State::Running | State::Pending => Ok(()),
+        State::Running | State::Pending | State::ShuttingDown | State::Terminated => Ok(()),
         _ => Err(wrong_state(instance, "rebooted", "running")),
     };
     change(call, &request.instance_ids, check, |region, now, id| {

@@ -17,6 +17,9 @@ pub struct DescribeInstanceStatusRequest {
     #[serde(rename = "Filter", default)]
     filters: Vec<Filter>,
     include_all_instances: Option<bool>,
+    /// Nothing here is managed by a service provider, so that this changes nothing in the answer.
+    #[serde(rename = "IncludeManagedResources")]
+    _include_managed_resources: Option<bool>,
     max_results: Option<u32>,
     next_token: Option<String>,
 }
@@ -33,6 +36,7 @@ pub struct DescribeInstanceStatusResponse {
 struct StatusItem {
     instance_id: String,
     availability_zone: String,
+    availability_zone_id: Option<String>,
     instance_state: StateItem,
     system_status: Summary,
     instance_status: Summary,
@@ -53,6 +57,9 @@ struct Detail {
 impl Described for StatusItem {
     const FILTERS: &'static [Field<Self>] = &[
         ("availability-zone", |s| vec![s.availability_zone.clone()]),
+        ("availability-zone-id", |s| {
+            s.availability_zone_id.iter().cloned().collect()
+        }),
         ("instance-state-code", |s| vec![s.instance_state.code.to_string()]),
         ("instance-state-name", |s| vec![s.instance_state.name.to_owned()]),
         ("instance-status.reachability", |s| {
@@ -63,6 +70,19 @@ impl Described for StatusItem {
             s.system_status.details.iter().map(|d| d.status.to_owned()).collect()
         }),
         ("system-status.status", |s| vec![s.system_status.status.to_owned()]),
+        ("operator.managed", |_| vec!["false".to_owned()]),
+    ];
+
+    const EMPTY_FILTERS: &'static [&'static str] = &[
+        "application-status.status",
+        "attached-ebs-status.status",
+        "event.code",
+        "event.description",
+        "event.instance-event-id",
+        "event.not-after",
+        "event.not-before",
+        "event.not-before-deadline",
+        "operator.principal",
     ];
 
     fn id(&self) -> String {
@@ -82,7 +102,8 @@ pub fn describe_instance_status(
     ids_or_page(&request.instance_ids, "instancesSet", &wanted)?;
     let now = call.now;
     let seen = |instance: &Instance| instance.visible <= now;
-    let items = shown(Kind::Instance, &request.instance_ids, &call.region.instances, seen)?
+    let region = &*call.region;
+    let items = shown(Kind::Instance, &request.instance_ids, &region.instances, seen)?
         .into_iter()
         .filter(|instance| request.include_all_instances == Some(true) || instance.state == State::Running)
         .map(|instance| {
@@ -102,6 +123,7 @@ pub fn describe_instance_status(
             StatusItem {
                 instance_id: instance.id.clone(),
                 availability_zone: instance.zone.clone(),
+                availability_zone_id: region.zone_id(&instance.zone),
                 instance_state: instance.state.into(),
                 system_status: summary.clone(),
                 instance_status: summary,

@@ -49,9 +49,14 @@ impl Error {
 fn status_of(code: &str) -> u16 {
     match code {
         "DryRunOperation" => 412,
-        "AuthFailure" | "MissingAuthenticationToken" => 401,
-        "UnauthorizedOperation" => 403,
-        "InternalError" | "InternalFailure" | "InsufficientInstanceCapacity" => 500,
+        "AuthFailure" => 401,
+        "MissingAuthenticationToken" | "UnauthorizedOperation" => 403,
+        "InternalError"
+        | "InternalFailure"
+        | "InsufficientAddressCapacity"
+        | "InsufficientCapacity"
+        | "InsufficientInstanceCapacity"
+        | "InsufficientVolumeCapacity" => 500,
         "RequestLimitExceeded" | "Unavailable" | "ServiceUnavailable" => 503,
         _ => 400,
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::keys;
 use crate::operations::{Call, Return};
 use crate::protocol::Error;
 
@@ -120,6 +121,9 @@ pub fn modify_snapshot_attribute(
             ..Default::default()
         },
         (None, None, true) => return Err(Error::missing("CreateVolumePermission")),
+        (None, Some(other), _) if !["add", "remove"].contains(&other) => {
+            return Err(Error::invalid(other, "operationType", "It must be add or remove."));
+        }
         _ => {
             return Err(Error::combination(
                 "Permissions are given either as CreateVolumePermission, or as OperationType (add or remove) with \
@@ -127,7 +131,16 @@ pub fn modify_snapshot_attribute(
             ));
         }
     };
+    if !changes.add.is_empty() && !changes.remove.is_empty() {
+        let message = "Permissions are either added or removed in a call, not both";
+        return Err(Error::combination(message));
+    }
+    let default_key = keys::resolve(call.region, None).arn;
     let snapshot = call.region.own_snapshot(&request.snapshot_id)?;
+    if !changes.add.is_empty() && snapshot.kms_key_id.as_ref() == Some(&default_key) {
+        let message = "Encrypted snapshots with EBS default key cannot be shared";
+        return Err(Error::new("OperationNotPermitted", message));
+    }
     for permission in changes.add {
         let account = grantee(permission)?;
         if account == "all" && snapshot.kms_key_id.is_some() {

@@ -8,7 +8,7 @@ use crate::describe::{Bounds, Described, Field, Filter, Page, ids_or_page, page}
 use crate::ids::Kind;
 use crate::operations::Call;
 use crate::protocol::Error;
-use crate::region::{check_owners, owned_by, shown};
+use crate::region::{check_grantees, check_owners, owned_by, shown};
 use crate::tags::Tags;
 use crate::time::Time;
 
@@ -21,7 +21,7 @@ pub struct SnapshotItem {
     status: SnapshotState,
     start_time: Time,
     completion_time: Option<Time>,
-    progress: String,
+    pub progress: String,
     owner_id: String,
     owner_alias: Option<&'static str>,
     volume_size: u32,
@@ -71,6 +71,8 @@ impl Described for SnapshotItem {
         ("volume-size", |s| vec![s.volume_size.to_string()]),
     ];
 
+    const EMPTY_FILTERS: &'static [&'static str] = &["transfer-type"];
+
     fn id(&self) -> String {
         self.snapshot_id.clone()
     }
@@ -87,6 +89,8 @@ pub struct DescribeSnapshotsRequest {
     snapshot_ids: Vec<String>,
     #[serde(rename = "Owner", default)]
     owners: Vec<String>,
+    #[serde(rename = "RestorableBy", default)]
+    restorable_by: Vec<String>,
     #[serde(rename = "Filter", default)]
     filters: Vec<Filter>,
     max_results: Option<u32>,
@@ -110,14 +114,19 @@ pub fn describe_snapshots(
     };
     ids_or_page(&request.snapshot_ids, "snapshotIds", &wanted)?;
     check_owners(&request.owners)?;
+    check_grantees(&request.restorable_by)?;
     let (now, account) = (call.now, call.region.account.clone());
-    let seen = |snapshot: &Snapshot| {
-        let ours = snapshot.owner == account || snapshot.shared_with.iter().any(|a| a == "all" || *a == account);
-        snapshot.visible <= now && ours
-    };
+    let seen = |snapshot: &Snapshot| snapshot.visible <= now && snapshot.restorable_by(&account);
     let items = shown(Kind::Snapshot, &request.snapshot_ids, &call.region.snapshots, seen)?
         .into_iter()
         .filter(|snapshot| owned_by(&request.owners, &snapshot.owner, &account))
+        .filter(|snapshot| {
+            let restorable = |by: &String| match by.as_str() {
+                "self" => true,
+                by => snapshot.owner == by || snapshot.shared_with.iter().any(|with| with == by),
+            };
+            request.restorable_by.is_empty() || request.restorable_by.iter().any(restorable)
+        })
         .map(|snapshot| SnapshotItem::new(snapshot, now))
         .collect();
     let (snapshot_set, next_token) = page(items, &request.filters, &wanted, Bounds::capped(5, 1000))?;

@@ -12,6 +12,7 @@ pub use describe::{SnapshotItem, describe_snapshots};
 use crate::disk::Disk;
 use crate::durations;
 use crate::ids::Kind;
+use crate::images::check_description;
 use crate::operations::{Call, Return};
 use crate::protocol::Error;
 use crate::region::Region;
@@ -65,6 +66,11 @@ impl SnapshotState {
 }
 
 impl Snapshot {
+    /// Whether an account sees it, and may make volumes of it.
+    fn restorable_by(&self, account: &str) -> bool {
+        self.owner == account || self.shared_with.iter().any(|with| with == "all" || with == account)
+    }
+
     /// Percent done: told from the time, so that it moves between two looks.
     fn progress(&self, now: Timestamp) -> i64 {
         let whole = self.completes.duration_since(self.started).as_millis().max(1);
@@ -102,7 +108,7 @@ impl Region {
             started: now,
             completes,
             state: SnapshotState::Pending,
-            visible: self.visible_from(now),
+            visible: self.visible_from(now, Kind::Snapshot),
             shared_with: Vec::new(),
             tags,
             disk: volume.disk,
@@ -141,13 +147,8 @@ impl Region {
     /// A completed snapshot that the account may make volumes of.
     pub fn usable_snapshot(&self, id: &str) -> Result<&Snapshot, Error> {
         Kind::Snapshot.check(id)?;
-        let snapshot = self.snapshots.get(id).filter(|snapshot| {
-            snapshot.owner == self.account
-                || snapshot
-                    .shared_with
-                    .iter()
-                    .any(|account| account == "all" || *account == self.account)
-        });
+        let snapshot = self.snapshots.get(id);
+        let snapshot = snapshot.filter(|snapshot| snapshot.restorable_by(&self.account));
         let snapshot = snapshot.ok_or_else(|| Kind::Snapshot.not_found(id))?;
         if snapshot.state != SnapshotState::Completed {
             return Err(Error::new(
@@ -163,8 +164,10 @@ impl Region {
         let account = self.account.clone();
         match self.snapshots.get_mut(id) {
             Some(snapshot) if snapshot.owner == account => Ok(snapshot),
-            Some(_) => Err(Error::new("AuthFailure", format!("Not authorized for snapshot {id}"))),
-            None => Err(Kind::Snapshot.not_found(id)),
+            Some(snapshot) if snapshot.restorable_by(&account) => {
+                Err(Error::new("AuthFailure", format!("Not authorized for snapshot {id}")))
+            }
+            _ => Err(Kind::Snapshot.not_found(id)),
         }
     }
 }
@@ -182,11 +185,15 @@ pub fn create_snapshot(call: &mut Call<'_>, request: CreateSnapshotRequest) -> R
     let tags = at_creation(&request.tag_specifications, &["snapshot"])?;
     let now = call.now;
     let region = &mut *call.region;
+    check_description(request.description.as_deref())?;
     region.volume_mut(&request.volume_id)?;
     region.check_snapshot_rate(now, &request.volume_id)?;
     let description = request.description.unwrap_or_default();
     let (id, _) = region.begin_snapshot(now, &request.volume_id, description, tags("snapshot"))?;
-    Ok(SnapshotItem::new(region.own_snapshot(&id)?, now))
+    let mut item = SnapshotItem::new(region.own_snapshot(&id)?, now);
+    // Not told yet, as distinct from none.
+    item.progress.clear();
+    Ok(item)
 }
 
 #[derive(Deserialize)]

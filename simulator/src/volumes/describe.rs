@@ -7,7 +7,7 @@ use crate::describe::{Bounds, Described, Field, Filter, Page, ids_or_page, page}
 use crate::ids::Kind;
 use crate::operations::Call;
 use crate::protocol::Error;
-use crate::region::shown;
+use crate::region::{Region, shown};
 use crate::tags::Tags;
 use crate::time::Time;
 
@@ -19,6 +19,7 @@ pub struct VolumeItem {
     size: u32,
     snapshot_id: String,
     availability_zone: String,
+    availability_zone_id: Option<String>,
     status: VolumeState,
     create_time: Time,
     attachment_set: Vec<AttachmentItem>,
@@ -57,13 +58,14 @@ impl AttachmentItem {
 }
 
 impl VolumeItem {
-    pub fn new(volume: &Volume) -> Self {
+    pub fn new(region: &Region, volume: &Volume) -> Self {
         let specification = volume.specification.clone();
         Self {
             volume_id: volume.id.clone(),
             size: specification.size,
             snapshot_id: volume.snapshot_id.clone().unwrap_or_default(),
             availability_zone: volume.zone.clone(),
+            availability_zone_id: region.zone_id(&volume.zone),
             status: volume.state,
             create_time: Time(volume.created),
             attachment_set: volume
@@ -98,6 +100,9 @@ impl Described for VolumeItem {
         ("attachment.instance-id", |v| v.attachments(|a| a.instance_id.clone())),
         ("attachment.status", |v| v.attachments(|a| a.status.name().to_owned())),
         ("availability-zone", |v| vec![v.availability_zone.clone()]),
+        ("availability-zone-id", |v| {
+            v.availability_zone_id.iter().cloned().collect()
+        }),
         ("create-time", |v| vec![v.create_time.to_string()]),
         ("encrypted", |v| vec![v.encrypted.to_string()]),
         ("multi-attach-enabled", |v| vec![v.multi_attach_enabled.to_string()]),
@@ -106,7 +111,10 @@ impl Described for VolumeItem {
         ("status", |v| vec![v.status.name().to_owned()]),
         ("volume-id", |v| vec![v.volume_id.clone()]),
         ("volume-type", |v| vec![v.volume_type.clone()]),
+        ("operator.managed", |_| vec!["false".to_owned()]),
     ];
+
+    const EMPTY_FILTERS: &'static [&'static str] = &["fast-restored", "operator.principal"];
 
     fn id(&self) -> String {
         self.volume_id.clone()
@@ -124,6 +132,9 @@ pub struct DescribeVolumesRequest {
     volume_ids: Vec<String>,
     #[serde(rename = "Filter", default)]
     filters: Vec<Filter>,
+    /// Nothing here is managed by a service provider, so that this changes nothing in the answer.
+    #[serde(rename = "IncludeManagedResources")]
+    _include_managed_resources: Option<bool>,
     max_results: Option<u32>,
     next_token: Option<String>,
 }
@@ -144,11 +155,12 @@ pub fn describe_volumes(
         next_token: request.next_token,
     };
     ids_or_page(&request.volume_ids, "volumeIds", &wanted)?;
-    let now = call.now;
-    let items = shown(Kind::Volume, &request.volume_ids, &call.region.volumes, |volume| {
-        volume.visible <= now
-    })?;
-    let items = items.into_iter().map(VolumeItem::new).collect();
+    let region = &*call.region;
+    let items = shown(Kind::Volume, &request.volume_ids, &region.volumes, |_| true)?;
+    let items = items
+        .into_iter()
+        .map(|volume| VolumeItem::new(region, volume))
+        .collect();
     let (volume_set, next_token) = page(items, &request.filters, &wanted, Bounds::capped(5, 1000))?;
     Ok(DescribeVolumesResponse { volume_set, next_token })
 }

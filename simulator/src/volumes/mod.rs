@@ -29,8 +29,6 @@ pub struct Volume {
     pub specification: VolumeSpecification,
     pub snapshot_id: Option<String>,
     pub created: Timestamp,
-    /// From when on every describe shows it.
-    pub visible: Timestamp,
     pub attachment: Option<Attachment>,
     pub tags: Tags,
     pub disk: Disk,
@@ -217,9 +215,7 @@ impl Region {
             (Some(false), _, Some(_)) => Err(Error::combination(
                 "The parameter encrypted cannot be false when creating a volume from an encrypted snapshot.",
             )),
-            (None | Some(false), Some(_), None) => Err(Error::combination(
-                "The parameter KmsKeyId requires the parameter Encrypted to be set to true.",
-            )),
+            (None | Some(false), Some(_), _) => Err(keys::needs_encrypted()),
             (_, Some(name), _) => Ok(Some(keys::resolve(self, Some(name)))),
             (_, None, Some(arn)) => Ok(Some(keys::Key {
                 arn: arn.to_owned(),
@@ -299,7 +295,7 @@ pub fn create_volume(call: &mut Call<'_>, request: CreateVolumeRequest) -> Resul
                 format!("The client token '{token}' was used with other parameters"),
             ));
         }
-        return Ok(VolumeItem::new(earlier));
+        return Ok(VolumeItem::new(region, earlier));
     }
     let id = region.new_id(Kind::Volume);
     let volume = Volume {
@@ -309,7 +305,6 @@ pub fn create_volume(call: &mut Call<'_>, request: CreateVolumeRequest) -> Resul
         specification,
         snapshot_id: request.snapshot_id,
         created: call.now,
-        visible: region.visible_from(call.now),
         attachment: None,
         tags: tags("volume"),
         disk,
@@ -321,7 +316,7 @@ pub fn create_volume(call: &mut Call<'_>, request: CreateVolumeRequest) -> Resul
         false => Due::VolumeGone { volume: id.clone() },
     };
     region.later(call.now, durations::VOLUME_CREATE, due);
-    let item = VolumeItem::new(&volume);
+    let item = VolumeItem::new(region, &volume);
     region.volumes.insert(id, volume);
     Ok(item)
 }

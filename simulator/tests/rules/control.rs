@@ -53,7 +53,7 @@ fn a_full_zone_has_no_room_for_one_more() {
     let mut aws = Aws::new();
     let capacity = json!({"availabilityZone": "eu-central-1a", "instanceType": "m7i.large", "instances": 1});
     aws.simulator
-        .set_capacity(serde_json::from_value(capacity).unwrap())
+        .set_capacities(vec![serde_json::from_value(capacity).unwrap()])
         .unwrap();
     aws.launch(&[]);
     assert_eq!(
@@ -83,7 +83,9 @@ fn a_published_image_is_the_newest_of_its_name() {
 fn a_guest_does_as_it_is_told_from_outside() {
     let mut aws = Aws::new();
     let rule = json!({"tags": {"role": "chatty"}, "instructions": ["print=hello there"]});
-    aws.simulator.add_guest_rule(serde_json::from_value(rule).unwrap());
+    aws.simulator
+        .add_guest_rules(vec![serde_json::from_value(rule).unwrap()])
+        .unwrap();
     let mut says = |tags: &[(&str, &str)]| {
         let id = aws.running(tags);
         aws.wait(60);
@@ -101,6 +103,50 @@ fn a_guest_does_as_it_is_told_from_outside() {
     );
     let misspelt = json!({"instance": "i-0123456789abcdef0", "instructions": []});
     assert!(serde_json::from_value::<GuestRule>(misspelt).is_err());
+}
+
+#[test]
+fn of_a_list_all_is_taken_or_nothing() {
+    let mut aws = Aws::new();
+    let fault = |operation: &str, region: &str| {
+        serde_json::from_value(json!({"operation": operation, "kind": "lost", "region": region})).unwrap()
+    };
+    for wrong in [fault("RunInstance", "eu-central-1"), fault("RunInstances", "eu")] {
+        let list = vec![fault("DescribeVpcs", "eu-central-1"), wrong];
+        assert!(aws.simulator.add_faults(list).is_err());
+    }
+    let capacity = |zone: &str| {
+        let capacity = json!({"availabilityZone": zone, "instanceType": "m7i.large", "instances": 0});
+        serde_json::from_value(capacity).unwrap()
+    };
+    let list = vec![capacity("eu-central-1a"), capacity("eu-central-1z")];
+    assert!(aws.simulator.set_capacities(list).is_err());
+    let rule = |line: &str| serde_json::from_value(json!({"instructions": [line]})).unwrap();
+    assert!(aws.simulator.add_guest_rules(vec![rule("hang"), rule("hnag")]).is_err());
+    let someone = json!({"instructions": ["hang"], "instanceId": "someone"});
+    let list = vec![rule("hang"), serde_json::from_value(someone).unwrap()];
+    assert!(aws.simulator.add_guest_rules(list).is_err());
+    aws.call("DescribeVpcs", &[]);
+    aws.running(&[]);
+    assert!(aws.simulator.guest_rules().is_empty());
+}
+
+#[test]
+fn an_image_is_published_under_a_name_and_an_owner_that_aws_allows() {
+    let mut aws = Aws::new();
+    for (field, value) in [
+        ("name", "x"),
+        ("owner", "amazon"),
+        ("region", "eu"),
+        ("architecture", "mips"),
+    ] {
+        let mut image = json!({"region": "eu-central-1", "name": "al2023-next"});
+        image[field] = value.into();
+        let published = aws
+            .simulator
+            .publish_image(aws.now, serde_json::from_value(image).unwrap());
+        assert!(published.is_err_and(|message| message.contains(value)), "{field}");
+    }
 }
 
 #[test]

@@ -99,6 +99,9 @@ fn a_fault_that_could_not_strike_is_refused() {
         json!({"operation": "*", "kind": "lost", "probability": 2.0}),
         json!({"operation": "*", "kind": "lost", "count": 0}),
         json!({"operation": "*", "kind": "error", "status": 200}),
+        json!({"operation": "RunInstance", "kind": "lost"}),
+        json!({"operation": "StopInstances", "kind": "stale"}),
+        json!({"operation": "StopInstances", "kind": "capacity"}),
     ] {
         let fault: Fault = serde_json::from_value(fault).unwrap();
         assert!(Aws::new().simulator.faults.add(fault).is_err());

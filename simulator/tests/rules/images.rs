@@ -111,16 +111,56 @@ fn what_was_deregistered_is_unavailable_and_its_snapshots_stay_unless_asked() {
         aws.code("DeregisterImage", &[("ImageId", &image)]),
         "InvalidAMIID.Unavailable"
     );
-    assert_eq!(
-        aws.code("DescribeImages", &[("ImageId.1", &image)]),
-        "InvalidAMIID.Unavailable"
-    );
+    let gone = ("ImageId.1", image.as_str());
+    assert!(aws.call("DescribeImages", &[gone]).all("imageId").is_empty());
+    let with_a_living_one = aws.call("DescribeImages", &[gone, ("ImageId.2", SOURCE)]);
+    assert_eq!(with_a_living_one.all("imageId"), [SOURCE]);
     let answer = aws.call("DeregisterImage", &with_snapshots(other.get("imageId")));
     assert_eq!(answer.get("returnCode"), "success");
     assert_eq!(
         aws.code("DescribeSnapshots", &[("SnapshotId.1", &snapshot)]),
         "InvalidSnapshot.NotFound"
     );
+}
+
+#[test]
+fn an_image_has_the_devices_that_its_request_adds_and_not_those_it_leaves_out() {
+    let mut aws = Aws::new();
+    let instance = aws.running(&[
+        ("BlockDeviceMapping.1.DeviceName", "/dev/sdf"),
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "4"),
+    ]);
+    let base = [("InstanceId", instance.as_str()), ("Name", "mapped")];
+    let root = ("BlockDeviceMapping.1.DeviceName", "/dev/xvda");
+    for wrong in [
+        ("BlockDeviceMapping.1.NoDevice", ""),
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "12"),
+        ("BlockDeviceMapping.1.Ebs.VolumeType", "gp2"),
+        ("BlockDeviceMapping.1.Ebs.Encrypted", "true"),
+        ("BlockDeviceMapping.1.Ebs.SnapshotId", "snap-0b100100000000001"),
+    ] {
+        let parameters = [&base[..], &[root, wrong]].concat();
+        assert_eq!(
+            aws.code("CreateImage", &parameters),
+            "InvalidBlockDeviceMapping",
+            "{wrong:?}"
+        );
+    }
+    let mappings = [
+        root,
+        ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "false"),
+        ("BlockDeviceMapping.2.DeviceName", "/dev/sdf"),
+        ("BlockDeviceMapping.2.NoDevice", ""),
+        ("BlockDeviceMapping.3.DeviceName", "/dev/sdg"),
+        ("BlockDeviceMapping.3.Ebs.VolumeSize", "20"),
+    ];
+    let made = aws.call("CreateImage", &[&base[..], &mappings].concat());
+    aws.wait(120);
+    let described = aws.call("DescribeImages", &[("ImageId.1", made.get("imageId"))]);
+    assert_eq!(described.all("deviceName"), ["/dev/xvda", "/dev/sdg"]);
+    assert_eq!(described.all("volumeSize"), ["8", "20"]);
+    assert_eq!(described.all("deleteOnTermination"), ["false", "true"]);
+    assert_eq!(described.all("snapshotId").len(), 1, "an added device is empty");
 }
 
 #[test]
@@ -200,6 +240,23 @@ fn deprecation_is_never_in_the_past_and_rounds_to_the_minute() {
     );
     let described = aws.call("DescribeImages", &[("ImageId.1", own)]);
     assert_eq!(described.get("deprecationTime"), "2026-11-23T09:01:00.000Z");
+    aws.call(
+        "ModifyImageAttribute",
+        &[("ImageId", own), ("LaunchPermission.Add.1.Group", "all")],
+    );
+    for (at, allowed) in [("2028-09-01T00:00:00Z", true), ("2029-01-01T00:00:00Z", false)] {
+        let parameters = [("ImageId", own), ("DeprecateAt", at), ("DryRun", "true")];
+        let expected = if allowed {
+            "DryRunOperation"
+        } else {
+            "InvalidParameterValue"
+        };
+        assert_eq!(
+            aws.code("EnableImageDeprecation", &parameters),
+            expected,
+            "public, {at}"
+        );
+    }
     aws.now += 2.hours();
     let listed = aws.call("DescribeImages", &[("Owner.1", "self")]);
     assert!(listed.all("imageId").contains(&own), "an owner sees deprecated images");

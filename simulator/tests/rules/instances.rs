@@ -3,6 +3,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::aws::{Answer, Aws, SOURCE, SUBNET_A, SUBNET_B, launch};
 
+const OTHER_VPCS_GROUP: &str = "sg-0d300000000000001";
+
 #[test]
 fn an_instance_takes_its_time_through_every_state() {
     let mut aws = Aws::new();
@@ -63,6 +65,8 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
             "InvalidGroup.NotFound",
         ),
         (&[("SecurityGroupId.1", "builders")], "InvalidGroupId.Malformed"),
+        (&[("SecurityGroupId.1", OTHER_VPCS_GROUP)], "InvalidParameter"),
+        (&[("SecurityGroup.1", "builders")], "InvalidParameterCombination"),
         (&[("KeyName", "nobody")], "InvalidKeyPair.NotFound"),
         (&[("InstanceType", "m7g.large")], "InvalidParameterValue"),
         (&[("InstanceType", "z9.huge")], "InvalidParameterValue"),
@@ -71,6 +75,14 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
         (&[(profile, "nobody")], "InvalidParameterValue"),
         (&[("MinCount", "0")], "InvalidParameterValue"),
         (&[("MinCount", "2")], "InvalidParameterCombination"),
+        (&[("MaxCount", "0")], "InvalidParameterValue"),
+        (
+            &[
+                ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+                ("BlockDeviceMapping.1.Ebs.KmsKeyId", "alias/images"),
+            ],
+            "InvalidParameterDependency",
+        ),
         (
             &[("InstanceType", "m7i.24xlarge"), ("MinCount", "7"), ("MaxCount", "7")],
             "VcpuLimitExceeded",
@@ -103,6 +115,11 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
             ],
             "InsufficientFreeAddressesInSubnet",
         ),
+        (
+            &[("TagSpecification.1.ResourceType", "instance")],
+            "InvalidParameterValue",
+        ),
+        (&[("TagSpecification.1.Tag.1.Key", "a")], "InvalidParameterValue"),
         (&[("CpuOptions.CoreCount", "1")], "UnknownParameter"),
     ];
     let mut aws = Aws::new();
@@ -120,6 +137,30 @@ fn a_launch_is_refused_for_what_is_wrong_with_it() {
         aws.call("DescribeInstances", &[]).all("instanceId").is_empty(),
         "a refused launch launches nothing"
     );
+}
+
+#[test]
+fn a_zone_that_is_not_there_is_a_wrong_value_of_a_launch() {
+    let mut aws = Aws::new();
+    let without_subnet = launch(SUBNET_A).into_iter().filter(|(name, _)| *name != "SubnetId");
+    let mut parameters: Vec<(&str, &str)> = without_subnet.collect();
+    parameters.push(("Placement.AvailabilityZone", "eu-central-1z"));
+    assert_eq!(aws.code("RunInstances", &parameters), "InvalidParameterValue");
+    let volume = [("AvailabilityZone", "eu-central-1z"), ("Size", "1")];
+    assert_eq!(aws.code("CreateVolume", &volume), "InvalidZone.NotFound");
+}
+
+#[test]
+fn no_instances_are_no_request() {
+    let mut aws = Aws::new();
+    for operation in [
+        "StartInstances",
+        "StopInstances",
+        "RebootInstances",
+        "TerminateInstances",
+    ] {
+        assert_eq!(aws.code(operation, &[]), "InvalidParameterCombination", "{operation}");
+    }
 }
 
 #[test]
@@ -143,7 +184,7 @@ fn a_stopped_instance_may_find_no_room_to_start() {
     let capacity =
         serde_json::json!({"availabilityZone": "eu-central-1a", "instanceType": "m7i.large", "instances": 0});
     aws.simulator
-        .set_capacity(serde_json::from_value(capacity).unwrap())
+        .set_capacities(vec![serde_json::from_value(capacity).unwrap()])
         .unwrap();
     assert_eq!(
         aws.code("StartInstances", &[("InstanceId.1", &id)]),
@@ -264,6 +305,62 @@ fn a_refusal_for_one_instance_spares_the_others() {
     let ids = [("InstanceId.1", id.as_str()), ("InstanceId.2", "i-0123456789abcdef0")];
     assert_eq!(aws.code("TerminateInstances", &ids), "InvalidInstanceID.NotFound");
     assert_eq!(aws.state(&id), "running");
+}
+
+#[test]
+fn a_protected_instance_spares_those_of_its_zone_only() {
+    let mut aws = Aws::new();
+    let protected = aws.running(&[("DisableApiTermination", "true")]);
+    let beside = aws.running(&[]);
+    let elsewhere = aws.call("RunInstances", &launch(SUBNET_B)).get("instanceId").to_owned();
+    aws.wait(20);
+    let ids = [
+        ("InstanceId.1", elsewhere.as_str()),
+        ("InstanceId.2", protected.as_str()),
+        ("InstanceId.3", beside.as_str()),
+    ];
+    assert_eq!(aws.code("TerminateInstances", &ids), "OperationNotPermitted");
+    assert_eq!(aws.state(&protected), "running");
+    assert_eq!(aws.state(&beside), "running");
+    assert_eq!(aws.state(&elsewhere), "shutting-down");
+    aws.wait(60);
+    aws.call("RebootInstances", &[("InstanceId.1", &elsewhere)]);
+    assert_eq!(aws.state(&elsewhere), "terminated", "a reboot of it is passed over");
+}
+
+#[test]
+fn a_volume_goes_with_its_instance_where_the_call_does_not_say_otherwise() {
+    let mut aws = Aws::new();
+    let id = aws.running(&[
+        ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+        ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "false"),
+    ]);
+    let volume = aws.call("DescribeVolumes", &[]).get("volumeId").to_owned();
+    let mapping = [
+        ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+        ("BlockDeviceMapping.1.Ebs.VolumeId", volume.as_str()),
+    ];
+    let shown = |aws: &mut Aws| {
+        let answer = aws.call("DescribeVolumes", &[("VolumeId.1", &volume)]);
+        answer.get("deleteOnTermination").to_owned()
+    };
+    assert_eq!(shown(&mut aws), "false");
+    let instance = [("InstanceId", id.as_str())];
+    aws.call("ModifyInstanceAttribute", &[&instance[..], &mapping].concat());
+    assert_eq!(shown(&mut aws), "true");
+}
+
+#[test]
+fn an_unknown_type_is_an_invalid_value_of_the_attribute() {
+    let mut aws = Aws::new();
+    let id = aws.stopped();
+    for (name, code) in [
+        ("z9.huge", "InvalidInstanceAttributeValue"),
+        ("m7g.large", "InvalidParameterValue"),
+    ] {
+        let change = [("InstanceId", id.as_str()), ("InstanceType.Value", name)];
+        assert_eq!(aws.code("ModifyInstanceAttribute", &change), code, "{name}");
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ fn one_volume_has_one_snapshot_in_fifteen_seconds() {
         .get("volumeId")
         .to_owned();
     aws.wait(6);
-    aws.call("CreateSnapshot", &[("VolumeId", &volume)]);
+    let made = aws.call("CreateSnapshot", &[("VolumeId", &volume)]);
+    assert_eq!((made.get("status"), made.get("progress")), ("pending", ""));
     aws.wait(5);
     assert_eq!(
         aws.code("CreateSnapshot", &[("VolumeId", &volume)]),
@@ -27,6 +28,62 @@ fn a_strangers_snapshot_is_neither_changed_nor_deleted() {
     assert_eq!(aws.code("DescribeSnapshotAttribute", &attribute), "AuthFailure");
     let own = aws.call("DescribeSnapshots", &[("Owner.1", "self")]);
     assert!(own.all("ownerId").iter().all(|owner| *owner == "123456789012"));
+}
+
+#[test]
+fn permissions_are_either_added_or_removed() {
+    let both = [
+        ("SnapshotId", "snap-0b100100000000001"),
+        ("CreateVolumePermission.Add.1.UserId", "210987654321"),
+        ("CreateVolumePermission.Remove.1.UserId", "210987654322"),
+    ];
+    assert_eq!(
+        Aws::new().code("ModifySnapshotAttribute", &both),
+        "InvalidParameterCombination"
+    );
+}
+
+#[test]
+fn what_is_under_the_default_key_is_never_shared() {
+    let mut aws = Aws::new();
+    let copy = aws.call(
+        "CopyImage",
+        &[
+            ("Name", "under the default key"),
+            ("SourceRegion", "eu-central-1"),
+            ("SourceImageId", "ami-0b100100000000001"),
+            ("Encrypted", "true"),
+        ],
+    );
+    aws.wait(300);
+    let image = copy.get("imageId");
+    let described = aws.call("DescribeImages", &[("ImageId.1", image)]);
+    let share = [
+        ("SnapshotId", described.get("snapshotId")),
+        ("CreateVolumePermission.Add.1.UserId", "210987654321"),
+    ];
+    assert_eq!(aws.code("ModifySnapshotAttribute", &share), "OperationNotPermitted");
+    let share = [("ImageId", image), ("LaunchPermission.Add.1.UserId", "210987654321")];
+    assert_eq!(aws.code("ModifyImageAttribute", &share), "InvalidParameter");
+    let vault = [("ImageId", "ami-0b100600000000001"), share[1]];
+    aws.call("ModifyImageAttribute", &vault);
+}
+
+#[test]
+fn who_may_restore_a_snapshot_is_asked_for() {
+    let mut aws = Aws::new();
+    let mut found = |who: &str| {
+        aws.call("DescribeSnapshots", &[("RestorableBy.1", who)])
+            .all("snapshotId")
+            .len()
+    };
+    let (everything, public, own) = (found("self"), found("all"), found("123456789012"));
+    assert_eq!(everything, public + own);
+    assert_eq!(own, 6);
+    assert_eq!(
+        aws.code("DescribeSnapshots", &[("RestorableBy.1", "me")]),
+        "InvalidUserID.Malformed"
+    );
 }
 
 #[test]

@@ -35,10 +35,12 @@ fn tags_are_put_on_all_resources_or_on_none() {
     assert!(aws.call("DescribeTags", &filter).all("resourceId").is_empty());
     aws.call("CreateTags", &[&ids[..1], &tag].concat());
     assert_eq!(aws.call("DescribeTags", &filter).all("resourceId"), [IMAGE]);
-    assert_eq!(
-        aws.code("CreateTags", &[("ResourceId.1", "unicorn"), tag[0]]),
-        "InvalidID"
-    );
+    for malformed in ["unicorn", "ami-unicorn", "i-1"] {
+        assert_eq!(
+            aws.code("CreateTags", &[("ResourceId.1", malformed), tag[0]]),
+            "InvalidID"
+        );
+    }
 }
 
 #[test]

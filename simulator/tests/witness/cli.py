@@ -53,4 +53,5 @@ assert "InvalidAction" in aws("ec2", "describe-launch-templates")
 assert "UnknownParameter" in aws("ec2", "stop-instances", "--instance-ids", instance, "--hibernate")
 aws("ec2", "terminate-instances", "--instance-ids", instance)
 aws("ec2", "deregister-image", "--image-id", image, "--delete-associated-snapshots")
-assert "InvalidAMIID.Unavailable" in aws("ec2", "describe-images", "--image-ids", image)
+assert "InvalidAMIID.Unavailable" in aws("ec2", "deregister-image", "--image-id", image)
+assert query("Images", "ec2", "describe-images", "--image-ids", image) == []

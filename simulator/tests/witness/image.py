@@ -56,7 +56,7 @@ assert device["Encrypted"] and device["VolumeSize"] == 16, device
 snapshot = ec2.describe_snapshots(SnapshotIds=[device["SnapshotId"]], OwnerIds=["self"])["Snapshots"][0]
 assert snapshot["Progress"] == "100%" and snapshot["Encrypted"] and snapshot["Tags"] == tags
 
-ec2.enable_image_deregistration_protection(ImageId=image)
+assert ec2.enable_image_deregistration_protection(ImageId=image)["Return"] == "enabled-without-cooldown"
 refused("OperationNotPermitted", ec2.deregister_image, ImageId=image)
 assert ec2.describe_images(ImageIds=[image])["Images"][0]["DeregistrationProtection"] == "enabled-without-cooldown"
 refused("InvalidSnapshot.InUse", ec2.delete_snapshot, SnapshotId=snapshot["SnapshotId"])
@@ -81,7 +81,7 @@ assert {found["id"] for found in inventory["instances"]} == {instance, inspector
 ec2.terminate_instances(InstanceIds=[instance, inspector])
 ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance, inspector], WaiterConfig={"Delay": 1})
 refused("InvalidVolume.NotFound", ec2.describe_volumes, VolumeIds=[volume])
-ec2.disable_image_deregistration_protection(ImageId=image)
+assert ec2.disable_image_deregistration_protection(ImageId=image)["Return"] == "disabled"
 results = ec2.deregister_image(ImageId=image, DeleteAssociatedSnapshots=True)["DeleteSnapshotResults"]
 assert results == [{"SnapshotId": snapshot["SnapshotId"], "ReturnCode": "success"}], results
 refused("InvalidAMIID.Unavailable", ec2.deregister_image, ImageId=image)
