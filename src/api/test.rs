@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::{self, InvalidDuration};
-use super::rule::{distinct, distinct_by, duration_between};
+use super::rule::{distinct, distinct_by, duration_between, not_blank, without_nul};
 use super::syntax::{HttpPath, InstanceType, StepName};
 
 /// How the image is proved on a fresh boot. On by default.
@@ -82,7 +82,8 @@ pub struct Check {
     pub name: String,
     /// A script for `/bin/sh`, run as root; exit status 0 passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65536))]
+    #[schemars(length(max = 65536))]
+    #[x_kube(validation = not_blank(), validation = without_nul())]
     pub run: Option<String>,
     /// A request to the test instance itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
