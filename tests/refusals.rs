@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     controller.grants[0].subnets.push("subnet-0fffffffffffffff1".into());
     controller.grants[0].security_groups.push("sg-0fffffffffffffff1".into());
     controller.grants[0].kms_keys = vec!["alias/images".into()];
+    controller.grants[0].instance_profiles.push("nobody-made-it".into());
     controller.grants.push(Grant {
         namespaces: vec!["elsewhere".into()],
         subnets: vec!["subnet-0c300000000000001".into()],
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         &options,
         stories![
             what_cannot_be_built_is_refused_with_the_way_out_and_nothing_is_made,
+            what_ec2_refuses_at_launch_is_traced_to_the_field_and_nothing_is_left,
             a_refused_recipe_is_built_once_it_is_mended,
         ],
     )
@@ -203,7 +205,13 @@ fn refusals() -> Vec<Refusal> {
             "too-much-user-data",
             json!({"build": {"steps": [{"name": "small", "run": "true"}, {"name": "large", "run": format!("cat <<'EOF'\n{noise}\nEOF")}]}}),
             "UserDataRefused",
-            &["16384", "large"],
+            &["16384", "step large in spec.build.steps", "let a step fetch"],
+        ),
+        (
+            "too-much-to-check",
+            json!({"test": {"checks": [{"name": "large", "run": format!("cat <<'EOF'\n{noise}\nEOF")}]}}),
+            "UserDataRefused",
+            &["16384", "check large in spec.test.checks"],
         ),
         (
             "too-long-a-name",
@@ -216,6 +224,18 @@ fn refusals() -> Vec<Refusal> {
             builder(&json!({"volumes": [{"device": "/dev/xvda", "sizeGiB": 4}]})),
             "VolumeTooSmall",
             &["spec.build.builder.volumes", "/dev/xvda", "4 GiB", "at least 8"],
+        ),
+        (
+            "more-iops-than-the-size-allows",
+            builder(&json!({"volumes": [{"device": "/dev/xvda", "type": "io1", "iops": 10_000}]})),
+            "VolumeUnsupported",
+            &[
+                "spec.build.builder.volumes",
+                "/dev/xvda",
+                "10000 iops",
+                "50 per GiB",
+                "larger sizeGiB",
+            ],
         ),
         (
             "unknown-device",
@@ -266,6 +286,21 @@ fn what_cannot_be_built_is_refused_with_the_way_out_and_nothing_is_made(stage: &
         assert_eq!(stage.creating_calls(name), Vec::<Call>::new(), "{name}");
         stage.at_rest(name, 0);
     }
+}
+
+fn what_ec2_refuses_at_launch_is_traced_to_the_field_and_nothing_is_left(stage: &Stage) {
+    stage.apply(
+        "unknown-profile",
+        with(spec(), &builder(&json!({"instanceProfile": "nobody-made-it"}))),
+    );
+    let recipe = stage.wait_stalled("unknown-profile", "RunInstancesRefused");
+    let message = recipe.message();
+    assert!(
+        message.contains("nobody-made-it") && message.contains("correct spec.build.builder.instanceProfile"),
+        "{message}"
+    );
+    assert_eq!(stage.launches("unknown-profile", "builder"), 0);
+    stage.at_rest("unknown-profile", 0);
 }
 
 fn a_refused_recipe_is_built_once_it_is_mended(stage: &Stage) {

@@ -10,7 +10,7 @@ use crate::world::{AwsError, Image, ImageState, Subnet, Use};
 pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
     let spec = observed.spec();
     let architecture = architecture(spec)?;
-    volumes_fit(spec, source)?;
+    super::volumes::fit(spec, source)?;
     instance_types_fit(observed, architecture)?;
     subnets_and_security_groups_fit(observed)?;
     if spec.test.enabled {
@@ -269,47 +269,6 @@ fn source_has_an_allowed_owner(observed: &Observation, source: &Image) -> Result
             allowed.join(", ")
         ),
     ))
-}
-
-fn volumes_fit(spec: &ImageRecipeSpec, source: &Image) -> Result<(), Failure> {
-    for volume in &spec.build.builder.volumes {
-        let from_source = source
-            .block_devices
-            .iter()
-            .find(|device| device.device_name == volume.device);
-        if let (Some(size), Some(least)) = (volume.size_gib, from_source.and_then(|device| device.size_gib))
-            && size < least
-        {
-            return Err(Failure::new(
-                "VolumeTooSmall",
-                format!(
-                    "spec.build.builder.volumes: {} has {size} GiB, and its snapshot in {} needs at least {least}; ask for {least} or more",
-                    volume.device, source.id
-                ),
-            ));
-        }
-        if from_source.is_none() && volume.size_gib.is_none() {
-            return Err(Failure::new(
-                "VolumeWithoutSize",
-                format!(
-                    "spec.build.builder.volumes: {} is no device of {} (its root is {}); name one that is, or give the new volume a sizeGiB",
-                    volume.device,
-                    source.id,
-                    source.root_device_name.as_deref().unwrap_or("unknown")
-                ),
-            ));
-        }
-        if volume.encrypted == Some(false) && from_source.and_then(|device| device.encrypted) == Some(true) {
-            return Err(Failure::new(
-                "VolumeEncrypted",
-                format!(
-                    "spec.build.builder.volumes: {} is encrypted in {}, and EC2 cannot take that back; leave encrypted out",
-                    volume.device, source.id
-                ),
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Result<(), Failure> {

@@ -16,6 +16,9 @@ pub mod report;
 pub mod seal;
 pub mod sweep;
 
+mod blame;
+mod volumes;
+
 #[cfg(feature = "controller")]
 mod act;
 #[cfg(feature = "controller")]

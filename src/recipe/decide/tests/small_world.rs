@@ -81,6 +81,7 @@ impl SmallWorld {
                 device_name: "/dev/xvda".into(),
                 snapshot_id: "snap-0a".parse().ok(),
                 size_gib: Some(8),
+                volume_type: Some("gp3".into()),
                 encrypted: Some(false),
             }],
             creation_time: "2026-11-01T00:00:00Z".parse().ok(),
