@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         stories![
             what_cannot_be_built_is_refused_with_the_way_out_and_nothing_is_made,
             what_ec2_refuses_at_launch_is_traced_to_the_field_and_nothing_is_left,
+            a_search_that_ec2_does_not_answer_is_its_own_recipes_trouble,
             a_refused_recipe_is_built_once_it_is_mended,
         ],
     )
@@ -301,6 +302,22 @@ fn what_ec2_refuses_at_launch_is_traced_to_the_field_and_nothing_is_left(stage: 
     );
     assert_eq!(stage.launches("unknown-profile", "builder"), 0);
     stage.at_rest("unknown-profile", 0);
+}
+
+fn a_search_that_ec2_does_not_answer_is_its_own_recipes_trouble(stage: &Stage) {
+    let fault = json!({"operation": "DescribeImages", "value": "unanswered-*", "kind": "error"});
+    stage.simulate("faults", &fault);
+    let search = json!({"search": {"owners": ["amazon"], "name": "unanswered-*"}});
+    stage.apply("unanswered", with(spec(), &source(&search)));
+    let recipe = stage.wait("unanswered", "unanswered", |recipe| recipe.reason() == "AWSUnavailable");
+    assert!(recipe.message().contains("DescribeImages"), "{}", recipe.message());
+    stage.apply("beside-it", spec());
+    stage.wait_ready("beside-it");
+    stage.at_rest("beside-it", 1);
+
+    stage.lab.simulator_delete("faults").expect("no more faults");
+    stage.wait_stalled("unanswered", "SourceNotFound");
+    assert_eq!(stage.creating_calls("unanswered"), Vec::<Call>::new());
 }
 
 fn a_refused_recipe_is_built_once_it_is_mended(stage: &Stage) {

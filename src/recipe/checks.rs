@@ -184,20 +184,11 @@ pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<
     Ok(found)
 }
 
-/// The newest available image that a search finds; the error is EC2's, of the search itself.
+/// The newest available image that a search finds; the error is that of the search itself.
 fn newest<'a>(observed: &'a Observation, search: &ImageSearch) -> Result<Option<&'a Image>, &'a AwsError> {
-    let Some((_, found)) = observed.view.searches.iter().find(|(asked, _)| asked == search) else {
-        return Ok(None);
-    };
-    let available = found
-        .as_ref()?
-        .iter()
-        .filter(|image| image.state == ImageState::Available);
-    Ok(available.max_by(|one, other| {
-        one.creation_time
-            .cmp(&other.creation_time)
-            .then_with(|| one.id.cmp(&other.id))
-    }))
+    let searches = &observed.view.searches;
+    let found = searches.iter().find(|(asked, _)| asked == search);
+    found.map_or(Ok(None), |(_, found)| found.as_ref().map(Option::as_ref))
 }
 
 fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<(), Failure> {

@@ -55,11 +55,15 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         || observed.recipe.metadata.deletion_timestamp.is_some()
         || observed.active().is_some();
     if let Some(inventory) = inventory.filter(|_| asks) {
-        inventory.register(
-            &observed.owner,
-            interests(&observed.recipe, &observed.records, &observed.inspector),
-        );
+        let interests = interests(&observed.recipe, &observed.records, &observed.inspector);
+        inventory.register(&observed.owner, interests.clone());
         observed.view = inventory.view(context.acted(&observed.owner.uid)).await?;
+        // What is removed depends on nothing that the spec refers to.
+        if observed.recipe.metadata.deletion_timestamp.is_none()
+            && let Some(error) = observed.view.unanswered(&interests)
+        {
+            return Err(error.clone().into());
+        }
         observed.consoles = consoles(inventory, &observed).await?;
         observed.now = context.clock.now();
     }

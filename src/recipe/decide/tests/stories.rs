@@ -316,7 +316,7 @@ fn a_changed_source_builds_again_while_the_old_image_serves_unless_it_is_told_no
         let mut newer = world.source();
         newer.id = "ami-0c".parse().expect("an id");
         newer.creation_time = "2026-11-20T00:00:00Z".parse().ok();
-        world.view.searches[0].1.as_mut().expect("found").push(newer);
+        world.view.searches[0].1 = Ok(Some(newer));
         world.time_goes_by(Duration::from_secs(30));
         world.pass();
         assert_eq!(
