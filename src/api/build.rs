@@ -15,6 +15,10 @@ use super::{Builder, EnvironmentVariable, Source, Step};
     validation = Rule::new("!has(self.source.ids) || (self.source.ids.size() == self.architectures.size() && self.architectures.all(architecture, architecture in self.source.ids))")
         .message("must name one image for each of architectures (x86_64 or arm64), and none for any other")
         .field_path(".source.ids"),
+    validation = Rule::new("!has(self.steps) || self.steps.map(step, \
+        (has(step.run) ? step.run.size() : 0) + (has(step.file) ? step.file.content.size() : 0)).sum() <= 262144")
+        .message("must have at most 262144 characters of scripts and contents in all: let a step fetch what is large")
+        .field_path(".steps"),
     validation = Rule::new(steps_fit_the_builder())
         .message("must not have a step whose timeout is longer than builder.timeout, which ends the whole build: shorten the one or lengthen the other")
         .field_path(".steps"),

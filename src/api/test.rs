@@ -13,6 +13,11 @@ use super::syntax::{HttpPath, InstanceType, StepName};
 /// How the image is proved on a fresh boot. On by default.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.checks) || self.checks.map(check, has(check.run) ? check.run.size() : 0).sum() <= 262144")
+        .message("must have at most 262144 characters of scripts in all: let a check fetch what is large, or a step lay it down")
+        .field_path(".checks"),
+)]
 pub struct Test {
     /// False: the image is never proven, so never `latest`, and nothing else in `test` has an effect.
     #[serde(default = "default_enabled")]

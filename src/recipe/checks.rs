@@ -107,13 +107,14 @@ fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
         )
     })?;
     found.ok_or_else(|| {
+        let name = search.for_architecture(architecture).name;
+        let is = name.map_or("has all of these tags".to_owned(), |name| format!("is called {name:?}"));
         Failure::new(
             "SourceNotFound",
             format!(
-                "spec.build.source.search: no available image of {} in {} is called {:?}; check owners, name and tags with aws ec2 describe-images",
+                "spec.build.source.search: no available image of {} in {} {is}; check owners, name and tags with aws ec2 describe-images",
                 search.owners.join(", "),
                 spec.region,
-                search.for_architecture(architecture).name.unwrap_or_default(),
             ),
         )
     })
@@ -211,7 +212,7 @@ fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<
         return refuse(
             "ArchitectureMismatch",
             &format!(
-                "is {}, and spec.build.architectures asks for {}",
+                "is {}, and spec.build.architectures asks for {}, for which {{{{arch}}}} stands in the name of a search",
                 source.architecture,
                 architecture.as_str()
             ),

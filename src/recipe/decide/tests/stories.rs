@@ -399,6 +399,16 @@ fn what_is_not_granted_is_stalled_before_anything_is_made() {
     assert!(world.journal.is_empty());
 }
 
+/// No record would hold it, however well it compresses; before, nothing was ever said of it.
+#[test]
+fn a_recipe_that_no_record_can_hold_is_stalled_before_anything_is_made() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.build.steps[0].run = Some(format!("#{}", "\u{1}".repeat(100_000)));
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "RecipeTooLarge".into())));
+    assert!(world.journal.is_empty() && world.records.is_empty());
+}
+
 #[test]
 fn a_name_that_a_stranger_holds_stalls_and_the_strangers_image_stays() {
     let mut world = SmallWorld::new();
