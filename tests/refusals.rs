@@ -75,6 +75,23 @@ fn refusals() -> Vec<Refusal> {
             &["spec.build.source.search", "al2077-*", "amazon", "describe-images"],
         ),
         (
+            "no-match-by-tags",
+            source(&json!({"search": {"owners": ["self"], "name": null, "tags": {"app": "moon"}}})),
+            "SourceNotFound",
+            &[
+                "spec.build.source.search",
+                "self",
+                "has all of these tags",
+                "describe-images",
+            ],
+        ),
+        (
+            "nobody-may-own-it",
+            json!({"build": {"allowedOwners": ["self"]}}),
+            "OwnerNotAllowed",
+            &["spec.build.allowedOwners", "has only self", "add the owner"],
+        ),
+        (
             "look-alike",
             search(&["amazon"], "al2023-ami-2023.9.20261115.0-*"),
             "SourceNotFound",

@@ -265,10 +265,10 @@ fn source_has_an_allowed_owner(observed: &Observation, source: &Image) -> Result
 
 fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Result<(), Failure> {
     let spec = observed.spec();
-    let lists = [
-        ("spec.build.builder.instanceTypes", &spec.build.builder.instance_types),
-        ("spec.test.instanceTypes", &spec.test.instance_types),
-    ];
+    let mut lists = vec![("spec.build.builder.instanceTypes", &spec.build.builder.instance_types)];
+    if spec.test.enabled {
+        lists.push(("spec.test.instanceTypes", &spec.test.instance_types));
+    }
     for (field, name) in lists
         .into_iter()
         .flat_map(|(field, types)| types.iter().map(move |name| (field, name)))

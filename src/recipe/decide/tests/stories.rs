@@ -399,6 +399,15 @@ fn what_is_not_granted_is_stalled_before_anything_is_made() {
     assert!(world.journal.is_empty());
 }
 
+#[test]
+fn types_of_a_test_that_is_switched_off_keep_nothing_from_being_built() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.test.enabled = false;
+    world.recipe.spec.test.instance_types = vec!["m99.large".into()];
+    world.settle();
+    assert_eq!(world.condition(READY), Some((true, "BuiltUntested".into())));
+}
+
 /// No record would hold it, however well it compresses; before, nothing was ever said of it.
 #[test]
 fn a_recipe_that_no_record_can_hold_is_stalled_before_anything_is_made() {
