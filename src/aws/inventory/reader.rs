@@ -26,6 +26,8 @@ const NETWORK_LIFETIME: Duration = Duration::from_secs(59);
 /// EC2 starts to offer a type in a region a few times a year, and practically never stops.
 const INSTANCE_TYPES_LIFETIME: Duration = Duration::from_secs(3600);
 const INSTANCE_TYPES_PATIENCE: Duration = Duration::from_secs(23 * 3600);
+/// A search that takes long is made again after that many times as long, if that is later.
+const SEARCH_REST: u32 = 10;
 /// Nothing but another search mends one that is refused.
 const REFUSED_LIFETIME: Duration = Duration::from_secs(600);
 /// How long a look waits for searches. What takes longer goes on, is not waited for again, and is answered in a later view.
@@ -45,12 +47,19 @@ pub(super) struct Reader {
     images: Answers<ImageId, Option<Image>>,
     /// The inner error is EC2's, or ours, of the search itself.
     searches: Answers<ImageSearch, Result<Option<Image>, AwsError>>,
-    searching: JoinSet<(ImageSearch, Result<Option<Image>, AwsError>)>,
+    searching: JoinSet<Ended>,
     /// What `searching` is about.
     searched: Vec<Searched>,
     turns: Arc<Semaphore>,
     /// None: the region does not offer the type.
     instance_types: Answers<String, Option<InstanceType>>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    search: ImageSearch,
+    found: Result<Option<Image>, AwsError>,
+    took: Duration,
 }
 
 #[derive(Debug)]
@@ -169,8 +178,10 @@ impl Reader {
             self.searching.spawn(async move {
                 // Nobody closes the semaphore.
                 let _turn = turns.acquire().await;
+                let began = Instant::now();
                 let found = ec2.newest_image(&search).await;
-                (search, found)
+                let took = began.elapsed();
+                Ended { search, found, took }
             });
         }
     }
@@ -190,7 +201,7 @@ impl Reader {
             };
             match ended {
                 None => break,
-                Some(Ok((search, found))) => self.searched_for(&search, found, now),
+                Some(Ok(ended)) => self.searched_for(ended, now),
                 Some(Err(panicked)) => tracing::error!(%panicked, "a search has ended without an answer"),
             }
         }
@@ -199,14 +210,17 @@ impl Reader {
         }
     }
 
-    fn searched_for(&mut self, search: &ImageSearch, found: Result<Option<Image>, AwsError>, now: Timestamp) {
-        self.searched.retain(|searched| searched.search != *search);
+    fn searched_for(&mut self, Ended { search, found, took }: Ended, now: Timestamp) {
+        self.searched.retain(|searched| searched.search != search);
         match found {
             // Wrong is this search alone, and whoever wrote it is to hear of it.
             Err(error) if matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound) => {
-                self.searches.put_for(search, Ok(Err(error)), now, REFUSED_LIFETIME);
+                self.searches.put_for(&search, Ok(Err(error)), now, REFUSED_LIFETIME);
             }
-            found => self.searches.put(search, found.map(Ok), now),
+            found => {
+                let lifetime = SOURCES_LIFETIME.max(took.saturating_mul(SEARCH_REST));
+                self.searches.put_for(&search, found.map(Ok), now, lifetime);
+            }
         }
     }
 
