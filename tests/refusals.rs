@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     controller.grants[0].kms_keys = vec!["alias/images".into()];
     // Images of the account's own of which something else is wrong.
     controller.grants[0].source_images = vec!["ami-0b100500000000001".into(), "ami-0b100600000000001".into()];
+    controller.grants[0].instance_profiles.push("nobody-made-it".into());
     controller.grants.push(Grant {
         namespaces: vec!["elsewhere".into()],
         subnets: vec!["subnet-0c300000000000001".into()],
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
         &options,
         stories![
             what_cannot_be_built_is_refused_with_the_way_out_and_nothing_is_made,
+            what_ec2_refuses_at_launch_is_traced_to_the_field_and_nothing_is_left,
+            a_search_that_ec2_does_not_answer_is_its_own_recipes_trouble,
             a_refused_recipe_is_built_once_it_is_mended,
             a_recipe_starts_from_another_ones_image_in_its_namespace_without_a_grant,
         ],
@@ -89,6 +92,23 @@ fn refusals() -> Vec<Refusal> {
             search(&["amazon"], "al2077-*"),
             "SourceNotFound",
             &["spec.build.source.search", "al2077-*", "amazon", "describe-images"],
+        ),
+        (
+            "no-match-by-tags",
+            source(&json!({"search": {"owners": ["self"], "name": null, "tags": {"app": "moon"}}})),
+            "SourceNotFound",
+            &[
+                "spec.build.source.search",
+                "self",
+                "has all of these tags",
+                "describe-images",
+            ],
+        ),
+        (
+            "nobody-may-own-it",
+            json!({"build": {"allowedOwners": ["self"]}}),
+            "OwnerNotAllowed",
+            &["spec.build.allowedOwners", "has only self", "add the owner"],
         ),
         (
             "look-alike",
@@ -222,7 +242,13 @@ fn refusals() -> Vec<Refusal> {
             "too-much-user-data",
             json!({"build": {"steps": [{"name": "small", "run": "true"}, {"name": "large", "run": format!("cat <<'EOF'\n{noise}\nEOF")}]}}),
             "UserDataRefused",
-            &["16384", "large"],
+            &["16384", "step large in spec.build.steps", "let a step fetch"],
+        ),
+        (
+            "too-much-to-check",
+            json!({"test": {"checks": [{"name": "large", "run": format!("cat <<'EOF'\n{noise}\nEOF")}]}}),
+            "UserDataRefused",
+            &["16384", "check large in spec.test.checks"],
         ),
         (
             "too-long-a-name",
@@ -235,6 +261,18 @@ fn refusals() -> Vec<Refusal> {
             builder(&json!({"volumes": [{"device": "/dev/xvda", "sizeGiB": 4}]})),
             "VolumeTooSmall",
             &["spec.build.builder.volumes", "/dev/xvda", "4 GiB", "at least 8"],
+        ),
+        (
+            "more-iops-than-the-size-allows",
+            builder(&json!({"volumes": [{"device": "/dev/xvda", "type": "io1", "iops": 10_000}]})),
+            "VolumeUnsupported",
+            &[
+                "spec.build.builder.volumes",
+                "/dev/xvda",
+                "10000 iops",
+                "50 per GiB",
+                "larger sizeGiB",
+            ],
         ),
         (
             "unknown-device",
@@ -285,6 +323,37 @@ fn what_cannot_be_built_is_refused_with_the_way_out_and_nothing_is_made(stage: &
         assert_eq!(stage.creating_calls(name), Vec::<Call>::new(), "{name}");
         stage.at_rest(name, 0);
     }
+}
+
+fn what_ec2_refuses_at_launch_is_traced_to_the_field_and_nothing_is_left(stage: &Stage) {
+    stage.apply(
+        "unknown-profile",
+        with(spec(), &builder(&json!({"instanceProfile": "nobody-made-it"}))),
+    );
+    let recipe = stage.wait_stalled("unknown-profile", "RunInstancesRefused");
+    let message = recipe.message();
+    assert!(
+        message.contains("nobody-made-it") && message.contains("correct spec.build.builder.instanceProfile"),
+        "{message}"
+    );
+    assert_eq!(stage.launches("unknown-profile", "builder"), 0);
+    stage.at_rest("unknown-profile", 0);
+}
+
+fn a_search_that_ec2_does_not_answer_is_its_own_recipes_trouble(stage: &Stage) {
+    let fault = json!({"operation": "DescribeImages", "value": "unanswered-*", "kind": "error"});
+    stage.simulate("faults", &fault);
+    let search = json!({"search": {"owners": ["amazon"], "name": "unanswered-*"}});
+    stage.apply("unanswered", with(spec(), &source(&search)));
+    let recipe = stage.wait("unanswered", "unanswered", |recipe| recipe.reason() == "AWSUnavailable");
+    assert!(recipe.message().contains("DescribeImages"), "{}", recipe.message());
+    stage.apply("beside-it", spec());
+    stage.wait_ready("beside-it");
+    stage.at_rest("beside-it", 1);
+
+    stage.lab.simulator_delete("faults").expect("no more faults");
+    stage.wait_stalled("unanswered", "SourceNotFound");
+    assert_eq!(stage.creating_calls("unanswered"), Vec::<Call>::new());
 }
 
 fn a_refused_recipe_is_built_once_it_is_mended(stage: &Stage) {

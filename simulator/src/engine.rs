@@ -151,9 +151,14 @@ impl Simulator {
         let outcome = match self.state.regions.remove(&incoming.region) {
             Some(mut region) => {
                 let outcome = incoming.throttle(&mut region, now).and_then(|()| {
-                    fault = self
-                        .faults
-                        .strike(&incoming.operation, &incoming.region, &mut self.state.random);
+                    let random = &mut self.state.random;
+                    let Incoming {
+                        operation,
+                        region: name,
+                        pairs,
+                        ..
+                    } = &incoming;
+                    fault = self.faults.strike(operation, name, pairs, random);
                     self.carry_out(now, &incoming, &request_id, fault.as_ref(), &mut region)
                 });
                 made = Some(std::mem::take(&mut region.made))

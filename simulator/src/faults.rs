@@ -1,5 +1,6 @@
 //! Faults: what goes wrong on purpose.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub struct Fault {
     /// Only in this region.
     #[serde(default)]
     pub region: Option<String>,
+    /// Only of calls one of whose parameters has this value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     /// What it does.
     pub kind: FaultKind,
     /// Of an `error`: AWS's code, `InternalError` by default.
@@ -148,10 +152,20 @@ impl Faults {
     }
 
     /// The fault that strikes this call, if any does: the first that matches and whose chance comes up.
-    pub fn strike(&mut self, operation: &str, region: &str, random: &mut Random) -> Option<Fault> {
+    pub fn strike(
+        &mut self,
+        operation: &str,
+        region: &str,
+        parameters: &BTreeMap<String, String>,
+        random: &mut Random,
+    ) -> Option<Fault> {
         let position = self.0.iter().position(|fault| {
             (fault.operation == "*" || fault.operation == operation)
                 && fault.region.as_ref().is_none_or(|wanted| wanted == region)
+                && fault
+                    .value
+                    .as_ref()
+                    .is_none_or(|wanted| parameters.values().any(|value| value == wanted))
                 && (fault.probability >= 1.0 || random.fraction() < fault.probability)
         })?;
         let fault = &mut self.0[position];

@@ -13,8 +13,12 @@ use super::{Builder, EnvironmentVariable, Source, Step};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.source.ids) || (self.source.ids.size() == self.architectures.size() && self.architectures.all(architecture, architecture in self.source.ids))")
-        .message("must name one image for each of architectures, and none for any other")
+        .message("must name one image for each of architectures (x86_64 or arm64), and none for any other")
         .field_path(".source.ids"),
+    validation = Rule::new("!has(self.steps) || self.steps.map(step, \
+        (has(step.run) ? step.run.size() : 0) + (has(step.file) ? step.file.content.size() : 0)).sum() <= 262144")
+        .message("must have at most 262144 characters of scripts and contents in all: let a step fetch what is large")
+        .field_path(".steps"),
     validation = Rule::new(steps_fit_the_builder())
         .message("must not have a step whose timeout is longer than builder.timeout, which ends the whole build: shorten the one or lengthen the other")
         .field_path(".steps"),
@@ -22,7 +26,7 @@ use super::{Builder, EnvironmentVariable, Source, Step};
 pub struct Build {
     /// Exactly one architecture; default `[x86_64]`.
     #[serde(default = "default_architectures")]
-    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = ("self.size() == 1", "must name exactly one architecture: write one recipe for each"))]
     pub architectures: Vec<Architecture>,
     /// Where the build starts from.

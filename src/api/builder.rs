@@ -91,10 +91,16 @@ pub struct Subnets {
     validation = Rule::new(format!("!has(self.iops) || (has(self.type) && ({IOPS}))"))
         .message("needs type: gp3 (3000 to 80000), io1 (100 to 64000) or io2 (100 to 256000)")
         .field_path(".iops"),
+    validation = Rule::new(format!("!has(self.iops) || !has(self.type) || !has(self.sizeGiB) || ({IOPS_PER_GIB})"))
+        .message("must be at most 500 per GiB of sizeGiB for gp3 (3000 are always allowed), 50 for io1, 1000 for io2: ask for less, or for a larger volume")
+        .field_path(".iops"),
     validation = Rule::new("!has(self.type) || !(self.type in ['io1', 'io2']) || has(self.iops)")
-        .message("must have iops with the types io1 and io2"),
+        .message("must have iops with the types io1 and io2: add it, or choose gp3"),
     validation = Rule::new("!has(self.throughput) || (has(self.type) && self.type == 'gp3')")
         .message("needs type: gp3; other types take none")
+        .field_path(".throughput"),
+    validation = Rule::new("!has(self.throughput) || self.throughput * 4 <= (has(self.iops) ? self.iops : 3000)")
+        .message("must be at most a quarter of iops, which are 3000 unless set: raise iops, or ask for less")
         .field_path(".throughput"),
     validation = Rule::new("!has(self.kmsKeyId) || (has(self.encrypted) && self.encrypted)")
         .message("needs encrypted: true")
@@ -133,6 +139,9 @@ const SIZES: &str = "self.type == 'gp3' ? true : self.type == 'io2' ? self.sizeG
 
 const IOPS: &str = "self.type == 'gp3' ? self.iops >= 3000 && self.iops <= 80000 : self.type == 'io1' ? self.iops <= 64000 : self.type == 'io2'";
 
+const IOPS_PER_GIB: &str = "self.type == 'gp3' ? self.iops <= 3000 || self.iops <= self.sizeGiB * 500 : \
+    self.iops <= self.sizeGiB * (self.type == 'io1' ? 50 : 1000)";
+
 /// EBS volume types that an image can be built on.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -142,4 +151,17 @@ pub enum VolumeType {
     Io1,
     Io2,
     Standard,
+}
+
+impl VolumeType {
+    /// EC2's name, for example `gp3`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gp2 => "gp2",
+            Self::Gp3 => "gp3",
+            Self::Io1 => "io1",
+            Self::Io2 => "io2",
+            Self::Standard => "standard",
+        }
+    }
 }

@@ -26,6 +26,10 @@ use super::{Build, ImageRecipeStatus, ImageSettings, Test};
     validation = Rule::new(image_name_fits())
         .message("is longer than the 128 characters that AWS allows, once its variables are replaced: shorten it or metadata.name")
         .field_path(".spec.image.name"),
+    validation = Rule::new("!has(self.spec.build.builder.volumes) || self.spec.build.builder.volumes.all(volume, !has(volume.kmsKeyId) || \
+        !volume.kmsKeyId.startsWith('arn:') || volume.kmsKeyId.contains(':kms:' + self.spec.region + ':'))")
+        .message("must name keys of the recipe's own region: EC2 encrypts with no other")
+        .field_path(".spec.build.builder.volumes"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
         description = "True: the latest image is proven and made of the present inputs, or is kept while another is made"),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,

@@ -31,6 +31,20 @@ pub(super) fn distinct_by(field: &str) -> Rule {
     )))
 }
 
+/// A shell script, or a part of one: a shell can't hold a NUL, and EC2's answers can't carry it.
+pub(super) fn without_nul() -> Rule {
+    Rule::new(r"!self.contains('\u0000')").message(Message::Message(
+        "must not contain a NUL character, which a shell script cannot hold: remove it".into(),
+    ))
+}
+
+/// A script of which something is left once blanks are taken away.
+pub(super) fn not_blank() -> Rule {
+    Rule::new(r"self.matches(r'\S')").message(Message::Message(
+        "must hold at least one command, not only blanks: write the script".into(),
+    ))
+}
+
 /// The value can't be changed after creation.
 pub(super) fn immutable(why: &str) -> Rule {
     Rule::new("self == oldSelf").message(Message::Message(format!("is immutable: {why}")))

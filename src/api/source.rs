@@ -15,7 +15,7 @@ use super::syntax::{ImageId, Owner, TagFilter};
 pub struct Source {
     /// Image id by architecture, for example `{x86_64: ami-0123456789abcdef0}`; one for each of `architectures`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<BTreeMap<String, ImageId>>", extend("maxProperties" = 2))]
+    #[schemars(with = "Option<BTreeMap<String, ImageId>>", extend("maxProperties" = 16))]
     pub ids: Option<BTreeMap<String, String>>,
     /// The newest available image that matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,10 +40,20 @@ pub struct ImageSearch {
     /// Name with EC2's wildcards `*` and `?`; `{{arch}}` stands for the architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
-    #[x_kube(validation = (
-        r"self.replace('{{arch}}', '').matches(r'''^[A-Za-z0-9()\[\] ./'@_*?-]*$''') && self != ''",
-        "must be the name of an image, with wildcards * and ?; {{arch}} is its only variable",
-    ))]
+    #[x_kube(
+        validation = (
+            r"self.replace('{{arch}}', '').matches(r'''^[A-Za-z0-9()\[\] ./'@_*?-]*$''')",
+            "must be the name of an image (letters, digits, spaces and ()[]./-'@_) with the wildcards * and ?; {{arch}}, written without spaces inside, is its only variable",
+        ),
+        validation = (
+            r"self.replace('{{arch}}', '').matches('[^*?]')",
+            "must have more than wildcards and {{arch}}: it would match any image of the owners; begin it with what the wanted images are called",
+        ),
+        validation = (
+            "self.replace('{{arch}}', '').replace('*', '').size() <= 128",
+            "must have at most 128 characters beside *, since no image has a longer name: shorten it",
+        ),
+    )]
     pub name: Option<String>,
     /// Tags that the image must have. Tags of other accounts' images are never visible, so this works with `self` alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

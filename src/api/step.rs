@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::{self, InvalidDuration};
-use super::rule::duration_between;
+use super::rule::{duration_between, not_blank, without_nul};
 use super::syntax::{FileMode, FileOwner, FilePath, StepName, VariableName};
 
 /// A variable in the environment of every step.
@@ -18,6 +18,7 @@ pub struct EnvironmentVariable {
     pub name: String,
     /// Plain text, readable in user data and in the build's ConfigMap: no place for secrets.
     #[schemars(length(max = 4096))]
+    #[x_kube(validation = without_nul())]
     pub value: String,
 }
 
@@ -31,7 +32,8 @@ pub struct Step {
     pub name: String,
     /// A script for `/bin/sh`, run as root; one with a `#!` line is run by that interpreter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65536))]
+    #[schemars(length(max = 65536))]
+    #[x_kube(validation = not_blank(), validation = without_nul())]
     pub run: Option<String>,
     /// A file to lay down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +66,7 @@ impl Step {
 pub struct FileStep {
     /// Absolute path.
     #[schemars(with = "FilePath")]
+    #[x_kube(validation = ("self != '/etc/goldsmith/image.json'", "must not be /etc/goldsmith/image.json, which the builder writes after the last step: choose another path"))]
     pub path: String,
     /// Octal, in quotes, for example `"0644"`.
     #[serde(default = "default_file_mode")]
@@ -75,6 +78,7 @@ pub struct FileStep {
     pub owner: String,
     /// The whole content, as it is.
     #[schemars(length(max = 65536))]
+    #[x_kube(validation = without_nul())]
     pub content: String,
 }
 

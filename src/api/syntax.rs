@@ -43,15 +43,15 @@ syntax!(
 );
 syntax!(
     ImageId, at most 32 characters, "^ami-([0-9a-f]{8}|[0-9a-f]{17})$",
-    "must be the id of an image, such as ami-0123456789abcdef0: ami- and 8 or 17 hexadecimal digits"
+    "must be the id of an image, such as ami-0123456789abcdef0: ami- and 8 or 17 hexadecimal digits in lower case"
 );
 syntax!(
     SubnetId, at most 32 characters, "^subnet-([0-9a-f]{8}|[0-9a-f]{17})$",
-    "must be the id of a subnet, such as subnet-0123456789abcdef0: subnet- and 8 or 17 hexadecimal digits"
+    "must be the id of a subnet, such as subnet-0123456789abcdef0: subnet- and 8 or 17 hexadecimal digits in lower case"
 );
 syntax!(
     SecurityGroupId, at most 32 characters, "^sg-([0-9a-f]{8}|[0-9a-f]{17})$",
-    "must be the id of a security group, not its name, such as sg-0123456789abcdef0: sg- and 8 or 17 hexadecimal digits"
+    "must be the id of a security group, not its name, such as sg-0123456789abcdef0: sg- and 8 or 17 hexadecimal digits in lower case"
 );
 syntax!(
     InstanceType, at most 32 characters, "^[a-z][a-z0-9-]*[.][a-z0-9-]+$",
@@ -60,7 +60,7 @@ syntax!(
 syntax!(
     /// IAM's rule for names; 128 is its limit for instance profiles.
     InstanceProfileName, at most 128 characters, "^[A-Za-z0-9_+=,.@-]+$",
-    "must be the name of an instance profile (letters, digits and _+=,.@-), not its ARN"
+    "must be the name of an instance profile (letters, digits and _+=,.@-), without its path, and not its ARN"
 );
 syntax!(
     KmsKeyId, at most 512 characters,
@@ -74,7 +74,7 @@ syntax!(
 );
 syntax!(
     /// Names that EC2 lets block devices have in a mapping.
-    DeviceName, at most 16 characters, "^/dev/(sd[a-z]|xvd[a-z]{1,2})[0-9]{0,2}$",
+    DeviceName, at most 16 characters, "^/dev/((sd[a-z]|xvd[a-z])([1-9]|1[0-5])?|xvd[a-d][a-z])$",
     "must be a device name as block device mappings have it, such as /dev/xvda or /dev/sda1, not the name inside the instance (/dev/nvme0n1)"
 );
 syntax!(
@@ -125,6 +125,10 @@ impl JsonSchema for Tags {
                 {
                     "rule": "self.all(key, key.size() >= 1 && key.size() <= 128)",
                     "message": "must have keys of 1 to 128 characters, as EC2 demands",
+                },
+                {
+                    "rule": r"self.all(key, !(key + self[key]).matches(r'[\x00-\x1f\x7f]'))",
+                    "message": "must have keys and values without line breaks and other control characters, which EC2's answers do not carry unchanged: remove them",
                 },
                 {
                     "rule": "self.all(key, !key.lowerAscii().startsWith('aws:') && !key.startsWith('goldsmith.dev/'))",

@@ -7,12 +7,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::{self, InvalidDuration};
-use super::rule::{distinct, distinct_by, duration_between};
+use super::rule::{distinct, distinct_by, duration_between, not_blank, without_nul};
 use super::syntax::{HttpPath, InstanceType, StepName};
 
 /// How the image is proved on a fresh boot. On by default.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.checks) || self.checks.map(check, has(check.run) ? check.run.size() : 0).sum() <= 262144")
+        .message("must have at most 262144 characters of scripts in all: let a check fetch what is large, or a step lay it down")
+        .field_path(".checks"),
+)]
 pub struct Test {
     /// False: the image is never proven, so never `latest`, and nothing else in `test` has an effect.
     #[serde(default = "default_enabled")]
@@ -82,7 +87,8 @@ pub struct Check {
     pub name: String,
     /// A script for `/bin/sh`, run as root; exit status 0 passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65536))]
+    #[schemars(length(max = 65536))]
+    #[x_kube(validation = not_blank(), validation = without_nul())]
     pub run: Option<String>,
     /// A request to the test instance itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

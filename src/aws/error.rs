@@ -44,6 +44,12 @@ pub(super) fn malformed(operation: Operation, what: impl std::fmt::Display) -> A
     ours(operation, ErrorClass::Server, "MalformedAnswer", &what)
 }
 
+/// A search that finds more images than anyone wants to choose from.
+pub(super) fn too_many_images(limit: usize) -> AwsError {
+    let what = format!("it finds more than {limit} images; a longer part of the name, or fewer owners, find fewer");
+    ours(Operation::DescribeImages, ErrorClass::Invalid, "TooManyImages", &what)
+}
+
 fn ours(operation: Operation, class: ErrorClass, code: &str, message: &dyn std::fmt::Display) -> AwsError {
     let message = bounded(&message.to_string());
     AwsError {

@@ -53,10 +53,13 @@ impl BuilderGuest<'_> {
         for (index, step) in (1..).zip(self.steps) {
             write_step(&mut script, index, step)?;
         }
-        script.finish(self.steps.iter().map(|step| {
+        let steps = self.steps.iter().map(|step| {
             let file = step.file.as_ref().map_or(0, |file| file.content.len());
-            (step.name.as_str(), file + step.run.as_ref().map_or(0, String::len))
-        }))
+            let bytes = file + step.run.as_ref().map_or(0, String::len);
+            (format!("step {} in spec.build.steps", step.name), bytes)
+        });
+        let environment = self.environment.iter().map(|variable| variable.value.len()).sum();
+        script.finish(steps.chain([("spec.build.environment".to_owned(), environment)]))
     }
 }
 

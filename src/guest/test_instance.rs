@@ -39,11 +39,10 @@ impl TestGuest<'_> {
                 script.text(&format!("CHECK_{index}_STATUS"), &http.status.to_string());
             }
         }
-        script.finish(
-            self.checks
-                .iter()
-                .map(|check| (check.name.as_str(), check.run.as_ref().map_or(0, String::len))),
-        )
+        script.finish(self.checks.iter().map(|check| {
+            let bytes = check.run.as_ref().map_or(0, String::len);
+            (format!("check {} in spec.test.checks", check.name), bytes)
+        }))
     }
 }
 

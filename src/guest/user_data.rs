@@ -31,12 +31,12 @@ impl UserData {
 pub enum Unrenderable {
     #[error(
         "user data takes {size} bytes compressed and EC2 accepts {USER_DATA_LIMIT}{}: let a step fetch what is large",
-        largest(.step)
+        largest(.part)
     )]
     TooLarge {
         size: usize,
-        /// Name of the step with the most text, and its bytes before compression.
-        step: Option<(String, usize)>,
+        /// The part of the recipe with the most text, and its bytes before compression.
+        part: Option<(String, usize)>,
     },
     #[error(transparent)]
     Duration(#[from] InvalidDuration),
@@ -47,9 +47,9 @@ pub enum Unrenderable {
     },
 }
 
-fn largest(step: &Option<(String, usize)>) -> String {
-    match step {
-        Some((name, bytes)) => format!(" (the largest step, {name}, has {bytes} bytes before compression)"),
+fn largest(part: &Option<(String, usize)>) -> String {
+    match part {
+        Some((name, bytes)) => format!(" (the largest part, {name}, has {bytes} bytes before compression)"),
         None => String::new(),
     }
 }
@@ -116,11 +116,8 @@ impl Script {
         Ok(())
     }
 
-    /// Compresses the script. `steps` are names with the bytes that each contributes, to blame the largest.
-    pub(super) fn finish<'a>(
-        mut self,
-        steps: impl Iterator<Item = (&'a str, usize)>,
-    ) -> Result<UserData, Unrenderable> {
+    /// Compresses the script. `parts` are what the recipe's author put in, with the bytes of each, to blame the largest.
+    pub(super) fn finish(mut self, parts: impl Iterator<Item = (String, usize)>) -> Result<UserData, Unrenderable> {
         self.text.push_str("main \"$@\"\n");
         // No file name, no time, and "unknown" for the operating system.
         let mut gzip = GzBuilder::new()
@@ -132,12 +129,9 @@ impl Script {
             .and_then(|()| gzip.finish())
             .unwrap_or_else(|error| unreachable!("a vector takes every byte: {error}"));
         if bytes.len() > USER_DATA_LIMIT {
-            let step = steps
-                .max_by_key(|(_, bytes)| *bytes)
-                .map(|(name, bytes)| (name.to_owned(), bytes));
             return Err(Unrenderable::TooLarge {
                 size: bytes.len(),
-                step,
+                part: parts.max_by_key(|(_, bytes)| *bytes),
             });
         }
         Ok(UserData(bytes))
@@ -148,10 +142,16 @@ impl Script {
 mod tests {
     use super::super::{BuilderGuest, Unrenderable};
     use super::*;
-    use crate::api::{Cleanup, Step};
+    use crate::api::{Cleanup, EnvironmentVariable, Step};
 
     fn render(steps: &[Step]) -> Result<UserData, Unrenderable> {
-        let guest = BuilderGuest {
+        guest(steps).render()
+    }
+
+    static CLEANUP: Cleanup = Cleanup { skip: Vec::new() };
+
+    fn guest(steps: &[Step]) -> BuilderGuest<'_> {
+        BuilderGuest {
             nonce: "00112233445566778899aabbccddeeff",
             recipe: "platform/web",
             build: 7,
@@ -160,9 +160,8 @@ mod tests {
             timeout: Duration::from_secs(3600),
             environment: &[],
             steps,
-            cleanup: &Cleanup::default(),
-        };
-        guest.render()
+            cleanup: &CLEANUP,
+        }
     }
 
     fn step(name: &str, run: impl Into<String>) -> Step {
@@ -206,14 +205,38 @@ mod tests {
             step("other", random(100)),
         ])
         .unwrap_err();
-        let Unrenderable::TooLarge { size, step } = &error else {
+        let Unrenderable::TooLarge { size, part } = &error else {
             panic!("{error}")
         };
         assert!(*size > USER_DATA_LIMIT);
-        assert_eq!(step.as_ref().unwrap(), &("large".to_owned(), 20_000));
+        assert_eq!(
+            part.as_ref().unwrap(),
+            &("step large in spec.build.steps".to_owned(), 20_000)
+        );
+        assert!(error.to_string().contains("16384"), "{error}");
+    }
+
+    /// Whoever has short steps and a long environment would look for the fault in the wrong place.
+    #[test]
+    fn an_environment_that_does_not_fit_is_blamed_and_no_step() {
+        let text = random(40_000);
+        let environment: Vec<EnvironmentVariable> = (0..10)
+            .map(|number| EnvironmentVariable {
+                name: format!("A{number}"),
+                value: text[number * 4_000..][..4_000].to_owned(),
+            })
+            .collect();
+        let steps = [step("one", "true")];
+        let error = BuilderGuest {
+            environment: &environment,
+            ..guest(&steps)
+        }
+        .render()
+        .unwrap_err();
+        let words = error.to_string();
         assert!(
-            error.to_string().contains("large") && error.to_string().contains("16384"),
-            "{error}"
+            words.contains("spec.build.environment") && !words.contains("step one"),
+            "{words}"
         );
     }
 

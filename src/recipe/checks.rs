@@ -10,7 +10,7 @@ use crate::world::{AccountPolicy, AwsError, Claim, Image, ImageId, ImageState, N
 pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
     let spec = observed.spec();
     let architecture = architecture(spec)?;
-    volumes_fit(spec, source)?;
+    super::volumes::fit(spec, source)?;
     instance_types_fit(observed, architecture)?;
     subnets_and_security_groups_fit(observed)?;
     if spec.test.enabled {
@@ -121,13 +121,14 @@ fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
         )
     })?;
     found.ok_or_else(|| {
+        let name = search.for_architecture(architecture).name;
+        let is = name.map_or("has all of these tags".to_owned(), |name| format!("is called {name:?}"));
         Failure::new(
             "SourceNotFound",
             format!(
-                "spec.build.source.search: no available image of {} in {} is called {:?}; check owners, name and tags with aws ec2 describe-images",
+                "spec.build.source.search: no available image of {} in {} {is}; check owners, name and tags with aws ec2 describe-images",
                 search.owners.join(", "),
                 spec.region,
-                search.for_architecture(architecture).name.unwrap_or_default(),
             ),
         )
     })
@@ -198,20 +199,11 @@ pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<
     Ok(found)
 }
 
-/// The newest available image that a search finds; the error is EC2's, of the search itself.
+/// The newest available image that a search finds; the error is that of the search itself.
 fn newest<'a>(observed: &'a Observation, search: &ImageSearch) -> Result<Option<&'a Image>, &'a AwsError> {
-    let Some((_, found)) = observed.view.searches.iter().find(|(asked, _)| asked == search) else {
-        return Ok(None);
-    };
-    let available = found
-        .as_ref()?
-        .iter()
-        .filter(|image| image.state == ImageState::Available);
-    Ok(available.max_by(|one, other| {
-        one.creation_time
-            .cmp(&other.creation_time)
-            .then_with(|| one.id.cmp(&other.id))
-    }))
+    let searches = &observed.view.searches;
+    let found = searches.iter().find(|(asked, _)| asked == search);
+    found.map_or(Ok(None), |(_, found)| found.as_ref().map(Option::as_ref))
 }
 
 /// Whether the recipe's namespace may start from `image`: a public one, one of its own recipes', or one that is granted.
@@ -266,7 +258,7 @@ fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<
         return refuse(
             "ArchitectureMismatch",
             &format!(
-                "is {}, and spec.build.architectures asks for {}",
+                "is {}, and spec.build.architectures asks for {}, for which {{{{arch}}}} stands in the name of a search",
                 source.architecture,
                 architecture.as_str()
             ),
@@ -317,53 +309,12 @@ fn source_has_an_allowed_owner(observed: &Observation, source: &Image) -> Result
     ))
 }
 
-fn volumes_fit(spec: &ImageRecipeSpec, source: &Image) -> Result<(), Failure> {
-    for volume in &spec.build.builder.volumes {
-        let from_source = source
-            .block_devices
-            .iter()
-            .find(|device| device.device_name == volume.device);
-        if let (Some(size), Some(least)) = (volume.size_gib, from_source.and_then(|device| device.size_gib))
-            && size < least
-        {
-            return Err(Failure::new(
-                "VolumeTooSmall",
-                format!(
-                    "spec.build.builder.volumes: {} has {size} GiB, and its snapshot in {} needs at least {least}; ask for {least} or more",
-                    volume.device, source.id
-                ),
-            ));
-        }
-        if from_source.is_none() && volume.size_gib.is_none() {
-            return Err(Failure::new(
-                "VolumeWithoutSize",
-                format!(
-                    "spec.build.builder.volumes: {} is no device of {} (its root is {}); name one that is, or give the new volume a sizeGiB",
-                    volume.device,
-                    source.id,
-                    source.root_device_name.as_deref().unwrap_or("unknown")
-                ),
-            ));
-        }
-        if volume.encrypted == Some(false) && from_source.and_then(|device| device.encrypted) == Some(true) {
-            return Err(Failure::new(
-                "VolumeEncrypted",
-                format!(
-                    "spec.build.builder.volumes: {} is encrypted in {}, and EC2 cannot take that back; leave encrypted out",
-                    volume.device, source.id
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
 fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Result<(), Failure> {
     let spec = observed.spec();
-    let lists = [
-        ("spec.build.builder.instanceTypes", &spec.build.builder.instance_types),
-        ("spec.test.instanceTypes", &spec.test.instance_types),
-    ];
+    let mut lists = vec![("spec.build.builder.instanceTypes", &spec.build.builder.instance_types)];
+    if spec.test.enabled {
+        lists.push(("spec.test.instanceTypes", &spec.test.instance_types));
+    }
     for (field, name) in lists
         .into_iter()
         .flat_map(|(field, types)| types.iter().map(move |name| (field, name)))

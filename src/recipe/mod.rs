@@ -17,6 +17,9 @@ pub mod report;
 pub mod seal;
 pub mod sweep;
 
+mod blame;
+mod volumes;
+
 #[cfg(test)]
 mod tests;
 

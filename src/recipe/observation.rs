@@ -135,6 +135,12 @@ impl Observation {
             .any(|kept| kept == image.as_str())
     }
 
+    /// Why AWS does not say what the spec, or the build in hand, refers to.
+    pub fn unanswered(&self) -> Option<&AwsError> {
+        let interests = interests(&self.recipe, &self.records, &self.inspector);
+        self.view.unanswered(&interests)
+    }
+
     pub fn image(&self, id: &ImageId) -> Option<&Image> {
         self.view.images.iter().find(|image| image.id == *id)
     }
@@ -169,6 +175,8 @@ pub fn interests(recipe: &ImageRecipe, records: &[BuildRecord], inspector: &Imag
     interests.extend(types.cloned().map(Interest::InstanceType));
     if let Some(record) = records.last().filter(|record| record.is_active()) {
         interests.push(Interest::ImageName(record.frozen.image_name.clone()));
+        // Its grant is asked again, whatever the search finds meanwhile.
+        interests.push(Interest::Image(record.frozen.source.image_id.clone()));
     }
     interests
 }

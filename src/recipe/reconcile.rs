@@ -103,6 +103,9 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
 /// Says why the pass ended early, where a person has to do something about it, or wonders. Nothing is done on half a view.
 async fn blind(context: &Context, mut recipe: ImageRecipe, error: Error) -> Result<Duration, Error> {
     let now = context.clock.now();
+    if let Some(inventory) = context.inventory(&recipe.spec.account, &recipe.spec.region) {
+        inventory.set_moving(&owner(&recipe), false);
+    }
     if let (Error::RecordsDenied(_), Some(failure)) = (&error, ungranted(context, &recipe)) {
         let status = halted(&recipe, failure, now);
         write_status(context, &mut recipe, status).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::blame::blamed_field;
 use super::decide::{history, retry_delay, slot_mut};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
@@ -237,17 +238,20 @@ fn failed(
         // A request that EC2 does not take may be about something that is too young to be known there (an instance profile, a key): the attempt
         // fails, and the next one tries again.
         (effect, ErrorClass::Invalid | ErrorClass::Token | ErrorClass::NotFound) if effect.creates() => {
+            let blamed = blamed_field(error).map(|field| format!("; correct {field}"));
+            let message = bounded(&format!("{error}{}", blamed.unwrap_or_default()));
+            let reason = format!("{}Refused", error.operation);
             if let Some(build) = status.build.as_mut() {
                 let retry = observed.now + retry_delay(build.attempt);
                 build.failure = Some(AttemptFailure {
                     attempt: build.attempt,
-                    reason: format!("{}Refused", error.operation),
-                    message: bounded(&error.to_string()),
+                    reason: reason.clone(),
+                    message: message.clone(),
                     time: Some(time(observed.now)),
                     retry_time: Some(time(retry)),
                 });
             }
-            *readiness = progressing(&format!("{}Refused", error.operation));
+            *readiness = Readiness::Progressing { reason, message };
             report.look_again = SOON;
         }
         // Whoever holds the name does not show; a name that has just become free is not free at once either.

@@ -161,6 +161,8 @@ pub struct BlockDevice {
     pub device_name: String,
     pub snapshot_id: Option<SnapshotId>,
     pub size_gib: Option<i32>,
+    /// EBS volume type, for example `gp3`.
+    pub volume_type: Option<String>,
     pub encrypted: Option<bool>,
 }
 

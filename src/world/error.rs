@@ -8,7 +8,7 @@ pub struct AwsError {
     /// As AWS names it, for example `RunInstances`.
     pub operation: &'static str,
     pub class: ErrorClass,
-    /// AWS's code; `NoAnswer`, `MalformedAnswer`, `InvalidRequest` and `NoCredentials` are ours.
+    /// AWS's code; `NoAnswer`, `MalformedAnswer`, `InvalidRequest`, `TooManyImages` and `NoCredentials` are ours.
     pub code: String,
     /// AWS's words, at most [`AWS_MESSAGE_LIMIT`] bytes: text from outside.
     pub message: String,

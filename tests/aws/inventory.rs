@@ -1,6 +1,8 @@
 //! What is there is read for everyone at once, and nothing that is missing from a view is missing by mistake.
 
-use goldsmith::aws::{Inventory, Launch, ShutdownBehavior};
+use std::slice::from_ref;
+
+use goldsmith::aws::{ImageQuery, Inventory, Launch, ShutdownBehavior};
 use goldsmith::world::{ErrorClass, ImageId, InstanceState, Interest, Owner, Tags};
 use jiff::Timestamp;
 use serde_json::json;
@@ -78,7 +80,8 @@ async fn a_view_answers_every_interest() {
         panic!("one search: {:?}", view.searches)
     };
     assert_eq!(asked, &public);
-    assert!(!found.as_ref().unwrap().is_empty());
+    assert!(found.as_ref().unwrap().is_some());
+    assert_eq!(view.unanswered, []);
     assert_eq!(
         view.instance_types
             .iter()
@@ -160,6 +163,144 @@ async fn a_failed_look_leaves_the_old_view_with_its_time() {
     assert_eq!(view.instances.len(), 1);
 }
 
+/// The search of one recipe is nobody else's trouble, whatever its author has written.
+#[tokio::test]
+async fn a_search_that_fails_is_the_trouble_of_those_who_ask_it() {
+    let aws = Simulated::new();
+    let (inventory, mut pokes) = inventory(&aws);
+    let sound = Interest::Search(search(&["amazon"], "al2023-ami-2023.*-x86_64"));
+    let sick = Interest::Search(search(&["self"], "app-*"));
+    inventory.register(&owner("1"), vec![sound.clone()]);
+    inventory.register(&owner("2"), vec![sick.clone()]);
+    aws.fail(json!({"operation": "DescribeImages", "value": "app-*", "kind": "error"}));
+    let view = inventory.view(Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(view.unanswered(from_ref(&sound)), None);
+    assert_eq!(view.unanswered(from_ref(&sick)).unwrap().class, ErrorClass::Server);
+    assert_eq!(view.searches.len(), 1, "no answer is not an empty answer");
+    poked(&mut pokes);
+
+    aws.heal();
+    aws.pass(30);
+    let view = inventory.view(aws.clock().now()).await.unwrap();
+    assert_eq!((view.unanswered(from_ref(&sick)), view.searches.len()), (None, 2));
+    assert_eq!(poked(&mut pokes), ["uid-2"], "it goes on");
+
+    aws.fail(json!({"operation": "DescribeImages", "value": "app-*", "kind": "error"}));
+    aws.pass(60);
+    let view = inventory.view(aws.clock().now()).await.unwrap();
+    assert_eq!(view.unanswered, [], "the last answer serves for a while");
+    aws.pass(600);
+    let view = inventory.view(aws.clock().now()).await.unwrap();
+    assert_eq!(view.unanswered(from_ref(&sick)).unwrap().class, ErrorClass::Server);
+    assert_eq!(poked(&mut pokes), ["uid-2"]);
+}
+
+#[tokio::test]
+async fn an_image_id_a_name_or_a_type_that_fails_is_the_trouble_of_those_who_ask_it() {
+    let aws = Simulated::new();
+    let (inventory, _pokes) = inventory(&aws);
+    let sick = [
+        Interest::Image(id("ami-0123456789abcdef0")),
+        Interest::ImageName("sick".into()),
+        Interest::InstanceType("m6i.large".into()),
+    ];
+    let sound = [
+        Interest::Image(id(BASE_IMAGE)),
+        Interest::ImageName("base-2026-10-01".into()),
+        Interest::InstanceType("m7i.large".into()),
+    ];
+    inventory.register(&owner("1"), sound.to_vec());
+    inventory.register(&owner("2"), sick.to_vec());
+    for value in ["ami-0123456789abcdef0", "sick", "m6i.large"] {
+        aws.fail(json!({"operation": "*", "value": value, "kind": "error", "code": "InvalidParameterValue"}));
+    }
+    let view = inventory.view(Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(view.unanswered(&sound), None);
+    assert_eq!(
+        (
+            view.images_by_id.len(),
+            view.named_images.len(),
+            view.instance_types.len()
+        ),
+        (1, 1, 1)
+    );
+    for interest in sick {
+        let error = view.unanswered(from_ref(&interest));
+        assert_eq!(error.unwrap().class, ErrorClass::Invalid, "{interest:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_search_only_the_newest_image_is_kept_and_one_that_finds_too_many_is_refused() {
+    let aws = Simulated::new();
+    let (inventory, _pokes) = inventory(&aws);
+    let snapshot = {
+        let found = aws
+            .ec2
+            .describe_images(ImageQuery::Ids(&[id(BASE_IMAGE)]))
+            .await
+            .unwrap();
+        found[0].root_snapshot().unwrap().to_string()
+    };
+    let register = |number: usize| {
+        // Faster, and EC2 would throttle.
+        aws.pass(1);
+        let parameter = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let parameters = [
+            parameter("Name", &format!("crowd-{number}")),
+            parameter("RootDeviceName", "/dev/xvda"),
+            parameter("VirtualizationType", "hvm"),
+            parameter("Architecture", "x86_64"),
+            parameter("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+            parameter("BlockDeviceMapping.1.Ebs.SnapshotId", &snapshot),
+        ];
+        aws.request("RegisterImage", &parameters);
+    };
+    (0..10_000).for_each(register);
+    let wide = search(&["self"], "crowd-*");
+    inventory.register(&owner("1"), vec![Interest::Search(wide.clone())]);
+    let view = inventory.view(Timestamp::UNIX_EPOCH).await.unwrap();
+    let found = view.searches[0].1.as_ref().unwrap().as_ref().unwrap();
+    assert_eq!(found.name, "crowd-9999", "of ten pages the newest image");
+
+    register(10_000);
+    aws.pass(30);
+    let view = inventory.view(aws.clock().now()).await.unwrap();
+    let (_, refused) = &view.searches[0];
+    let refused = refused.as_ref().unwrap_err();
+    assert_eq!(
+        (refused.class, refused.code.as_str()),
+        (ErrorClass::Invalid, "TooManyImages")
+    );
+    assert!(refused.message.contains("more than 10000 images"), "{refused}");
+    assert_eq!(view.unanswered, [], "its author hears of it by a condition");
+
+    let calls = aws.calls("DescribeImages");
+    aws.pass(60);
+    inventory.view(aws.clock().now()).await.unwrap();
+    assert!(
+        aws.calls("DescribeImages") < calls + 10,
+        "it is not read again and again"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_search_is_not_waited_for_again_and_again() {
+    let aws = Simulated::new();
+    let (inventory, _pokes) = inventory(&aws);
+    inventory.register(&owner("1"), vec![Interest::Search(search(&["self"], "app-*"))]);
+    aws.fail(json!({"operation": "DescribeImages", "value": "app-*", "kind": "slow", "seconds": 3600.0}));
+    let view = inventory.view(Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(view.unanswered[0].1.class, ErrorClass::NoAnswer);
+    let asked = std::time::Instant::now();
+    inventory.view(aws.clock().now()).await.unwrap();
+    assert!(
+        asked.elapsed() < std::time::Duration::from_secs(2),
+        "{:?}",
+        asked.elapsed()
+    );
+}
+
 #[tokio::test]
 async fn whose_part_has_changed_is_poked_and_nobody_else() {
     let aws = Simulated::new();
@@ -195,7 +336,7 @@ async fn whose_part_has_changed_is_poked_and_nobody_else() {
         .await
         .unwrap();
     aws.pass(900);
-    // The search is repeated when something new is asked for, or after half a minute.
+    // The search is repeated after half a minute.
     inventory.register(&owner("2"), vec![Interest::ImageName("app-1".into())]);
     let view = inventory.view(aws.clock().now()).await.unwrap();
     assert_eq!((view.searches.len(), view.named_images.len()), (1, 1));

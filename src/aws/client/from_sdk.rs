@@ -174,6 +174,9 @@ fn block_device(from: types::BlockDeviceMapping) -> Result<BlockDevice, Malforme
     Ok(BlockDevice {
         device_name: from.device_name.unwrap_or_default(),
         size_gib: ebs.as_ref().and_then(|ebs| ebs.volume_size),
+        volume_type: ebs
+            .as_ref()
+            .and_then(|ebs| Some(ebs.volume_type.as_ref()?.as_str().to_owned())),
         encrypted: ebs.as_ref().and_then(|ebs| ebs.encrypted),
         snapshot_id: optional_id(ebs.and_then(|ebs| ebs.snapshot_id))?,
     })

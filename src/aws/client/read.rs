@@ -17,6 +17,10 @@ use crate::world::{
 const PAGE: i32 = 1000;
 /// EC2's maximum for DescribeInstanceTypes.
 const INSTANCE_TYPE_PAGE: i32 = 100;
+/// Images that a search may find. Amazon alone has ten times as many public ones in a region.
+const SEARCH_LIMIT: usize = 10_000;
+/// EC2 applies filters to what it has put on a page, so that pages may be short, or empty.
+const SEARCH_PAGES: usize = 200;
 /// Values that one filter may have.
 const FILTER_VALUES: usize = 200;
 
@@ -29,8 +33,6 @@ pub enum ImageQuery<'a> {
     Ids(&'a [ImageId]),
     /// Those of our own account that have one of these names.
     Names(&'a [String]),
-    /// Available ones, by a search with `{{arch}}` filled in already. Deprecated ones of others are left out, as EC2 does.
-    Search(&'a ImageSearch),
 }
 
 impl Ec2 {
@@ -110,17 +112,6 @@ impl Ec2 {
                 .await
             }
             ImageQuery::Names(names) => self.images_by("name", names, own).await,
-            ImageQuery::Search(search) => {
-                let mut filters = vec![filter("state", ["available"])];
-                filters.extend(search.name.as_ref().map(|name| filter("name", [name])));
-                filters.extend(
-                    search
-                        .tags
-                        .iter()
-                        .map(|(key, value)| filter(format!("tag:{key}"), [value])),
-                );
-                self.images(&search.owners, filters).await
-            }
         }
     }
 
@@ -135,26 +126,65 @@ impl Ec2 {
     async fn images(&self, owners: &[String], filters: Vec<Filter>) -> Result<Vec<Image>, AwsError> {
         const OPERATION: Operation = Operation::DescribeImages;
         let filters = &filters;
-        // A search asks for what is offered today; whoever names an image, or made it, wants it whatever its state.
-        let all = !filters.iter().any(|filter| filter.name() == Some("state"));
         self.pages(OPERATION, |token| async move {
-            let request = self
-                .sdk()
-                .describe_images()
-                .set_filters(Some(filters.clone()))
-                .max_results(PAGE);
-            let request = request.set_owners(Some(owners.to_vec()).filter(|owners| !owners.is_empty()));
-            let request = request
-                .include_deprecated(all)
-                .include_disabled(all)
-                .set_next_token(token);
-            let answer = self.call(OPERATION, request.send()).await?;
-            Ok((
-                converted(OPERATION, answer.images.into_iter().flatten(), from_sdk::image)?,
-                answer.next_token,
-            ))
+            // Whoever names an image, or made it, wants it whatever its state.
+            self.page_of_images(owners, filters.clone(), true, token).await
         })
         .await
+    }
+
+    async fn page_of_images(
+        &self,
+        owners: &[String],
+        filters: Vec<Filter>,
+        withdrawn_too: bool,
+        token: Option<String>,
+    ) -> Result<(Vec<Image>, Option<String>), AwsError> {
+        const OPERATION: Operation = Operation::DescribeImages;
+        let request = self
+            .sdk()
+            .describe_images()
+            .set_owners(Some(owners.to_vec()).filter(|owners| !owners.is_empty()))
+            .set_filters(Some(filters))
+            .include_deprecated(withdrawn_too)
+            .include_disabled(withdrawn_too)
+            .max_results(PAGE)
+            .set_next_token(token);
+        let answer = self.call(OPERATION, request.send()).await?;
+        Ok((
+            converted(OPERATION, answer.images.into_iter().flatten(), from_sdk::image)?,
+            answer.next_token,
+        ))
+    }
+
+    /// The newest available image that a search finds, `{{arch}}` filled in already. Deprecated ones of others are left out, as
+    /// EC2 does. Of each page only the newest image is kept, because a search may be as wide as its author likes.
+    ///
+    /// # Errors
+    /// `TooManyImages`, of class `Invalid`, when it finds more than 10,000 images.
+    pub async fn newest_image(&self, search: &ImageSearch) -> Result<Option<Image>, AwsError> {
+        let tags = search.tags.iter();
+        let mut filters = vec![filter("state", ["available"])];
+        filters.extend(search.name.as_ref().map(|name| filter("name", [name])));
+        filters.extend(tags.map(|(key, value)| filter(format!("tag:{key}"), [value])));
+        let mut newest: Option<Image> = None;
+        let mut token = None;
+        let mut found = 0;
+        for _ in 0..SEARCH_PAGES {
+            let read = self.page_of_images(&search.owners, filters.clone(), false, token.take());
+            let (images, next) = read.await?;
+            found += images.len();
+            if found > SEARCH_LIMIT {
+                break;
+            }
+            let age = |image: &Image| (image.creation_time, image.id.clone());
+            newest = images.into_iter().chain(newest).max_by_key(age);
+            token = next.filter(|next| !next.is_empty());
+            if token.is_none() {
+                return Ok(newest);
+            }
+        }
+        Err(error::too_many_images(SEARCH_LIMIT))
     }
 
     /// All subnets of the region.

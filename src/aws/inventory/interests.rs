@@ -119,22 +119,26 @@ impl Interests {
 enum Answer<'a> {
     Image(Option<&'a Image>),
     Images(Vec<&'a Image>),
-    Search(Option<&'a Result<Vec<Image>, crate::world::AwsError>>),
+    Search(Option<Option<&'a Image>>),
     InstanceType(Option<&'a crate::world::InstanceType>),
+    /// In words, which leave out what differs from one error to the next alike.
+    Error(String),
 }
 
 fn answer<'a>(interest: &Interest, view: &'a View) -> Answer<'a> {
+    if let Some(error) = view.unanswered(std::slice::from_ref(interest)) {
+        return Answer::Error(error.to_string());
+    }
     match interest {
         Interest::Image(id) => Answer::Image(view.images_by_id.get(id)),
         Interest::ImageName(name) => {
             Answer::Images(view.named_images.iter().filter(|image| image.name == *name).collect())
         }
-        Interest::Search(search) => Answer::Search(
-            view.searches
-                .iter()
-                .find(|(asked, _)| asked == search)
-                .map(|(_, found)| found),
-        ),
+        Interest::Search(search) => match view.searches.iter().find(|(asked, _)| asked == search) {
+            Some((_, Err(refused))) => Answer::Error(refused.to_string()),
+            Some((_, Ok(found))) => Answer::Search(Some(found.as_ref())),
+            None => Answer::Search(None),
+        },
         Interest::InstanceType(name) => Answer::InstanceType(view.instance_types.iter().find(|one| one.name == *name)),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Its cost follows the region and what moves in it, not the number of objects.
 
+mod answers;
 mod interests;
 mod reader;
 
@@ -57,6 +58,8 @@ struct Latest {
     error: Option<AwsError>,
     /// How many have failed in a row.
     failures: u32,
+    /// How many in a row have left something unanswered.
+    unanswered: u32,
 }
 
 impl Inventory {
@@ -152,9 +155,12 @@ impl Inventory {
         };
         let latest = self.state();
         // After failures one, two, four ... seconds, so that a region that refuses us isn't asked every second.
-        let interval = interval
-            .max(FAST * 2_u32.saturating_pow(latest.failures.min(5)) / 2)
-            .min(SLOW);
+        let backoff = |times: u32| FAST * 2_u32.saturating_pow(times.min(6)) / 2;
+        let interval = match latest.unanswered {
+            0 => interval,
+            times => interval.min(backoff(times)),
+        };
+        let interval = interval.max(backoff(latest.failures)).min(SLOW).max(FAST);
         latest.ended_at.map_or(Duration::ZERO, |at| {
             (at + interval).saturating_duration_since(Instant::now())
         })
@@ -177,6 +183,10 @@ impl Inventory {
                 latest.interests = asked.version;
                 latest.error = None;
                 latest.failures = 0;
+                latest.unanswered = match latest.view.unanswered.is_empty() {
+                    true => 0,
+                    false => latest.unanswered.saturating_add(1),
+                };
                 for owner in self.interests().affected(&before, &latest.view) {
                     // An error means that nobody listens any more: the process is about to end.
                     let _ = self.0.pokes.send(owner);

@@ -1,52 +1,97 @@
 //! One look at a region.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::answers::Answers;
 use super::interests::Union;
 use crate::api::ImageSearch;
 use crate::aws::{Ec2, ImageQuery};
-use crate::world::{AwsError, ErrorClass, Image, ImageId, Installation, InstanceType, SecurityGroup, Subnet, View};
+use crate::world::{
+    AwsError, ErrorClass, Image, ImageId, Installation, InstanceType, Interest, SecurityGroup, Subnet, View,
+};
 
 /// Source images change every few weeks, and are to be noticed within a minute; searches among a public owner's images
 /// are EC2's slowest reads.
 const SOURCES_LIFETIME: Duration = Duration::from_secs(29);
+/// Nothing is worse for a source that is known as it was ten minutes ago, and much is for every build that stands still.
+const SOURCES_PATIENCE: Duration = Duration::from_secs(600);
 /// Someone who has just made the subnet that a condition asks for waits this long at most.
 const NETWORK_LIFETIME: Duration = Duration::from_secs(59);
 /// EC2 starts to offer a type in a region a few times a year, and practically never stops.
 const INSTANCE_TYPES_LIFETIME: Duration = Duration::from_secs(3600);
+const INSTANCE_TYPES_PATIENCE: Duration = Duration::from_secs(23 * 3600);
+/// A search that takes long is made again after that many times as long, if that is later.
+const SEARCH_REST: u32 = 10;
+/// Nothing but another search mends one that is refused.
+const REFUSED_LIFETIME: Duration = Duration::from_secs(600);
+/// How long a look waits for searches. What takes longer goes on, is not waited for again, and is answered in a later view.
+const SEARCHES_WAIT: Duration = Duration::from_secs(3);
+/// Each holds a page of a thousand images, and takes its calls from the budget that everyone shares.
+const SEARCHES_AT_ONCE: usize = 4;
+/// Questions that one call asks: values that one filter may have.
+const AT_ONCE: usize = 200;
 
-/// Reads, and remembers when it read what changes rarely.
+/// Reads, and remembers what changes rarely.
 #[derive(Debug)]
 pub(super) struct Reader {
     ec2: Ec2,
     installation: Installation,
-    sources_read: Option<(Instant, u64)>,
     network_read: Option<Instant>,
-    /// By name; none when the region does not offer the type.
-    instance_types: BTreeMap<String, (Instant, Option<InstanceType>)>,
+    /// None: EC2 does not know the image, or does not show it to us.
+    images: Answers<ImageId, Option<Image>>,
+    /// The inner error is EC2's, or ours, of the search itself.
+    searches: Answers<ImageSearch, Result<Option<Image>, AwsError>>,
+    searching: JoinSet<Ended>,
+    /// What `searching` is about.
+    searched: Vec<Searched>,
+    turns: Arc<Semaphore>,
+    /// None: the region does not offer the type.
+    instance_types: Answers<String, Option<InstanceType>>,
 }
 
-type Searches = Vec<(ImageSearch, Result<Vec<Image>, AwsError>)>;
-type Sources = (BTreeMap<ImageId, Image>, Searches);
+#[derive(Debug)]
+struct Ended {
+    search: ImageSearch,
+    found: Result<Option<Image>, AwsError>,
+    took: Duration,
+}
+
+#[derive(Debug)]
+struct Searched {
+    search: ImageSearch,
+    /// A look has waited for it once.
+    overdue: bool,
+}
+
 type Network = (Vec<Subnet>, Vec<SecurityGroup>, String);
+type Refused<Q> = Vec<(Q, AwsError)>;
 
 impl Reader {
     pub(super) fn new(ec2: Ec2, installation: Installation) -> Self {
         Self {
             ec2,
             installation,
-            sources_read: None,
             network_read: None,
-            instance_types: BTreeMap::new(),
+            images: Answers::new(SOURCES_LIFETIME, SOURCES_PATIENCE),
+            searches: Answers::new(SOURCES_LIFETIME, SOURCES_PATIENCE),
+            searching: JoinSet::new(),
+            searched: Vec::new(),
+            turns: Arc::new(Semaphore::new(SEARCHES_AT_ONCE)),
+            instance_types: Answers::new(INSTANCE_TYPES_LIFETIME, INSTANCE_TYPES_PATIENCE),
         }
     }
 
     /// Reads what `asked` wants to know, and all that is ours. What changes rarely is taken over from `before` where it is
     /// young enough. `urgent`: something waits for the answer.
+    ///
+    /// # Errors
+    /// When what concerns everyone could not be read. What concerns only those who ask it has its own outcome in the view.
     pub(super) async fn read(
         &mut self,
         asked: &Union,
@@ -55,40 +100,34 @@ impl Reader {
         urgent: bool,
     ) -> Result<View, AwsError> {
         let began = Instant::now();
-        let young = |read: Instant, lifetime| began.duration_since(read) < lifetime;
-        let sources_young = self
-            .sources_read
-            .is_some_and(|(at, version)| version >= asked.version && young(at, SOURCES_LIFETIME));
-        let network_young = self.network_read.is_some_and(|at| young(at, NETWORK_LIFETIME));
-        self.instance_types
-            .retain(|_, (at, _)| young(*at, INSTANCE_TYPES_LIFETIME));
-        let unknown_types: Vec<String> = asked
-            .instance_types
-            .iter()
-            .filter(|name| !self.instance_types.contains_key(*name))
-            .cloned()
-            .collect();
-
+        let network_young = self
+            .network_read
+            .is_some_and(|at| began.duration_since(at) < NETWORK_LIFETIME);
+        let images_due = self.images.due(&asked.images, now);
+        let types_due = self.instance_types.due(&asked.instance_types, now);
         let ec2 = &if urgent { self.ec2.clone() } else { self.ec2.polling() };
+        self.search(asked, now);
+
         let installation = &self.installation;
-        let (instances, volumes, snapshots, images, named_images, sources, network, types) = tokio::try_join!(
+        let (instances, volumes, snapshots, images, network, named, by_id, types) = tokio::try_join!(
             ec2.describe_instances(installation),
             ec2.describe_volumes(installation),
             ec2.describe_snapshots(installation),
             ec2.describe_images(ImageQuery::Ours(installation)),
-            ec2.describe_images(ImageQuery::Names(&asked.names)),
-            unless(sources_young, sources(ec2, asked)),
             unless(network_young, network(ec2, &before.account_id)),
-            ec2.describe_instance_types(&unknown_types),
+            each(&asked.names, |some| async move {
+                ec2.describe_images(ImageQuery::Names(&some)).await
+            }),
+            each(&images_due, |some| async move {
+                ec2.describe_images(ImageQuery::Ids(&some)).await
+            }),
+            each(
+                &types_due,
+                |some| async move { ec2.describe_instance_types(&some).await }
+            ),
         )?;
+        self.gather_searches(began + SEARCHES_WAIT, now).await;
 
-        let (images_by_id, searches) = match sources {
-            Some(read) => {
-                self.sources_read = Some((began, asked.version));
-                read
-            }
-            None => (before.images_by_id.clone(), before.searches.clone()),
-        };
         let (subnets, security_groups, account_id) = match network {
             Some(read) => {
                 self.network_read = Some(began);
@@ -100,11 +139,12 @@ impl Reader {
                 before.account_id.clone(),
             ),
         };
-        for name in unknown_types {
-            let offered = types.iter().find(|one| one.name == name).cloned();
-            self.instance_types.insert(name, (began, offered));
-        }
-        Ok(View {
+        keep(&mut self.images, &images_due, by_id, now, |image, id| image.id == *id);
+        keep(&mut self.instance_types, &types_due, types, now, |one, name| {
+            one.name == *name
+        });
+        let (named_images, names_refused) = named;
+        let mut view = View {
             taken: Some(now),
             account_id,
             instances,
@@ -112,16 +152,116 @@ impl Reader {
             snapshots,
             images,
             named_images,
-            images_by_id,
-            searches,
             subnets,
             security_groups,
-            instance_types: self
-                .instance_types
-                .values()
-                .filter_map(|(_, offered)| offered.clone())
-                .collect(),
-        })
+            ..View::default()
+        };
+        let refused = names_refused
+            .into_iter()
+            .map(|(name, error)| (Interest::ImageName(name), error));
+        view.unanswered.extend(refused);
+        self.answer(&mut view, now);
+        Ok(view)
+    }
+
+    /// Begins the searches that are due and not under way. They always give way: one of them may be as wide as its author likes.
+    fn search(&mut self, asked: &Union, now: Timestamp) {
+        for search in self.searches.due(&asked.searches, now) {
+            if self.searched.iter().any(|searched| searched.search == search) {
+                continue;
+            }
+            self.searched.push(Searched {
+                search: search.clone(),
+                overdue: false,
+            });
+            let (ec2, turns) = (self.ec2.polling(), Arc::clone(&self.turns));
+            self.searching.spawn(async move {
+                // Nobody closes the semaphore.
+                let _turn = turns.acquire().await;
+                let began = Instant::now();
+                let found = ec2.newest_image(&search).await;
+                let took = began.elapsed();
+                Ended { search, found, took }
+            });
+        }
+    }
+
+    /// Takes the answers of searches that have come, or come until `deadline`.
+    async fn gather_searches(&mut self, deadline: Instant, now: Timestamp) {
+        loop {
+            let ended = match self.searched.iter().all(|searched| searched.overdue) {
+                true => self.searching.try_join_next(),
+                false => match tokio::time::timeout_at(deadline, self.searching.join_next()).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        self.searched.iter_mut().for_each(|searched| searched.overdue = true);
+                        continue;
+                    }
+                },
+            };
+            match ended {
+                None => break,
+                Some(Ok(ended)) => self.searched_for(ended, now),
+                Some(Err(panicked)) => tracing::error!(%panicked, "a search has ended without an answer"),
+            }
+        }
+        if self.searching.is_empty() {
+            self.searched.clear();
+        }
+    }
+
+    fn searched_for(&mut self, Ended { search, found, took }: Ended, now: Timestamp) {
+        self.searched.retain(|searched| searched.search != search);
+        match found {
+            // Wrong is this search alone, and whoever wrote it is to hear of it.
+            Err(error) if matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound) => {
+                self.searches.put_for(&search, Ok(Err(error)), now, REFUSED_LIFETIME);
+            }
+            found => {
+                let lifetime = SOURCES_LIFETIME.max(took.saturating_mul(SEARCH_REST));
+                self.searches.put_for(&search, found.map(Ok), now, lifetime);
+            }
+        }
+    }
+
+    /// Puts the answers that are known into the view.
+    fn answer(&self, view: &mut View, now: Timestamp) {
+        for (id, answer) in self.images.known(now) {
+            match answer {
+                Ok(image) => view.images_by_id.extend(image.clone().map(|image| (id.clone(), image))),
+                Err(error) => view.unanswered.push((Interest::Image(id.clone()), error.clone())),
+            }
+        }
+        for (search, answer) in self.searches.known(now) {
+            match answer {
+                Ok(found) => view.searches.push((search.clone(), found.clone())),
+                Err(error) => view.unanswered.push((Interest::Search(search.clone()), error.clone())),
+            }
+        }
+        for Searched { search, .. } in &self.searched {
+            if !self.searches.known(now).any(|(known, _)| known == search) {
+                let interest = Interest::Search(search.clone());
+                view.unanswered.push((interest, still_searching()));
+            }
+        }
+        for (name, answer) in self.instance_types.known(now) {
+            match answer {
+                Ok(offered) => view.instance_types.extend(offered.clone()),
+                Err(error) => view
+                    .unanswered
+                    .push((Interest::InstanceType(name.clone()), error.clone())),
+            }
+        }
+    }
+}
+
+fn still_searching() -> AwsError {
+    AwsError {
+        operation: "DescribeImages",
+        class: ErrorClass::NoAnswer,
+        code: "NoAnswer".into(),
+        message: "the search goes on; one for a longer part of the name takes less time".into(),
+        request_id: None,
     }
 }
 
@@ -129,21 +269,50 @@ async fn unless<T>(known: bool, read: impl Future<Output = Result<T, AwsError>>)
     if known { Ok(None) } else { read.await.map(Some) }
 }
 
-async fn sources(ec2: &Ec2, asked: &Union) -> Result<Sources, AwsError> {
-    let by_id = ec2.describe_images(ImageQuery::Ids(&asked.images)).await?;
-    let mut searches = Searches::new();
-    for search in &asked.searches {
-        let found = match ec2.describe_images(ImageQuery::Search(search)).await {
-            // Wrong is this search alone, and whoever wrote it is to hear of it.
-            Err(error) if matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound) => Err(error),
-            answer => Ok(answer?),
-        };
-        searches.push((search.clone(), found));
+/// Asks many questions in few calls. Where AWS does not take a call for what is in it, or answers what makes no sense, its halves
+/// are asked, until what is wrong stands alone.
+async fn each<Q: Clone, T, F>(questions: &[Q], ask: impl Fn(Vec<Q>) -> F) -> Result<(Vec<T>, Refused<Q>), AwsError>
+where
+    F: Future<Output = Result<Vec<T>, AwsError>>,
+{
+    let mut found = Vec::new();
+    let mut refused = Vec::new();
+    let mut rest: Vec<Vec<Q>> = questions.chunks(AT_ONCE).map(<[Q]>::to_vec).collect();
+    while let Some(some) = rest.pop() {
+        match ask(some.clone()).await {
+            Ok(answer) => found.extend(answer),
+            Err(error) if some.len() > 1 && is_about_one(&error) => {
+                let (one, other) = some.split_at(some.len() / 2);
+                rest.extend([one.to_vec(), other.to_vec()]);
+            }
+            Err(error) => refused.extend(some.into_iter().map(|question| (question, error.clone()))),
+        }
     }
-    Ok((
-        by_id.into_iter().map(|image| (image.id.clone(), image)).collect(),
-        searches,
-    ))
+    Ok((found, refused))
+}
+
+fn is_about_one(error: &AwsError) -> bool {
+    matches!(
+        error.class,
+        ErrorClass::Invalid | ErrorClass::NotFound | ErrorClass::Gone
+    ) || error.code == "MalformedAnswer"
+}
+
+/// Keeps what the questions that were due have brought.
+fn keep<Q: Clone + PartialEq, T: Clone>(
+    answers: &mut Answers<Q, Option<T>>,
+    due: &[Q],
+    (found, refused): (Vec<T>, Refused<Q>),
+    now: Timestamp,
+    answers_it: impl Fn(&T, &Q) -> bool,
+) {
+    for question in due {
+        let outcome = match refused.iter().find(|(refused, _)| refused == question) {
+            Some((_, error)) => Err(error.clone()),
+            None => Ok(found.iter().find(|item| answers_it(item, question)).cloned()),
+        };
+        answers.put(question, outcome, now);
+    }
 }
 
 async fn network(ec2: &Ec2, account_id: &str) -> Result<Network, AwsError> {

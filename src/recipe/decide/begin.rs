@@ -158,7 +158,26 @@ fn record(
     };
     // What cannot be sent to a guest is found before anything is launched.
     super::launch::render_all(observed, &record)?;
+    fits_its_config_map(&record)?;
     Ok(record)
+}
+
+/// Half of what a ConfigMap holds; the rest is for user data and outputs.
+const FROZEN_LIMIT: usize = 512 * 1024;
+
+/// User data is compressed, the record is not.
+fn fits_its_config_map(record: &BuildRecord) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec(&record.frozen).map_or(0, |json| json.len());
+    if bytes <= FROZEN_LIMIT {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "RecipeTooLarge",
+        format!(
+            "spec: it takes {bytes} bytes, and the record of a build, which holds all of it, takes {FROZEN_LIMIT}; \
+             let a step fetch what is large in spec.build.steps, spec.build.environment or spec.test.checks"
+        ),
+    ))
 }
 
 fn frozen_source(source: &Image) -> FrozenSource {

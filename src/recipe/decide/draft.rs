@@ -14,8 +14,8 @@ use crate::recipe::report::{DENIED, denied};
 use crate::recipe::time;
 use crate::world::{AwsError, ErrorClass, Image, ImageId};
 
-/// Between two tries to read a console that EC2 does not give.
-const UNHEARD: Duration = Duration::from_secs(15);
+/// Between two tries to read what EC2 does not tell. What the region's reads bring in between wakes the recipe.
+const UNANSWERED: Duration = Duration::from_secs(15);
 
 pub(super) struct Decision<'a> {
     pub observed: &'a Observation,
@@ -89,12 +89,29 @@ impl<'a> Decision<'a> {
 
     /// A console cannot be read, so nobody knows how far its instance is.
     pub fn cannot_hear(&mut self, error: &AwsError) {
+        self.waits_for_answer(error, "ConsoleUnavailable");
+    }
+
+    /// AWS does not say what the spec refers to. An image that is there is no worse for that.
+    pub fn unanswered(&mut self, error: &AwsError) {
+        let status = self.observed.status();
+        let ready = crate::api::get(&status.conditions, crate::api::READY).filter(|ready| ready.status == "True");
+        match ready.filter(|_| error.class != ErrorClass::Denied) {
+            Some(ready) => {
+                self.ready(&ready.reason, ready.message.clone());
+                self.look_again = UNANSWERED;
+            }
+            None => self.waits_for_answer(error, "AWSUnavailable"),
+        }
+    }
+
+    fn waits_for_answer(&mut self, error: &AwsError, reason: &str) {
         if error.class == ErrorClass::Denied {
             self.readiness = Some(denied(error));
             self.look_again = DENIED;
         } else {
-            self.progressing("ConsoleUnavailable", error.to_string());
-            self.look_again = UNHEARD;
+            self.progressing(reason, error.to_string());
+            self.look_again = UNANSWERED;
         }
     }
 

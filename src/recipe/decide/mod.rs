@@ -24,7 +24,7 @@ use super::observation::Observation;
 use super::plan::{Effect, Plan};
 use super::record::{BuildRecord, Failure};
 use crate::recipe::checks::NOT_GRANTED;
-use crate::world::Image;
+use crate::world::{AwsError, Image};
 
 pub use attempt::retry_delay;
 pub use draft::history;
@@ -57,9 +57,9 @@ pub fn decide(observed: &Observation) -> Plan {
         return decision.into_plan();
     }
     match present(&mut decision) {
-        Err(failure) => {
+        Err(absent) => {
             upkeep::adopt(&mut decision, None);
-            refused(&mut decision, failure);
+            without_present(&mut decision, absent);
         }
         Ok(present) => {
             upkeep::adopt(&mut decision, Some(&present));
@@ -78,15 +78,32 @@ pub fn decide(observed: &Observation) -> Plan {
     decision.into_plan()
 }
 
-/// The present inputs, or why nothing can be built from them.
-fn present<'a>(decision: &mut Decision<'a>) -> Result<Present<'a>, Failure> {
+/// Why there are no present inputs.
+enum Absent<'a> {
+    /// Nothing can be built from the spec as it is.
+    Refused(Failure),
+    /// AWS does not say what the spec refers to.
+    Unanswered(&'a AwsError),
+}
+
+impl From<Failure> for Absent<'_> {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+/// The present inputs of the recipe.
+fn present<'a>(decision: &mut Decision<'a>) -> Result<Present<'a>, Absent<'a>> {
     let observed = decision.observed;
     checks::grants(observed, observed.spec())?;
+    if let Some(error) = observed.unanswered() {
+        return Err(Absent::Unanswered(error));
+    }
     let source = match checks::source(observed) {
         Ok(source) => source,
         Err(failure) => {
             decision.found_no_source(failure.clone());
-            return Err(failure);
+            return Err(failure.into());
         }
     };
     decision.found_source(source);
@@ -102,18 +119,22 @@ fn present<'a>(decision: &mut Decision<'a>) -> Result<Present<'a>, Failure> {
     })
 }
 
-/// Nothing can be built from the present spec. A build in hand goes on from what was frozen, unless it uses what is not granted.
-fn refused(decision: &mut Decision<'_>, failure: Failure) {
-    match decision.observed.active() {
-        Some(record) if failure.reason == NOT_GRANTED => decision.abandon(record, &failure.message),
-        Some(record) => return attempt::go_on(decision, record),
-        None => {}
+/// Nothing new can begin. A build in hand goes on from what was frozen, unless it uses what is not granted.
+fn without_present(decision: &mut Decision<'_>, absent: Absent<'_>) {
+    let active = decision.observed.active();
+    match (active, absent) {
+        (_, Absent::Refused(failure)) if failure.reason == NOT_GRANTED => {
+            if let Some(record) = active {
+                decision.abandon(record, &failure.message);
+            }
+            // What was made while it was granted is kept as it is.
+            decision.answer = None;
+            decision.refuse(failure);
+        }
+        (Some(record), _) => attempt::go_on(decision, record),
+        (None, Absent::Refused(failure)) => decision.refuse(failure),
+        (None, Absent::Unanswered(error)) => decision.unanswered(error),
     }
-    if failure.reason == NOT_GRANTED {
-        // What was made while it was granted is kept as it is.
-        decision.answer = None;
-    }
-    decision.refuse(failure);
 }
 
 /// The recipe goes: everything temporary goes with it, its images stay.

@@ -13,8 +13,8 @@ use crate::recipe::record::{BuildRecord, Failure, Proof};
 use crate::recipe::seal::Origin;
 use crate::recipe::{checks, since};
 use crate::world::{
-    BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, PROVEN, PROVEN_TIME, Role, SEAL, SnapshotId, Tags,
-    Volume, VolumeState,
+    BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, Interest, PROVEN, PROVEN_TIME, Role, SEAL, SnapshotId,
+    Tags, Volume, VolumeState,
 };
 
 /// Where the inspector gets its volumes, in the order of the image's devices. On Nitro the guest sees other names; EC2 wants ones that are free.
@@ -274,6 +274,10 @@ fn inspect(
     let observed = decision.observed;
     if proof.inspected {
         return Ok(Half::Passed(()));
+    }
+    let search = Interest::Search(observed.inspector.clone());
+    if let Some(error) = observed.view.unanswered(&[search]) {
+        return Ok(Half::Pending(format!("waits for its image: {error}")));
     }
     let trusted = checks::inspector_image(observed)?.id.clone();
     let inspector = match find_or_launch(decision, record, Role::Inspector, &trusted)? {

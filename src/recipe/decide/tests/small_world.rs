@@ -88,6 +88,7 @@ impl SmallWorld {
                 device_name: "/dev/xvda".into(),
                 snapshot_id: "snap-0a".parse().ok(),
                 size_gib: Some(8),
+                volume_type: Some("gp3".into()),
                 encrypted: Some(false),
             }],
             creation_time: "2026-11-01T00:00:00Z".parse().ok(),
@@ -114,8 +115,8 @@ impl SmallWorld {
         let view = View {
             account_id: "123456789012".into(),
             searches: vec![
-                (search("base-x86_64"), Ok(vec![base("ami-0a", "base-x86_64")])),
-                (search("inspector-x86_64"), Ok(vec![base("ami-0b", "inspector-x86_64")])),
+                (search("base-x86_64"), Ok(Some(base("ami-0a", "base-x86_64")))),
+                (search("inspector-x86_64"), Ok(Some(base("ami-0b", "inspector-x86_64")))),
             ],
             subnets: vec![subnet("subnet-0a"), subnet("subnet-0b")],
             security_groups: vec![SecurityGroup {
@@ -291,7 +292,7 @@ impl SmallWorld {
 
     /// The image that the recipe starts from.
     pub fn source(&self) -> Image {
-        self.view.searches[0].1.as_ref().expect("found")[0].clone()
+        self.view.searches[0].1.clone().expect("no error").expect("found")
     }
 
     fn refuse(&mut self, operation: &'static str) -> Result<(), AwsError> {

@@ -24,8 +24,15 @@ fn made_by(owner: &str, installation: &str) -> Tags {
     claim.tags(&installation)
 }
 
-fn found(world: &mut SmallWorld) -> &mut Vec<Image> {
-    world.view.searches[0].1.as_mut().expect("found")
+fn found(world: &mut SmallWorld) -> &mut Image {
+    let found = world.view.searches[0].1.as_mut().expect("an answer");
+    found.as_mut().expect("an image")
+}
+
+/// The search finds another image from now on; the one before is still there, for whoever knows its id.
+fn replace(world: &mut SmallWorld, newer: Image) {
+    let before = std::mem::replace(found(world), newer);
+    world.view.images_by_id.insert(before.id.clone(), before);
 }
 
 #[test]
@@ -54,7 +61,7 @@ fn what_is_neither_public_nor_of_the_same_namespace_has_to_be_granted() {
         ("private, another listed", false, OWN, &nobody, "ami-0b", false),
     ] {
         let mut world = SmallWorld::new();
-        let source = &mut found(&mut world)[0];
+        let source = found(&mut world);
         (source.public, source.owner_id, source.tags) = (public, owner.into(), tags.clone());
         world.policy.grants[0].source_images = vec![listed.into()];
         world.pass();
@@ -89,7 +96,7 @@ fn the_newest_match_decides_and_no_older_one_is_taken_instead() {
     newer.id = "ami-0c".parse().expect("an id");
     newer.creation_time = Some(world.now);
     newer.public = false;
-    found(&mut world).push(newer);
+    replace(&mut world, newer);
     world.settle();
     assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
     assert_eq!(
@@ -109,7 +116,7 @@ fn a_build_whose_source_is_no_longer_granted_is_abandoned() {
     for follows in [true, false] {
         let mut world = SmallWorld::new();
         world.recipe.spec.rebuild.on_source_change = follows;
-        found(&mut world)[0].public = false;
+        found(&mut world).public = false;
         world.policy.grants[0].source_images = vec!["ami-0a".into()];
         world.pass();
         world.pass();
@@ -119,7 +126,7 @@ fn a_build_whose_source_is_no_longer_granted_is_abandoned() {
         newer.id = "ami-0c".parse().expect("an id");
         newer.creation_time = Some(world.now);
         newer.public = true;
-        found(&mut world).push(newer);
+        replace(&mut world, newer);
         world.policy.grants[0].source_images.clear();
         world.settle();
         let history = world.status().history;

@@ -314,7 +314,7 @@ fn a_changed_source_builds_again_while_the_old_image_serves_unless_it_is_told_no
         let mut newer = world.source();
         newer.id = "ami-0c".parse().expect("an id");
         newer.creation_time = "2026-11-20T00:00:00Z".parse().ok();
-        world.view.searches[0].1.as_mut().expect("found").push(newer);
+        world.view.searches[0].1 = Ok(Some(newer));
         world.time_goes_by(Duration::from_secs(30));
         world.pass();
         assert_eq!(
@@ -395,6 +395,25 @@ fn what_is_not_granted_is_stalled_before_anything_is_made() {
     world.settle();
     assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
     assert!(world.journal.is_empty());
+}
+
+#[test]
+fn types_of_a_test_that_is_switched_off_keep_nothing_from_being_built() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.test.enabled = false;
+    world.recipe.spec.test.instance_types = vec!["m99.large".into()];
+    world.settle();
+    assert_eq!(world.condition(READY), Some((true, "BuiltUntested".into())));
+}
+
+/// No record would hold it, however well it compresses; before, nothing was ever said of it.
+#[test]
+fn a_recipe_that_no_record_can_hold_is_stalled_before_anything_is_made() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.build.steps[0].run = Some(format!("#{}", "\u{1}".repeat(100_000)));
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "RecipeTooLarge".into())));
+    assert!(world.journal.is_empty() && world.records.is_empty());
 }
 
 #[test]
