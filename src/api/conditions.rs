@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::Reason;
+
 /// Whether the object does what its spec says.
 pub const READY: &str = "Ready";
 /// Present, and True, while the controller works on it or will try again soon.
@@ -25,9 +27,9 @@ pub const CONDITION_MESSAGE_LIMIT: usize = 32 * 1024;
 /// | `Suspended` | unchanged | absent | absent |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    Ready { reason: String, message: String },
-    Progressing { reason: String, message: String },
-    Stalled { reason: String, message: String },
+    Ready { reason: Reason, message: String },
+    Progressing { reason: Reason, message: String },
+    Stalled { reason: Reason, message: String },
     Suspended,
 }
 
@@ -35,31 +37,33 @@ impl Readiness {
     /// Puts it into the object's conditions, as seen at `generation`; says whether anything has changed.
     pub fn apply(&self, conditions: &mut Vec<Condition>, generation: i64, now: Timestamp) -> bool {
         let mut changed = false;
-        let mut put = |type_: &str, status: Option<bool>, reason: &str, message: &str| {
-            changed |= match status {
-                Some(status) => set(conditions, type_, status, reason, message, generation, now),
+        let mut put = |type_: &str, says: Option<(bool, &Reason, &String)>| {
+            changed |= match says {
+                Some((status, reason, message)) => {
+                    set(conditions, type_, status, reason.as_str(), message, generation, now)
+                }
                 None => remove(conditions, type_),
             }
         };
         match self {
             Self::Ready { reason, message } => {
-                put(READY, Some(true), reason, message);
-                put(RECONCILING, None, "", "");
-                put(STALLED, None, "", "");
+                put(READY, Some((true, reason, message)));
+                put(RECONCILING, None);
+                put(STALLED, None);
             }
             Self::Progressing { reason, message } => {
-                put(READY, Some(false), reason, message);
-                put(RECONCILING, Some(true), reason, message);
-                put(STALLED, None, "", "");
+                put(READY, Some((false, reason, message)));
+                put(RECONCILING, Some((true, reason, message)));
+                put(STALLED, None);
             }
             Self::Stalled { reason, message } => {
-                put(READY, Some(false), reason, message);
-                put(RECONCILING, None, "", "");
-                put(STALLED, Some(true), reason, message);
+                put(READY, Some((false, reason, message)));
+                put(RECONCILING, None);
+                put(STALLED, Some((true, reason, message)));
             }
             Self::Suspended => {
-                put(RECONCILING, None, "", "");
-                put(STALLED, None, "", "");
+                put(RECONCILING, None);
+                put(STALLED, None);
             }
         }
         changed
@@ -194,21 +198,21 @@ mod tests {
 
     fn ready() -> Readiness {
         Readiness::Ready {
-            reason: "Rebuilding".into(),
+            reason: Reason::Rebuilding,
             message: "build 2 runs; build 1 serves".into(),
         }
     }
 
     fn progressing() -> Readiness {
         Readiness::Progressing {
-            reason: "Building".into(),
+            reason: Reason::Building,
             message: "step packages".into(),
         }
     }
 
     fn stalled() -> Readiness {
         Readiness::Stalled {
-            reason: "NotGranted".into(),
+            reason: Reason::NotGranted,
             message: "subnet-1 is not granted".into(),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{InspectorReport, Manifest, StepResult};
-use crate::api::{CleanupItem, Step};
+use crate::api::{CleanupItem, Reason, Step};
 
 /// What the image must be.
 pub struct Expected<'a> {
@@ -45,16 +45,15 @@ pub enum Refusal {
     InspectorFailed,
 }
 
-impl Refusal {
-    /// As a condition's reason.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ManifestMissing => "ManifestMissing",
-            Self::ManifestMismatch => "ManifestMismatch",
-            Self::SecretFound => "SecretFound",
-            Self::CleanupIncomplete => "CleanupIncomplete",
-            Self::ProofUnsupported => "ProofUnsupported",
-            Self::InspectorFailed => "InspectorFailed",
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::ManifestMissing => Self::ManifestMissing,
+            Refusal::ManifestMismatch => Self::ManifestMismatch,
+            Refusal::SecretFound => Self::SecretFound,
+            Refusal::CleanupIncomplete => Self::CleanupIncomplete,
+            Refusal::ProofUnsupported => Self::ProofUnsupported,
+            Refusal::InspectorFailed => Self::InspectorFailed,
         }
     }
 }

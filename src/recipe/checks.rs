@@ -3,7 +3,7 @@
 
 use super::observation::Observation;
 use super::record::Failure;
-use crate::api::{Architecture, ImageRecipeSpec, ImageSearch};
+use crate::api::{Architecture, ImageRecipeSpec, ImageSearch, Reason};
 use crate::world::{AccountPolicy, AwsError, Claim, Image, ImageId, ImageState, NotGranted, Subnet, Use};
 
 /// Everything that must hold before a build with `source` may begin.
@@ -18,9 +18,6 @@ pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-/// Reason of a use that the controller's configuration does not grant.
-pub const NOT_GRANTED: &str = "NotGranted";
 
 /// What the configuration lets a spec use: the object's own before any call is made for it, a build's frozen one before every attempt.
 pub fn grants(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
@@ -52,7 +49,7 @@ pub fn admits<'a>(
 ) -> Result<&'a AccountPolicy, Failure> {
     let Some(policy) = policy else {
         return Err(Failure::new(
-            NOT_GRANTED,
+            Reason::NotGranted,
             format!(
                 "spec.account: the controller's configuration has no account {:?}; name one that it has",
                 spec.account
@@ -64,14 +61,14 @@ pub fn admits<'a>(
 }
 
 fn not_granted(error: NotGranted) -> Failure {
-    Failure::new(NOT_GRANTED, error.to_string())
+    Failure::new(Reason::NotGranted, error.to_string())
 }
 
 /// The architecture that is built.
 pub fn architecture(spec: &ImageRecipeSpec) -> Result<Architecture, Failure> {
     spec.build.architectures.first().copied().ok_or_else(|| {
         Failure::new(
-            "InvalidSpec",
+            Reason::InvalidSpec,
             "spec.build.architectures: it is empty; name x86_64 or arm64",
         )
     })
@@ -93,7 +90,7 @@ fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
     if let Some(ids) = &source.ids {
         let Some(id) = ids.get(architecture.as_str()) else {
             return Err(Failure::new(
-                "SourceNotFound",
+                Reason::SourceNotFound,
                 format!(
                     "spec.build.source.ids has no image for {}; add one",
                     architecture.as_str()
@@ -102,21 +99,21 @@ fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
         };
         return observed.view.images_by_id.values().find(|image| image.id.as_str() == id).ok_or_else(|| {
             Failure::new(
-                "SourceNotFound",
+                Reason::SourceNotFound,
                 format!("spec.build.source.ids: {} does not exist in {}, or is not shared with this account; name one that is", id, spec.region),
             )
         });
     }
     let Some(search) = &source.search else {
         return Err(Failure::new(
-            "InvalidSpec",
+            Reason::InvalidSpec,
             "spec.build.source has neither ids nor search; set one",
         ));
     };
     let found = newest(observed, &search.for_architecture(architecture));
     let found = found.map_err(|error| {
         Failure::new(
-            "SourceSearchRefused",
+            Reason::SourceSearchRefused,
             format!("spec.build.source.search: {error}; correct the search"),
         )
     })?;
@@ -124,7 +121,7 @@ fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
         let name = search.for_architecture(architecture).name;
         let is = name.map_or("has all of these tags".to_owned(), |name| format!("is called {name:?}"));
         Failure::new(
-            "SourceNotFound",
+            Reason::SourceNotFound,
             format!(
                 "spec.build.source.search: no available image of {} in {} {is}; check owners, name and tags with aws ec2 describe-images",
                 search.owners.join(", "),
@@ -139,13 +136,13 @@ pub fn inspector_image(observed: &Observation) -> Result<&Image, Failure> {
     let found = newest(observed, &observed.inspector);
     let found = found.map_err(|error| {
         Failure::new(
-            "InspectorImageNotFound",
+            Reason::InspectorImageNotFound,
             format!("inspector.search of the controller's configuration: {error}"),
         )
     })?;
     found.ok_or_else(|| {
         Failure::new(
-            "InspectorImageNotFound",
+            Reason::InspectorImageNotFound,
             format!(
                 "no available image of {} is called {:?}; correct inspector.search in the controller's configuration",
                 observed.inspector.owners.join(", "),
@@ -169,7 +166,7 @@ pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<
                     .find(|subnet| subnet.id.as_str() == id)
                     .ok_or_else(|| {
                         Failure::new(
-                            "SubnetNotFound",
+                            Reason::SubnetNotFound,
                             format!(
                                 "spec.build.builder.subnets.ids: {id} does not exist in {}; name one that does",
                                 observed.spec().region
@@ -189,7 +186,7 @@ pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<
     found.sort_by(|one, other| one.id.cmp(&other.id));
     if wanted.is_empty() || found.is_empty() {
         return Err(Failure::new(
-            "SubnetNotFound",
+            Reason::SubnetNotFound,
             format!(
                 "spec.build.builder.subnets.tags: no subnet in {} has all of these tags; correct them, or tag a subnet",
                 observed.spec().region
@@ -218,7 +215,7 @@ fn source_is_granted(observed: &Observation, image: &Image) -> Result<(), Failur
     });
     granted.map_err(|error| {
         Failure::new(
-            NOT_GRANTED,
+            Reason::NotGranted,
             format!(
                 "{error}, or name in spec.build.source a public image or one of a recipe in namespace {namespace}, which need no grant"
             ),
@@ -239,7 +236,7 @@ pub fn frozen_source_is_granted(observed: &Observation, id: &ImageId) -> Result<
 }
 
 fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<(), Failure> {
-    let refuse = |reason: &str, what: &str| {
+    let refuse = |reason: Reason, what: &str| {
         Err(Failure::new(
             reason,
             format!(
@@ -249,14 +246,17 @@ fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<
         ))
     };
     if source.state != ImageState::Available {
-        return refuse("SourceUnavailable", &format!("is {:?}, not available", source.state));
+        return refuse(
+            Reason::SourceUnavailable,
+            &format!("is {:?}, not available", source.state),
+        );
     }
     if source.architecture == "i386" {
-        return refuse("SourceUnsupported", "is a 32-bit image, which is not supported");
+        return refuse(Reason::SourceUnsupported, "is a 32-bit image, which is not supported");
     }
     if source.architecture != architecture.as_str() {
         return refuse(
-            "ArchitectureMismatch",
+            Reason::ArchitectureMismatch,
             &format!(
                 "is {}, and spec.build.architectures asks for {}, for which {{{{arch}}}} stands in the name of a search",
                 source.architecture,
@@ -266,23 +266,29 @@ fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<
     }
     if source.root_device_type != "ebs" {
         return refuse(
-            "SourceUnsupported",
+            Reason::SourceUnsupported,
             "has its root on instance store; only EBS-backed images can be built on",
         );
     }
     if source.virtualization_type != "hvm" {
-        return refuse("SourceUnsupported", "is paravirtual, which types on Nitro do not run");
+        return refuse(
+            Reason::SourceUnsupported,
+            "is paravirtual, which types on Nitro do not run",
+        );
     }
     if source
         .platform
         .as_deref()
         .is_some_and(|platform| platform.eq_ignore_ascii_case("windows"))
     {
-        return refuse("SourceUnsupported", "is a Windows image, which is not supported yet");
+        return refuse(
+            Reason::SourceUnsupported,
+            "is a Windows image, which is not supported yet",
+        );
     }
     if !source.product_codes.is_empty() {
         return refuse(
-            "ProofUnsupported",
+            Reason::ProofUnsupported,
             "carries product codes, so its volumes cannot be attached to a running inspector",
         );
     }
@@ -299,7 +305,7 @@ fn source_has_an_allowed_owner(observed: &Observation, source: &Image) -> Result
         return Ok(());
     }
     Err(Failure::new(
-        "OwnerNotAllowed",
+        Reason::OwnerNotAllowed,
         format!(
             "source image {} belongs to {}, and spec.build.allowedOwners has only {}; add the owner if you trust it",
             source.id,
@@ -326,7 +332,7 @@ fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Res
             .find(|offered| offered.name == *name)
         else {
             return Err(Failure::new(
-                "InstanceTypeNotFound",
+                Reason::InstanceTypeNotFound,
                 format!("{field}: {name} does not exist in {}; name one that does", spec.region),
             ));
         };
@@ -336,7 +342,7 @@ fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Res
             .any(|offers| offers == architecture.as_str())
         {
             return Err(Failure::new(
-                "ArchitectureMismatch",
+                Reason::ArchitectureMismatch,
                 format!(
                     "{field}: {name} is {}, and spec.build.architectures asks for {}; name another type",
                     offered.architectures.join(" and "),
@@ -346,7 +352,7 @@ fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Res
         }
         if !offered.nitro {
             return Err(Failure::new(
-                "InstanceTypeUnsupported",
+                Reason::InstanceTypeUnsupported,
                 format!(
                     "{field}: {name} is not built on Nitro, so its console cannot be read while it runs; name a newer type"
                 ),
@@ -373,7 +379,7 @@ fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure
             .find(|group| group.id.as_str() == id)
         else {
             return Err(Failure::new(
-                "SecurityGroupNotFound",
+                Reason::SecurityGroupNotFound,
                 format!(
                     "spec.build.builder.securityGroupIds: {id} does not exist in {}; name one that does",
                     spec.region
@@ -382,7 +388,7 @@ fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure
         };
         if let Some(subnet) = subnets.iter().find(|subnet| subnet.vpc_id != group.vpc_id) {
             return Err(Failure::new(
-                "SecurityGroupMismatch",
+                Reason::SecurityGroupMismatch,
                 format!(
                     "spec.build.builder: security group {id} is in {} and subnet {} in {}; name ones of the same VPC",
                     group.vpc_id, subnet.id, subnet.vpc_id

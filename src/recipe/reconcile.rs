@@ -16,7 +16,7 @@ use super::plan::{Effect, Plan};
 use super::record::Failure;
 use super::report::{Outcomes, halted, report, unobserved};
 use super::sweep::sweep;
-use crate::api::ImageRecipe;
+use crate::api::{ImageRecipe, Reason};
 use crate::aws::Inventory;
 use crate::controller::{Note, NoteType, finalizers};
 use crate::world::ErrorClass;
@@ -115,11 +115,19 @@ async fn blind(context: &Context, mut recipe: ImageRecipe, error: Error) -> Resu
         Error::Aws(refused) => Some(unobserved(&recipe, refused, now)),
         Error::Record(_) => Some(halted(
             &recipe,
-            Failure::new("RecordUnreadable", error.to_string()),
+            Failure::new(Reason::RecordUnreadable, error.to_string()),
             now,
         )),
-        Error::RecordNameTaken(_) => Some(halted(&recipe, Failure::new("RecordNameTaken", error.to_string()), now)),
-        Error::RecordsDenied(_) => Some(halted(&recipe, Failure::new("RecordsDenied", error.to_string()), now)),
+        Error::RecordNameTaken(_) => Some(halted(
+            &recipe,
+            Failure::new(Reason::RecordNameTaken, error.to_string()),
+            now,
+        )),
+        Error::RecordsDenied(_) => Some(halted(
+            &recipe,
+            Failure::new(Reason::RecordsDenied, error.to_string()),
+            now,
+        )),
         _ => None,
     };
     if let Some(status) = status {

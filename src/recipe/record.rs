@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Inputs;
-use crate::api::{BuildResult, ImageRecipeSpec};
+use crate::api::{BuildResult, ImageRecipeSpec, Reason};
 use crate::world::{ImageId, LARGEST_NUMBER, Role};
 
 /// One build.
@@ -161,14 +161,14 @@ pub struct Outcome {
 /// Why an attempt failed, as a condition says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    pub reason: String,
+    pub reason: Reason,
     pub message: String,
 }
 
 impl Failure {
-    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
-            reason: reason.to_owned(),
+            reason,
             message: super::bounded(&message.into()),
         }
     }

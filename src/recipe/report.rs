@@ -11,7 +11,8 @@ use super::plan::{Effect, Plan};
 use super::record::{BuildRecord, Failure, Progress};
 use super::{bounded, time};
 use crate::api::{
-    ArchitectureStatus, AttemptFailure, ImageRecipe, ImageRecipeStatus, READY, Readiness, SOURCE_RESOLVED, get, set,
+    ArchitectureStatus, AttemptFailure, ImageRecipe, ImageRecipeStatus, READY, Readiness, Reason, SOURCE_RESOLVED, get,
+    set,
 };
 use crate::world::{AwsError, ErrorClass, ImageId, InstanceId, VolumeId};
 
@@ -116,7 +117,7 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
                 &mut status.conditions,
                 SOURCE_RESOLVED,
                 false,
-                &failure.reason,
+                failure.reason.as_str(),
                 &failure.message,
                 generation,
                 observed.now,
@@ -156,7 +157,7 @@ pub fn unobserved(recipe: &ImageRecipe, error: &AwsError, now: Timestamp) -> Ima
         // An image that is there is no worse for a moment in which AWS does not answer.
         _ if ready.is_some_and(|ready| ready.status == "True") => None,
         _ => Some(Readiness::Progressing {
-            reason: "AWSUnavailable".into(),
+            reason: Reason::AWSUnavailable,
             message,
         }),
     };
@@ -206,8 +207,8 @@ fn failed(
     effect: &Effect,
     error: &AwsError,
 ) {
-    let progressing = |reason: &str| Readiness::Progressing {
-        reason: reason.to_owned(),
+    let progressing = |reason: Reason| Readiness::Progressing {
+        reason,
         message: bounded(&error.to_string()),
     };
     match (effect, error.class) {
@@ -222,7 +223,7 @@ fn failed(
                 launch.instance_type, launch.subnet
             );
             *readiness = Readiness::Progressing {
-                reason: "InsufficientCapacity".into(),
+                reason: Reason::InsufficientCapacity,
                 message: bounded(&where_to),
             };
             report.look_again = Duration::ZERO;
@@ -232,7 +233,7 @@ fn failed(
             report.look_again = DENIED;
         }
         (_, ErrorClass::Quota) => {
-            *readiness = progressing("QuotaExceeded");
+            *readiness = progressing(Reason::QuotaExceeded);
             report.look_again = QUOTA;
         }
         // A request that EC2 does not take may be about something that is too young to be known there (an instance profile, a key): the attempt
@@ -240,12 +241,12 @@ fn failed(
         (effect, ErrorClass::Invalid | ErrorClass::Token | ErrorClass::NotFound) if effect.creates() => {
             let blamed = blamed_field(error).map(|field| format!("; correct {field}"));
             let message = bounded(&format!("{error}{}", blamed.unwrap_or_default()));
-            let reason = format!("{}Refused", error.operation);
+            let reason = Reason::refused(error.operation);
             if let Some(build) = status.build.as_mut() {
                 let retry = observed.now + retry_delay(build.attempt);
                 build.failure = Some(AttemptFailure {
                     attempt: build.attempt,
-                    reason: reason.clone(),
+                    reason: reason.to_string(),
                     message: message.clone(),
                     time: Some(time(observed.now)),
                     retry_time: Some(time(retry)),
@@ -259,14 +260,14 @@ fn failed(
             let message =
                 format!("{error}; no image of this account that is called {name:?} can be seen, so it is waited for");
             *readiness = Readiness::Progressing {
-                reason: "NameTaken".into(),
+                reason: Reason::NameTaken,
                 message: bounded(&message),
             };
             report.backoff = Some(error.clone());
         }
         (_, ErrorClass::Invalid) => {
             *readiness = Readiness::Stalled {
-                reason: format!("{}Refused", error.operation),
+                reason: Reason::refused(error.operation),
                 message: bounded(&error.to_string()),
             };
             report.look_again = DENIED;
@@ -286,7 +287,7 @@ fn failed(
         (_, ErrorClass::Throttled | ErrorClass::Server | ErrorClass::Credentials | ErrorClass::NoAnswer) => {
             let serves = matches!(readiness, Readiness::Ready { .. });
             if !serves {
-                *readiness = progressing("AWSUnavailable");
+                *readiness = progressing(Reason::AWSUnavailable);
             }
             report.backoff = Some(error.clone());
         }
@@ -301,7 +302,7 @@ pub fn denied(error: &AwsError) -> Readiness {
         _ => "allow it in the controller's IAM policy",
     };
     Readiness::Stalled {
-        reason: "Denied".into(),
+        reason: Reason::Denied,
         message: bounded(&format!("{error}; {way_out} (tried again every ten minutes)")),
     }
 }

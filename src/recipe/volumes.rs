@@ -1,7 +1,7 @@
 //! Whether the builder's volumes fit the source image: what a volume does not say, the source's device says for it.
 
 use super::record::Failure;
-use crate::api::{ImageRecipeSpec, Volume, VolumeType};
+use crate::api::{ImageRecipeSpec, Reason, Volume, VolumeType};
 use crate::world::{BlockDevice, Image};
 
 /// Everything about `spec.build.builder.volumes` that EC2 would refuse at launch.
@@ -16,7 +16,7 @@ pub(super) fn fit(spec: &ImageRecipeSpec, source: &Image) -> Result<(), Failure>
     })
 }
 
-fn refuse<T>(reason: &str, volume: &Volume, what: String) -> Result<T, Failure> {
+fn refuse<T>(reason: Reason, volume: &Volume, what: String) -> Result<T, Failure> {
     let message = format!("spec.build.builder.volumes: {} {what}", volume.device);
     Err(Failure::new(reason, message))
 }
@@ -29,7 +29,7 @@ fn keeps_the_snapshot(volume: &Volume, from_source: Option<&BlockDevice>, source
             "has {size} GiB, and its snapshot in {} needs at least {least}; ask for {least} or more",
             source.id
         );
-        return refuse("VolumeTooSmall", volume, what);
+        return refuse(Reason::VolumeTooSmall, volume, what);
     }
     if from_source.is_none() && volume.size_gib.is_none() {
         let what = format!(
@@ -37,14 +37,14 @@ fn keeps_the_snapshot(volume: &Volume, from_source: Option<&BlockDevice>, source
             source.id,
             source.root_device_name.as_deref().unwrap_or("unknown")
         );
-        return refuse("VolumeWithoutSize", volume, what);
+        return refuse(Reason::VolumeWithoutSize, volume, what);
     }
     if volume.encrypted == Some(false) && from_source.and_then(|device| device.encrypted) == Some(true) {
         let what = format!(
             "is encrypted in {}, and EC2 cannot take that back; leave encrypted out",
             source.id
         );
-        return refuse("VolumeEncrypted", volume, what);
+        return refuse(Reason::VolumeEncrypted, volume, what);
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ fn suits_its_type(volume: &Volume, from_source: Option<&BlockDevice>, source: &I
         let what = format!(
             "has {size} GiB, and {name}{whence} takes {least} to {most}; ask for another sizeGiB, or set another type"
         );
-        return refuse("VolumeUnsupported", volume, what);
+        return refuse(Reason::VolumeUnsupported, volume, what);
     }
     let allowed = size
         .saturating_mul(iops_per_gib)
@@ -81,7 +81,7 @@ fn suits_its_type(volume: &Volume, from_source: Option<&BlockDevice>, source: &I
                 "asks for {iops} iops, and {name} takes at most {iops_per_gib} per GiB, so {allowed} for the {size} GiB that it has; \
                  ask for less, or for a larger sizeGiB"
             );
-            refuse("VolumeUnsupported", volume, what)
+            refuse(Reason::VolumeUnsupported, volume, what)
         }
         _ => Ok(()),
     }
@@ -152,43 +152,43 @@ mod tests {
             (
                 "gp3",
                 json!({"device": "/dev/xvda", "sizeGiB": 7}),
-                "VolumeTooSmall",
+                Reason::VolumeTooSmall,
                 "at least 8",
             ),
             (
                 "gp3",
                 json!({"device": "/dev/sda1", "type": "gp3"}),
-                "VolumeWithoutSize",
+                Reason::VolumeWithoutSize,
                 "its root is /dev/xvda",
             ),
             (
                 "gp3",
                 json!({"device": "/dev/xvda", "encrypted": false}),
-                "VolumeEncrypted",
+                Reason::VolumeEncrypted,
                 "leave encrypted out",
             ),
             (
                 "gp2",
                 json!({"device": "/dev/xvda", "sizeGiB": 20_000}),
-                "VolumeUnsupported",
+                Reason::VolumeUnsupported,
                 "gp2, its type in ami-0a, takes 1 to 16384",
             ),
             (
                 "gp3",
                 json!({"device": "/dev/sdf", "sizeGiB": 20_000}),
-                "VolumeUnsupported",
+                Reason::VolumeUnsupported,
                 "which it is without a type",
             ),
             (
                 "gp3",
                 json!({"device": "/dev/xvda", "type": "io1", "iops": 500}),
-                "VolumeUnsupported",
+                Reason::VolumeUnsupported,
                 "400 for the 8 GiB",
             ),
             (
                 "gp3",
                 json!({"device": "/dev/xvda", "type": "gp3", "iops": 4001}),
-                "VolumeUnsupported",
+                Reason::VolumeUnsupported,
                 "4000 for the 8 GiB",
             ),
         ] {

@@ -7,7 +7,7 @@ use backon::BackoffBuilder;
 use super::draft::Decision;
 use super::launch::{self, MISSING, YOUNG};
 use super::{begin, builder, proof};
-use crate::api::{ArchitectureStatus, AttemptFailure, BuildResult, BuildStatus, ImdsSupport, Phase};
+use crate::api::{ArchitectureStatus, AttemptFailure, BuildResult, BuildStatus, ImdsSupport, Phase, Reason};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildRecord, Failure};
@@ -16,7 +16,7 @@ use crate::recipe::{checks, since, time};
 use crate::world::{AwsError, Image, ImageState, InstanceId, Role, Snapshot, SnapshotState};
 
 /// Reasons that no further attempt would cure.
-const PERMANENT: [&str; 2] = ["NameTaken", "ProofUnsupported"];
+const PERMANENT: [Reason; 2] = [Reason::NameTaken, Reason::ProofUnsupported];
 
 /// Goes on with the build in hand.
 pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
@@ -32,7 +32,7 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     }
     let failed = build.failure.clone().filter(|failure| failure.attempt == build.attempt);
     if let Some(failure) = &failed {
-        let cause = Failure::new(&failure.reason, failure.message.clone());
+        let cause = Failure::new(reason_of(failure), failure.message.clone());
         let frozen = &record.frozen.spec;
         if (&frozen.build, &frozen.test) != (&observed.spec().build, &observed.spec().test) {
             return decision.abandon(record, "an attempt has failed, and the spec has changed since it began");
@@ -102,6 +102,11 @@ fn waits_for_capacity(build: &BuildStatus) -> bool {
         .any(|launch| launch.id.is_none() && launch.candidate > 0)
 }
 
+/// The reason in a status, which others may write too.
+fn reason_of(failure: &AttemptFailure) -> Reason {
+    Reason::read(&failure.reason).unwrap_or(Reason::AttemptFailed)
+}
+
 /// Whether the next attempt begins now; if not, says what it waits for.
 fn may_retry(decision: &mut Decision<'_>, record: &BuildRecord, failure: &AttemptFailure) -> bool {
     let observed = decision.observed;
@@ -129,7 +134,7 @@ fn may_retry(decision: &mut Decision<'_>, record: &BuildRecord, failure: &Attemp
             .unwrap_or_default(),
         failure.message
     );
-    decision.building(record, &failure.reason, message);
+    decision.building(record, reason_of(failure), message);
     decision.look_again = wait;
     false
 }
@@ -155,19 +160,19 @@ fn fail(decision: &mut Decision<'_>, record: &BuildRecord, failure: Failure) {
     if let Some(build) = &mut decision.build {
         build.failure = Some(AttemptFailure {
             attempt,
-            reason: failure.reason.clone(),
+            reason: failure.reason.to_string(),
             message: failure.message.clone(),
             time: Some(time(observed.now)),
             retry_time: Some(time(retry)),
         });
     }
     decision.set_phase(Phase::CleaningUp);
-    decision.building(record, &failure.reason, failure.message);
+    decision.building(record, failure.reason, failure.message);
 }
 
 /// Whether no attempt follows one that failed so.
 fn is_last(decision: &Decision<'_>, attempt: i64, failure: &Failure) -> bool {
-    attempt >= i64::from(decision.observed.spec().failure_limit) || PERMANENT.contains(&failure.reason.as_str())
+    attempt >= i64::from(decision.observed.spec().failure_limit) || PERMANENT.contains(&failure.reason)
 }
 
 /// Ends the build: its attempts are used up.
@@ -210,7 +215,7 @@ fn advance(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fail
         ImageState::Pending | ImageState::Transient | ImageState::Unknown => {
             decision.set_phase(Phase::Imaging);
             let message = format!("EC2 creates image {}{}", image.id, progress(observed, image));
-            decision.building(record, "CreatingImage", message);
+            decision.building(record, Reason::CreatingImage, message);
             return Ok(());
         }
         ImageState::Failed
@@ -220,7 +225,7 @@ fn advance(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fail
         | ImageState::Disabled => {
             let reason = image.state_reason.as_deref().unwrap_or("EC2 gives no reason");
             return Err(Failure::new(
-                "ImageFailed",
+                Reason::ImageFailed,
                 format!("image {} is {:?}: {reason}", image.id, image.state),
             ));
         }
@@ -249,14 +254,14 @@ fn image_is_missing(decision: &mut Decision<'_>, record: &BuildRecord) -> Result
     }
     if !young && since(missing, now) >= MISSING {
         return Err(Failure::new(
-            "ImageGone",
+            Reason::ImageGone,
             format!("image {name} vanished before it was finished; see CloudTrail for who deregistered it"),
         ));
     }
     decision.set_phase(Phase::Imaging);
     decision.building(
         record,
-        "CreatingImage",
+        Reason::CreatingImage,
         format!("EC2 does not show image {name} at the moment"),
     );
     Ok(())

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::draft::Decision;
 use super::{Present, upkeep};
-use crate::api::{BuildResult, BuildStatus};
+use crate::api::{BuildResult, BuildStatus, Reason};
 use crate::recipe::inputs::{self, Inputs};
 use crate::recipe::name::{NameParts, image_name};
 use crate::recipe::observation::{Observation, content_hash_of};
@@ -125,9 +125,8 @@ fn record(
     };
     let image_name = match &existing {
         Some(image) => image.name.clone(),
-        None => {
-            image_name(&spec.image.name, &parts).map_err(|error| Failure::new("InvalidImageName", error.to_string()))?
-        }
+        None => image_name(&spec.image.name, &parts)
+            .map_err(|error| Failure::new(Reason::InvalidImageName, error.to_string()))?,
     };
     let (source, inputs) = match &existing {
         Some(image) => made_from(observed, present, image),
@@ -172,7 +171,7 @@ fn fits_its_config_map(record: &BuildRecord) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(
-        "RecipeTooLarge",
+        Reason::RecipeTooLarge,
         format!(
             "spec: it takes {bytes} bytes, and the record of a build, which holds all of it, takes {FROZEN_LIMIT}; \
              let a step fetch what is large in spec.build.steps, spec.build.environment or spec.test.checks"
@@ -227,7 +226,11 @@ fn begin(decision: &mut Decision<'_>, record: BuildRecord) {
         format!("build {} begins ({}{why})", frozen.number, frozen.reason.as_str()),
     );
     decision.build = Some(status_of(&record));
-    decision.building(&record, "BuildStarted", format!("build {} begins", record.number()));
+    decision.building(
+        &record,
+        Reason::BuildStarted,
+        format!("build {} begins", record.number()),
+    );
     decision.look_again = std::time::Duration::ZERO;
     decision.effects.push(Effect::BeginBuild(Box::new(record)));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::SOON;
 use super::draft::Decision;
 use super::launch::{self, CONSOLE_LAG, Found, find_or_launch};
-use crate::api::Phase;
+use crate::api::{Phase, Reason};
 use crate::guest::{self, BuilderReport};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
@@ -38,7 +38,7 @@ pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> R
         }
         Found::Gone(why) => {
             return Err(Failure::new(
-                "BuilderGone",
+                Reason::BuilderGone,
                 format!("the builder was terminated before it had finished: {why}"),
             ));
         }
@@ -50,7 +50,10 @@ pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> R
         return Err(step_failure(step, outcome));
     }
     if let Some(failure) = &report.failure {
-        return Err(Failure::new("BuilderFailed", format!("the builder gave up: {failure}")));
+        return Err(Failure::new(
+            Reason::BuilderFailed,
+            format!("the builder gave up: {failure}"),
+        ));
     }
     match builder.state {
         InstanceState::Pending => {
@@ -62,7 +65,7 @@ pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> R
         InstanceState::Stopped => stopped(decision, record, builder, &report),
         // `find_or_launch` has told these as gone.
         InstanceState::ShuttingDown | InstanceState::Terminated => {
-            Err(Failure::new("BuilderGone", "the builder was terminated"))
+            Err(Failure::new(Reason::BuilderGone, "the builder was terminated"))
         }
     }
 }
@@ -87,14 +90,14 @@ fn launching(decision: &mut Decision<'_>, record: &BuildRecord) {
     if launch.candidate > 0 && launch.id.is_none() {
         decision.building(
             record,
-            "InsufficientCapacity",
+            Reason::InsufficientCapacity,
             format!(
                 "{message}; EC2 has refused {} launches for want of capacity",
                 launch.candidate
             ),
         );
     } else {
-        decision.building(record, "Launching", message);
+        decision.building(record, Reason::Launching, message);
     }
     decision.look_again = decision.look_again.max(if pause == super::IDLE { SOON } else { pause });
 }
@@ -113,7 +116,7 @@ fn working(
             .map(|step| format!(" in step {}", step.name))
             .unwrap_or_default();
         return Err(Failure::new(
-            "BuildTimedOut",
+            Reason::BuildTimedOut,
             format!(
                 "the builder has not finished{step} within spec.build.builder.timeout ({})",
                 record.frozen.spec.build.builder.timeout
@@ -135,7 +138,7 @@ fn working(
         }
         (false, None) => format!("{} boots", builder.id),
     };
-    decision.building(record, "Building", message);
+    decision.building(record, Reason::Building, message);
     Ok(())
 }
 
@@ -156,7 +159,7 @@ fn stopped(
             message: String::new(),
         });
         return Err(Failure::new(
-            "BuilderStopped",
+            Reason::BuilderStopped,
             format!(
                 "the builder was stopped from outside ({code}: {message}); an image is made only of one that powered itself off"
             ),
@@ -171,7 +174,7 @@ fn stopped(
             decision.set_phase(Phase::Building);
             decision.building(
                 record,
-                "Building",
+                Reason::Building,
                 "the builder has stopped; its last words are not on the console yet",
             );
             decision.look_again = LAST_WORDS;
@@ -184,7 +187,7 @@ fn stopped(
         }
         if !record.frozen.spec.test.enabled {
             return Err(Failure::new(
-                "BuilderSilent",
+                Reason::BuilderSilent,
                 "the builder has said nothing on its console, and without a test nothing else tells whether it succeeded; \
                  set spec.test.enabled, or build from an image that writes to its serial console",
             ));
@@ -203,7 +206,7 @@ fn died(record: &BuildRecord, report: &BuilderReport, late: bool) -> Failure {
         .unwrap_or_else(|| "cleanup".to_owned());
     if late {
         Failure::new(
-            "BuildTimedOut",
+            Reason::BuildTimedOut,
             format!(
                 "the builder powered off in {step}, at the end of spec.build.builder.timeout ({})",
                 record.frozen.spec.build.builder.timeout
@@ -211,7 +214,7 @@ fn died(record: &BuildRecord, report: &BuilderReport, late: bool) -> Failure {
         )
     } else {
         Failure::new(
-            "BuilderStopped",
+            Reason::BuilderStopped,
             format!("the builder powered off in {step}, before it had finished; a step must not shut the machine down"),
         )
     }
@@ -231,7 +234,7 @@ fn create_image(
     }
     if since(asked, observed.now) > NAME_HELD {
         return Err(Failure::new(
-            "NameTaken",
+            Reason::NameTaken,
             format!(
                 "spec.image.name: EC2 has refused {:?} for {} minutes and shows no image of this account that is called so; change the template",
                 record.frozen.image_name,
@@ -242,7 +245,7 @@ fn create_image(
     decision.set_phase(Phase::Imaging);
     decision.building(
         record,
-        "CreatingImage",
+        Reason::CreatingImage,
         format!("creating image {} from {}", record.frozen.image_name, builder.id),
     );
     decision.effects.push(Effect::CreateImage {
@@ -298,7 +301,7 @@ fn free_name(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fa
         .map(|build| format!(" (build {build} of another object)"))
         .unwrap_or_default();
     Err(Failure::new(
-        "NameTaken",
+        Reason::NameTaken,
         format!(
             "spec.image.name: {name:?} is the name of {}{build} already; deregister it or change the template",
             holder.id
@@ -339,7 +342,7 @@ fn step_failure(step: &guest::StepReport, outcome: &guest::StepOutcome) -> Failu
     };
     let end: String = tail(&outcome.output, 1600);
     Failure::new(
-        "StepFailed",
+        Reason::StepFailed,
         format!("step {} {how}{tries}; its output ends with:\n{end}", step.name),
     )
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::leftovers::Claims;
 use super::{IDLE, SOON};
-use crate::api::{BuildResult, BuildStatus, HistoryEntry, LatestStatus, Phase, Readiness, SourceStatus};
+use crate::api::{BuildResult, BuildStatus, HistoryEntry, LatestStatus, Phase, Readiness, Reason, SourceStatus};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::{Draft, Effect, Note, Plan};
 use crate::recipe::record::{BuildRecord, Failure, Outcome};
@@ -52,7 +52,7 @@ impl<'a> Decision<'a> {
                 .values()
                 .next()
                 .cloned()
-                .ok_or_else(|| Failure::new("Unknown", "the source has not been looked up yet")),
+                .ok_or_else(|| Failure::new(Reason::Unknown, "the source has not been looked up yet")),
             content_hash: status.content_hash,
             answer: None,
             image_missing_since: None,
@@ -72,16 +72,16 @@ impl<'a> Decision<'a> {
         self.source = Err(failure);
     }
 
-    pub fn ready(&mut self, reason: &str, message: impl Into<String>) {
+    pub fn ready(&mut self, reason: Reason, message: impl Into<String>) {
         self.readiness = Some(Readiness::Ready {
-            reason: reason.to_owned(),
+            reason,
             message: message.into(),
         });
     }
 
-    pub fn progressing(&mut self, reason: &str, message: impl Into<String>) {
+    pub fn progressing(&mut self, reason: Reason, message: impl Into<String>) {
         self.readiness = Some(Readiness::Progressing {
-            reason: reason.to_owned(),
+            reason,
             message: message.into(),
         });
         self.look_again = SOON;
@@ -89,7 +89,7 @@ impl<'a> Decision<'a> {
 
     /// A console cannot be read, so nobody knows how far its instance is.
     pub fn cannot_hear(&mut self, error: &AwsError) {
-        self.waits_for_answer(error, "ConsoleUnavailable");
+        self.waits_for_answer(error, Reason::ConsoleUnavailable);
     }
 
     /// AWS does not say what the spec refers to. An image that is there is no worse for that.
@@ -98,14 +98,15 @@ impl<'a> Decision<'a> {
         let ready = crate::api::get(&status.conditions, crate::api::READY).filter(|ready| ready.status == "True");
         match ready.filter(|_| error.class != ErrorClass::Denied) {
             Some(ready) => {
-                self.ready(&ready.reason, ready.message.clone());
+                let reason = Reason::read(&ready.reason).unwrap_or(Reason::ImageProven);
+                self.ready(reason, ready.message.clone());
                 self.look_again = UNANSWERED;
             }
-            None => self.waits_for_answer(error, "AWSUnavailable"),
+            None => self.waits_for_answer(error, Reason::AWSUnavailable),
         }
     }
 
-    fn waits_for_answer(&mut self, error: &AwsError, reason: &str) {
+    fn waits_for_answer(&mut self, error: &AwsError, reason: Reason) {
         if error.class == ErrorClass::Denied {
             self.readiness = Some(denied(error));
             self.look_again = DENIED;
@@ -116,11 +117,11 @@ impl<'a> Decision<'a> {
     }
 
     /// On the way to an image that replaces a good one for no reason of the spec's: what is wanted is there meanwhile.
-    pub fn building(&mut self, record: &BuildRecord, reason: &str, message: impl Into<String>) {
+    pub fn building(&mut self, record: &BuildRecord, reason: Reason, message: impl Into<String>) {
         use crate::recipe::record::BuildReason::{Requested, SourceChanged};
         let serves = self.latest.is_some() && matches!(record.frozen.reason, SourceChanged | Requested);
         if serves {
-            self.ready("Rebuilding", format!("{reason}: {}", message.into()));
+            self.ready(Reason::Rebuilding, format!("{reason}: {}", message.into()));
             self.look_again = SOON;
         } else {
             self.progressing(reason, message);
@@ -129,7 +130,7 @@ impl<'a> Decision<'a> {
 
     pub fn stalled(&mut self, failure: &Failure) {
         self.readiness = Some(Readiness::Stalled {
-            reason: failure.reason.clone(),
+            reason: failure.reason,
             message: failure.message.clone(),
         });
     }
@@ -141,14 +142,15 @@ impl<'a> Decision<'a> {
     /// The spec cannot be built from as it is.
     pub fn refuse(&mut self, failure: Failure) {
         self.stalled(&failure);
-        if self.changes_reason(&failure.reason) {
+        if self.changes_reason(failure.reason) {
             self.warn("Refused", failure.message.clone());
         }
     }
 
-    fn changes_reason(&self, reason: &str) -> bool {
+    fn changes_reason(&self, reason: Reason) -> bool {
         let status = self.observed.status();
-        crate::api::get(&status.conditions, crate::api::READY).is_none_or(|condition| condition.reason != reason)
+        crate::api::get(&status.conditions, crate::api::READY)
+            .is_none_or(|condition| condition.reason != reason.as_str())
     }
 
     pub fn note(&mut self, reason: &'static str, text: impl Into<String>) {
@@ -172,7 +174,7 @@ impl<'a> Decision<'a> {
         let words = format!("build {} is abandoned: {why}", record.number());
         self.end(record, BuildResult::Superseded, None, None);
         self.note("BuildSuperseded", words.clone());
-        self.progressing("Superseded", words);
+        self.progressing(Reason::Superseded, words);
     }
 
     /// Writes how the build ended; nothing of it is claimed any longer.
@@ -202,7 +204,7 @@ impl<'a> Decision<'a> {
     pub fn into_plan(self) -> Plan {
         // Every way through `decide` says something; one that did not would leave the object looking finished.
         let readiness = self.readiness.unwrap_or(Readiness::Progressing {
-            reason: "Reconciling".to_owned(),
+            reason: Reason::Reconciling,
             message: "the recipe is being looked at".to_owned(),
         });
         Plan {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::draft::Decision;
-use crate::api::{ArchitectureStatus, LaunchStatus, Volume};
+use crate::api::{ArchitectureStatus, LaunchStatus, Reason, Volume};
 use crate::guest::{self, BuilderGuest, InspectorGuest, TestGuest, UserData};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::{Effect, Launch};
@@ -241,7 +241,12 @@ fn render(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Resu
         }
         .render(),
     };
-    rendered.map_err(|error| Failure::new("UserDataRefused", format!("{} instance: {error}", guest.role.as_str())))
+    rendered.map_err(|error| {
+        Failure::new(
+            Reason::UserDataRefused,
+            format!("{} instance: {error}", guest.role.as_str()),
+        )
+    })
 }
 
 /// From the inspector's launch to its last word.
@@ -264,7 +269,7 @@ fn test_lifetime(record: &BuildRecord) -> Result<Duration, Failure> {
 }
 
 fn invalid(error: crate::api::InvalidDuration) -> Failure {
-    Failure::new("InvalidSpec", error.to_string())
+    Failure::new(Reason::InvalidSpec, error.to_string())
 }
 
 /// What the guest on `instance` has said so far.

@@ -15,6 +15,7 @@ mod upkeep;
 #[cfg(test)]
 pub(super) mod tests;
 
+use crate::api::Reason;
 use std::time::Duration;
 
 use self::draft::Decision;
@@ -23,7 +24,6 @@ use super::inputs::{self, Inputs};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
 use super::record::{BuildRecord, Failure};
-use crate::recipe::checks::NOT_GRANTED;
 use crate::world::{AwsError, Image};
 
 pub use attempt::retry_delay;
@@ -53,7 +53,7 @@ pub fn decide(observed: &Observation) -> Plan {
     let mut decision = Decision::new(observed);
     if let Some(malformed) = observed.unreadable.first() {
         // Whatever it records may still be needed.
-        decision.refuse(Failure::new("RecordUnreadable", malformed.to_string()));
+        decision.refuse(Failure::new(Reason::RecordUnreadable, malformed.to_string()));
         return decision.into_plan();
     }
     match present(&mut decision) {
@@ -123,7 +123,7 @@ fn present<'a>(decision: &mut Decision<'a>) -> Result<Present<'a>, Absent<'a>> {
 fn without_present(decision: &mut Decision<'_>, absent: Absent<'_>) {
     let active = decision.observed.active();
     match (active, absent) {
-        (_, Absent::Refused(failure)) if failure.reason == NOT_GRANTED => {
+        (_, Absent::Refused(failure)) if failure.reason == Reason::NotGranted => {
             if let Some(record) = active {
                 decision.abandon(record, &failure.message);
             }
@@ -142,7 +142,7 @@ fn deleted(observed: &Observation) -> Plan {
     let mut decision = Decision::new(observed);
     decision.claims = Claims::none();
     decision.progressing(
-        "Deleting",
+        Reason::Deleting,
         "removing what the recipe's builds have left; its images stay",
     );
     leftovers::remove(&mut decision);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::draft::Decision;
 use super::launch::{self, CONSOLE_LAG, Found, INSPECTION, find_or_launch};
 use super::leftovers::Claims;
-use crate::api::{BuildResult, Phase, Verdict};
+use crate::api::{BuildResult, Phase, Reason, Verdict};
 use crate::guest::{Expected, Inspection, InspectorReport, Refusal, TestReport, judge};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
@@ -60,7 +60,7 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
     }
     match (tested, inspected) {
         (Half::Passed(milliseconds), Half::Passed(())) => {
-            decision.building(record, "Proving", format!("image {} is proven", image.id));
+            decision.building(record, Reason::Proving, format!("image {} is proven", image.id));
             declare_proven(decision, record, image, milliseconds);
         }
         (tested, inspected) => {
@@ -83,7 +83,7 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
                 say("test instance", pending(tested)),
                 say("inspector", inspection)
             );
-            decision.building(record, "Proving", message);
+            decision.building(record, Reason::Proving, message);
         }
     }
     Ok(())
@@ -99,7 +99,7 @@ pub(super) fn finish_untested(decision: &mut Decision<'_>, record: &BuildRecord,
         decision.set_phase(Phase::Finishing);
         decision.building(
             record,
-            "Finishing",
+            Reason::Finishing,
             format!("image {} is finished, untested as spec.test.enabled says", image.id),
         );
         return Ok(());
@@ -108,7 +108,7 @@ pub(super) fn finish_untested(decision: &mut Decision<'_>, record: &BuildRecord,
         "BuildSucceeded",
         format!("build {} made {}, untested", record.number(), image.id),
     );
-    decision.building(record, "Finishing", "removing what was temporary");
+    decision.building(record, Reason::Finishing, "removing what was temporary");
     decision.end(record, BuildResult::Succeeded, Some(image.id.clone()), None);
     Ok(())
 }
@@ -124,7 +124,7 @@ fn finish(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> R
             image.name
         ),
     );
-    decision.building(record, "Finishing", "removing what was temporary");
+    decision.building(record, Reason::Finishing, "removing what was temporary");
     decision.end(record, BuildResult::Succeeded, Some(image.id.clone()), None);
     Ok(())
 }
@@ -181,7 +181,7 @@ fn test(
         Found::Coming => return Ok(Half::Pending("launching".into())),
         Found::Gone(why) => {
             return Err(Failure::new(
-                "TestInstanceGone",
+                Reason::TestInstanceGone,
                 format!("the test instance ended before it had reported: {why}"),
             ));
         }
@@ -190,7 +190,7 @@ fn test(
     let report = TestReport::new(&launch::heard(observed, record, Role::Test, instance));
     if let Some(check) = report.failed_check() {
         return Err(Failure::new(
-            "CheckFailed",
+            Reason::CheckFailed,
             format!(
                 "check {} did not pass (exit status {}); its output ends with:\n{}",
                 check.name, check.exit, check.output
@@ -199,7 +199,7 @@ fn test(
     }
     if let Some(failure) = &report.failure {
         return Err(Failure::new(
-            "TestInstanceFailed",
+            Reason::TestInstanceFailed,
             format!("the test instance could not do its work: {failure}"),
         ));
     }
@@ -213,13 +213,13 @@ fn test(
                 "nothing of it was heard on the console"
             };
             return Err(Failure::new(
-                "BootDeadlineExceeded",
+                Reason::BootDeadlineExceeded,
                 format!("the test instance was not through within spec.test.bootDeadline ({asked}): {how_far}"),
             ));
         }
         if instance.state == InstanceState::Stopped {
             return Err(Failure::new(
-                "TestInstanceGone",
+                Reason::TestInstanceGone,
                 "the test instance powered off before every check had passed",
             ));
         }
@@ -232,7 +232,7 @@ fn test(
     let milliseconds = i64::try_from(boot.as_millis()).unwrap_or(i64::MAX);
     if boot > deadline {
         return Err(Failure::new(
-            "BootDeadlineExceeded",
+            Reason::BootDeadlineExceeded,
             format!("every check had passed after {milliseconds} ms, and spec.test.bootDeadline is {asked}"),
         ));
     }
@@ -240,7 +240,7 @@ fn test(
         // Boot errors are complete only then; the instance's own timer bounds the wait.
         if instance.state == InstanceState::Stopped || since(passed, observed.now) > Duration::from_secs(600) {
             return Err(Failure::new(
-                "TestInstanceGone",
+                Reason::TestInstanceGone,
                 "the test instance ended before it had looked through its logs",
             ));
         }
@@ -251,7 +251,7 @@ fn test(
         match record.frozen.spec.test.boot_errors {
             Verdict::Fail => {
                 return Err(Failure::new(
-                    "BootErrors",
+                    Reason::BootErrors,
                     format!(
                         "the test instance's logs show errors (spec.test.bootErrors: Warn lets them pass): {errors}"
                     ),
@@ -284,7 +284,7 @@ fn inspect(
         Found::Coming => return Ok(Half::Pending("launching".into())),
         Found::Gone(why) => {
             return Err(Failure::new(
-                "InspectorGone",
+                Reason::InspectorGone,
                 format!("the inspector ended before it had reported: {why}"),
             ));
         }
@@ -308,7 +308,7 @@ fn inspect(
             let last_heard = last_heard.map(|step| {
                 format!("; the last that was heard of it is step {step}, and a step must not shut the machine down")
             });
-            return Err(Failure::new(reason.as_str(), message + &last_heard.unwrap_or_default()));
+            return Err(Failure::new(reason.into(), message + &last_heard.unwrap_or_default()));
         }
         Inspection::Passed { warnings } => {
             warnings.iter().for_each(|warning| proof.warn(warning));
@@ -319,7 +319,7 @@ fn inspect(
     }
     if since(inspector.launch_time, observed.now) > INSPECTION {
         return Err(Failure::new(
-            "InspectionTimedOut",
+            Reason::InspectionTimedOut,
             format!(
                 "the inspector has not reported within {} minutes",
                 INSPECTION.as_secs() / 60
@@ -328,7 +328,7 @@ fn inspect(
     }
     if inspector.state == InstanceState::Stopped {
         return Err(Failure::new(
-            "InspectorGone",
+            Reason::InspectorGone,
             "the inspector powered off before it had reported",
         ));
     }
@@ -346,7 +346,7 @@ fn attach(
     image: &Image,
     inspector: &Instance,
 ) -> Result<Half<()>, Failure> {
-    let unsupported = |what: String| Err(Failure::new("ProofUnsupported", what));
+    let unsupported = |what: String| Err(Failure::new(Reason::ProofUnsupported, what));
     if image.root_snapshot().is_none() {
         return unsupported(format!("image {} has no snapshot of a root device", image.id));
     }
@@ -425,7 +425,7 @@ fn attach_one(
             Ok(None)
         }
         VolumeState::Error => Err(Failure::new(
-            "InspectorFailed",
+            Reason::InspectorFailed,
             format!("EC2 could not make {} from {snapshot}", volume.id),
         )),
         _ => Ok(Some("waits for its volume")),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::draft::Decision;
 use super::{Present, begin, proof};
-use crate::api::{BuildResult, LatestStatus};
+use crate::api::{BuildResult, LatestStatus, Reason};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::BuildRecord;
@@ -104,7 +104,7 @@ pub(super) fn at_rest(decision: &mut Decision<'_>) {
     }
     if may_show_again(decision) {
         decision.ready(
-            "ImageProven",
+            Reason::ImageProven,
             "EC2 does not show the image at the moment; it is looked for again",
         );
         decision.look_again = Duration::from_secs(10);
@@ -116,7 +116,7 @@ pub(super) fn at_rest(decision: &mut Decision<'_>) {
             "{} ({}) is built; it is not proven, because spec.test.enabled is false, so it never becomes latest",
             image.id, image.name
         );
-        return decision.ready("BuiltUntested", words);
+        return decision.ready(Reason::BuiltUntested, words);
     }
     let message = decision.latest.as_ref().map(|latest| {
         let boot = latest
@@ -126,7 +126,7 @@ pub(super) fn at_rest(decision: &mut Decision<'_>) {
         let image = latest.image_id().unwrap_or_default();
         format!("{image} ({}) of build {} is proven{boot}", latest.name, latest.build)
     });
-    decision.ready("ImageProven", message.unwrap_or_default());
+    decision.ready(Reason::ImageProven, message.unwrap_or_default());
 }
 
 /// Name, description and tags do not shape an image, so they are changed in place; the name alone cannot be.
