@@ -73,7 +73,8 @@ impl Inventory {
             interests: Mutex::default(),
             latest: Mutex::default(),
             reader: tokio::sync::Mutex::new(Reader::new(ec2.clone(), installation.clone())),
-            console: Console::new(ec2.clone()),
+            // What a console says can wait a moment longer than an effect.
+            console: Console::new(ec2.polling()),
         }))
     }
 

@@ -103,8 +103,12 @@ pub(super) fn at_rest(decision: &mut Decision<'_>) {
         return decision.suspended();
     }
     if may_show_again(decision) {
+        let reason = match observed.spec().test.enabled {
+            true => Reason::ImageProven,
+            false => Reason::BuiltUntested,
+        };
         decision.ready(
-            Reason::ImageProven,
+            reason,
             "EC2 does not show the image at the moment; it is looked for again",
         );
         decision.look_again = Duration::from_secs(10);
