@@ -63,6 +63,11 @@ impl Journal {
         self.entries.push_back(entry);
     }
 
+    /// The latest call.
+    pub fn last(&self) -> Option<&Entry> {
+        self.entries.back()
+    }
+
     /// The entries after a sequence, oldest first.
     pub fn after(&self, sequence: u64) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.sequence > sequence)

@@ -19,4 +19,4 @@ pub use events::{Note, NoteType, Recorder};
 pub use stop::Stop;
 
 /// What ends the process, in words for the one who runs it.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -75,30 +75,14 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         health: Health::default(),
         stop,
     };
-
-    process.expect_everything();
     let server = process.serve(listener);
-    let Some(cluster) = process.wait_for_kubernetes().await else {
-        return Ok(());
+    let unanswered = async {
+        Failure::from(format!(
+            "health and metrics are not answered any more: {:?}",
+            server.await
+        ))
     };
-    let (finisher, finished) = stop::channel();
-    let (leads, leading) = watch::channel(false);
-    let mut leader = tokio::spawn(process.candidate().run(leads, finished));
-    let ended = tokio::select! {
-        ended = process.work(cluster, leading) => ended,
-        lost = lost(&mut leader) => Err(lost),
-        served = server => Err(format!("health and metrics are not answered any more: {served:?}").into()),
-        () = process.grace() => {
-            tracing::warn!("some passes have not ended in time and are abandoned");
-            Ok(())
-        }
-    };
-    // Nobody acts any more: another may lead.
-    finisher.stop();
-    if !leader.is_finished() && timeout(LEASE_GRACE, leader).await.is_err() {
-        tracing::warn!("the Lease could not be given back in time; it runs out by itself");
-    }
-    ended
+    process.run(unanswered).await
 }
 
 /// Why this process leads no more, and never will again.
@@ -110,18 +94,47 @@ async fn lost(leader: &mut JoinHandle<Result<(), LeaseLost>>) -> Failure {
     }
 }
 
-/// What everything in the process shares.
-struct Process {
-    settings: Settings,
-    clients: Clients,
-    regions: Vec<Ec2>,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-    health: Health,
-    stop: Stop,
+/// What everything in the process shares: all that it knows of the world outside, so that a harness can put another in its place.
+pub struct Process {
+    pub settings: Settings,
+    pub clients: Clients,
+    /// A client for each region of each account of the configuration.
+    pub regions: Vec<Ec2>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub health: Health,
+    pub stop: Stop,
 }
 
 impl Process {
+    /// Works until it is to stop, or until `broken` says that it cannot go on.
+    ///
+    /// # Errors
+    /// What `broken` says, when the Lease is lost, or when a part ends that should not.
+    pub async fn run(&self, broken: impl Future<Output = Failure>) -> Result<(), Failure> {
+        let Some(cluster) = self.wait_for_kubernetes().await else {
+            return Ok(());
+        };
+        let (finisher, finished) = stop::channel();
+        let (leads, leading) = watch::channel(false);
+        let mut leader = tokio::spawn(self.candidate().run(leads, finished));
+        let ended = tokio::select! {
+            ended = self.work(cluster, leading) => ended,
+            lost = lost(&mut leader) => Err(lost),
+            failure = broken => Err(failure),
+            () = self.grace() => {
+                tracing::warn!("some passes have not ended in time and are abandoned");
+                Ok(())
+            }
+        };
+        // Nobody acts any more: another may lead.
+        finisher.stop();
+        if !leader.is_finished() && timeout(LEASE_GRACE, leader).await.is_err() {
+            tracing::warn!("the Lease could not be given back in time; it runs out by itself");
+        }
+        ended
+    }
+
     /// Before anything is answered, so that readiness cannot come too early.
     fn expect_everything(&self) {
         [CLUSTER, KINDS, recipes::WATCH]
@@ -134,6 +147,7 @@ impl Process {
 
     /// Answers health and metrics to the very end, whatever else has stopped.
     fn serve(&self, listener: TcpListener) -> JoinHandle<io::Result<()>> {
+        self.expect_everything();
         tokio::spawn(health::serve(
             listener,
             self.health.clone(),
