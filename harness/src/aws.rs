@@ -1,0 +1,114 @@
+//! The simulated EC2 as the SDK's connection.
+
+use std::sync::Arc;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use goldsmith_simulator::in_process::InProcess;
+use goldsmith_simulator::journal::Entry;
+use goldsmith_simulator::tcp;
+use jiff::Timestamp;
+
+use crate::history::{Peer, Step};
+use crate::turnstile::Turnstile;
+use crate::world::World;
+
+/// Tags that say what a thing was made for.
+const PURPOSE: [&str; 4] = [
+    "goldsmith.dev/owner",
+    "goldsmith.dev/build",
+    "goldsmith.dev/attempt",
+    "goldsmith.dev/role",
+];
+
+/// What the SDK needs to reach the world's EC2, in requests that take their turns.
+pub fn config(world: &Arc<World>, turnstile: &Arc<Turnstile>) -> SdkConfig {
+    let clock = Arc::clone(world);
+    let connection = Connection {
+        inner: InProcess::new(Arc::clone(&world.simulator), move || clock.now()),
+        world: Arc::clone(world),
+        turnstile: Arc::clone(turnstile),
+    };
+    let credentials = Credentials::new("AKIDHARNESS", "harness", None, None, "harness");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(connection)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+#[derive(Clone, Debug)]
+struct Connection {
+    inner: InProcess,
+    world: Arc<World>,
+    turnstile: Arc<Turnstile>,
+}
+
+impl HttpConnector for Connection {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Self {
+            inner,
+            world,
+            turnstile,
+        } = self.clone();
+        HttpConnectorFuture::new(async move {
+            let body = request.body().bytes().unwrap_or_default();
+            let operation = operation(body);
+            let what = [b"aws ", body].concat();
+            let step = Step {
+                number: 0,
+                time: Timestamp::UNIX_EPOCH,
+                peer: Peer::Aws,
+                mutates: !["Describe", "Get"].iter().any(|prefix| operation.starts_with(prefix)),
+                request: operation,
+                outcome: String::new(),
+                fault: None,
+                made: Vec::new(),
+                purpose: String::new(),
+            };
+            let asked = world.ask(&turnstile, what, step, |world, step| {
+                let answer = inner.call(request);
+                let simulator = tcp::lock(&world.simulator);
+                if let Some(entry) = simulator.journal.last() {
+                    step.outcome.clone_from(&entry.outcome);
+                    step.made.clone_from(&entry.made);
+                    step.purpose = purpose(entry);
+                }
+                answer
+            });
+            match asked.await {
+                Ok(answer) => answer.await,
+                Err(lost) => Err(ConnectorError::io(lost.into())),
+            }
+        })
+    }
+}
+
+impl HttpClient for Connection {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+fn operation(body: &[u8]) -> String {
+    let action = form_urlencoded::parse(body).find(|(name, _)| name == "Action");
+    action.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+fn purpose(entry: &Entry) -> String {
+    let tag = |wanted: &str| {
+        let (name, _) = entry.parameters.iter().find(|(_, value)| *value == wanted)?;
+        entry.parameters.get(&format!("{}Value", name.strip_suffix("Key")?))
+    };
+    let of = PURPOSE.iter().filter_map(|name| tag(name));
+    let of = of.chain(entry.parameters.get("SnapshotId"));
+    let of: Vec<&str> = of.map(String::as_str).collect();
+    format!("{} for {}", entry.operation, of.join(" "))
+}

@@ -1,0 +1,78 @@
+//! What kstatus would make of an object, and whether it would be misled.
+
+use serde_json::Value;
+
+/// Conditions that are True or absent.
+const ABNORMAL: [&str; 2] = ["Reconciling", "Stalled"];
+
+/// What is wrong with the status of `object`, as of any moment; nothing of one that no controller has
+/// seen.
+pub fn wrong(object: &Value) -> Vec<String> {
+    let status = &object["status"];
+    let unseen = status["observedGeneration"] == -1 && status["conditions"].is_null();
+    if object["kind"] != "ImageRecipe" || status.is_null() || unseen {
+        return Vec::new();
+    }
+    let mut wrong = Vec::new();
+    let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
+    let observed = status["observedGeneration"].as_i64().unwrap_or(-1);
+    if observed > generation {
+        wrong.push(format!(
+            "status is of generation {observed}, the object of {generation}"
+        ));
+    }
+    let conditions: Vec<&Value> = status["conditions"].as_array().into_iter().flatten().collect();
+    let state = |type_: &str| {
+        conditions
+            .iter()
+            .find(|one| one["type"] == type_)
+            .map(|one| &one["status"])
+    };
+    if state("Ready").is_none() {
+        wrong.push("there is no condition Ready".to_owned());
+    }
+    for type_ in ABNORMAL {
+        let abnormal = state(type_);
+        if let Some(status) = abnormal.filter(|status| **status != "True") {
+            wrong.push(format!("{type_} is {status}; it is True or absent"));
+        } else if abnormal.is_some() && state("Ready").is_none_or(|ready| ready != "False") {
+            wrong.push(format!("{type_} is True, and Ready is not False"));
+        }
+    }
+    if ABNORMAL.iter().all(|type_| state(type_).is_some()) {
+        wrong.push("it is Reconciling and Stalled at once".to_owned());
+    }
+    for (index, condition) in conditions.iter().enumerate() {
+        let type_ = &condition["type"];
+        if conditions[..index].iter().any(|before| before["type"] == *type_) {
+            wrong.push(format!("{type_} is there twice"));
+        }
+        if condition["reason"].as_str().is_none_or(str::is_empty) {
+            wrong.push(format!("{type_} has no reason"));
+        }
+        let of = condition["observedGeneration"].as_i64();
+        if of.is_none_or(|of| of > observed) {
+            wrong.push(format!("{type_} is of generation {of:?}, the status of {observed}"));
+        }
+    }
+    wrong
+}
+
+/// What kstatus says of the status of an object that is not being deleted: `Current`, `InProgress` or `Failed`.
+pub fn kstatus(object: &Value) -> &'static str {
+    let status = &object["status"];
+    let conditions = status["conditions"].as_array();
+    let holds = |type_: &str, wanted: &str| {
+        let mut conditions = conditions.into_iter().flatten();
+        conditions.any(|one| one["type"] == type_ && one["status"] == wanted)
+    };
+    if status["observedGeneration"] != object["metadata"]["generation"] || holds("Reconciling", "True") {
+        "InProgress"
+    } else if holds("Stalled", "True") {
+        "Failed"
+    } else if holds("Ready", "True") {
+        "Current"
+    } else {
+        "InProgress"
+    }
+}

@@ -1,0 +1,41 @@
+//! What users do.
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// Names of all stories.
+pub const STORIES: [&str; 1] = ["proven-image"];
+
+/// Does what the users of `story` do at its beginning.
+///
+/// # Errors
+/// When there is no such story, or the API server takes something no user could write.
+pub fn begin(story: &str, world: &World) -> Result<(), String> {
+    match story {
+        "proven-image" => world.apply(&recipe("web")),
+        _ => Err(format!("there is no story {story}; there are {}", STORIES.join(", "))),
+    }
+}
+
+/// A recipe that is built in a few minutes, of which the first failure would be the last.
+pub fn recipe(name: &str) -> Value {
+    json!({
+        "apiVersion": "goldsmith.dev/v1alpha1",
+        "kind": "ImageRecipe",
+        "metadata": {"name": name, "namespace": "platform"},
+        "spec": {
+            "region": "eu-central-1",
+            "failureLimit": 1,
+            "build": {
+                "source": {"search": {"owners": ["amazon"], "name": "al2023-ami-2023.*-{{arch}}"}},
+                "builder": {
+                    "instanceTypes": ["m7i.large"],
+                    "subnets": {"ids": ["subnet-0a100000000000001"]},
+                    "securityGroupIds": ["sg-0d200000000000001"],
+                },
+                "steps": [{"name": "packages", "run": "dnf -y install nginx"}],
+            },
+        },
+    })
+}

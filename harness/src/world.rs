@@ -1,0 +1,187 @@
+//! The world outside of the process: it stays when the process dies.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use goldsmith_simulator::engine::Simulator;
+use goldsmith_simulator::tcp;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::api_server::{Answer, ApiServer, Request};
+use crate::history::Step;
+use crate::plan::{Fault, Plan};
+use crate::turnstile::Turnstile;
+
+/// Of the simulated EC2's ids and durations.
+const SEED: u64 = 0;
+/// What EC2's durations are multiplied by: a build takes minutes of simulated time, and thereby some hundred requests.
+const LATENCY_SCALE: f64 = 0.05;
+
+/// When every story begins.
+const BEGAN: Timestamp = Timestamp::constant(1_795_435_200, 0);
+
+/// Kubernetes, EC2 and the time of day, and what is asked of them.
+#[derive(Debug)]
+pub struct World {
+    pub simulator: tcp::Shared,
+    time: Mutex<Time>,
+    state: Mutex<State>,
+    died: Notify,
+}
+
+#[derive(Debug)]
+struct Time {
+    /// When the process was started, or has died.
+    since: Timestamp,
+    /// The same moment by tokio's clock, while a process runs.
+    began: Option<Instant>,
+}
+
+/// What changes with the requests.
+#[derive(Debug)]
+pub struct State {
+    pub api: ApiServer,
+    pub history: Vec<Step>,
+    /// What was wrong with what was seen between the first request and the last.
+    pub wrong: Vec<String>,
+    fault: Option<(Fault, usize)>,
+    requests: usize,
+    /// When something was last changed, or the story began.
+    pub active: Timestamp,
+}
+
+/// The answer does not come.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the connection was closed before a response came")]
+pub struct Lost;
+
+impl World {
+    /// An empty cluster and the seeded account, in which `plan` will be carried out.
+    pub fn new(plan: &Plan) -> Arc<Self> {
+        let now = BEGAN;
+        Arc::new(Self {
+            simulator: Arc::new(Mutex::new(Simulator::new(SEED, LATENCY_SCALE))),
+            time: Mutex::new(Time {
+                since: now,
+                began: None,
+            }),
+            state: Mutex::new(State {
+                api: ApiServer::new(now),
+                history: Vec::new(),
+                wrong: Vec::new(),
+                fault: plan.fault,
+                requests: 0,
+                active: now,
+            }),
+            died: Notify::new(),
+        })
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        let time = lock(&self.time);
+        let passed = time.began.map(|began| began.elapsed()).unwrap_or_default();
+        time.since + SignedDuration::try_from(passed).unwrap_or_default()
+    }
+
+    /// A process begins; from now on time goes by its runtime's clock.
+    pub fn begin(&self) {
+        lock(&self.time).began = Some(Instant::now());
+    }
+
+    /// It has ended; `pause` goes by before the next one.
+    pub fn end(&self, pause: SignedDuration) {
+        let now = self.now();
+        *lock(&self.time) = Time {
+            since: now + pause,
+            began: None,
+        };
+    }
+
+    /// Ends once the process has died.
+    pub async fn died(&self) {
+        self.died.notified().await;
+    }
+
+    /// When the story began.
+    pub fn began(&self) -> Timestamp {
+        BEGAN
+    }
+
+    /// Creates an object as a user does.
+    ///
+    /// # Errors
+    /// What the API server says if it does not take it.
+    pub fn apply(&self, object: &Value) -> Result<(), String> {
+        let mut state = self.state();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let request = Request {
+            method: "POST".into(),
+            path: format!("/apis/goldsmith.dev/v1alpha1/namespaces/{namespace}/imagerecipes"),
+            query: String::new(),
+            content_type: "application/json".into(),
+            body: object.to_string().into_bytes(),
+        };
+        match state.api.handle(self.now(), &request) {
+            Answer::Value(201, _) => Ok(()),
+            answer => Err(format!("the API server refuses {object}: {answer:?}")),
+        }
+    }
+
+    /// Everything but EC2.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Puts a request to the world: in its turn, and under the fault that strikes it. `answer` carries it out and says, in the step,
+    /// what came of it.
+    pub async fn ask<T>(
+        &self,
+        turnstile: &Turnstile,
+        what: Vec<u8>,
+        mut step: Step,
+        answer: impl FnOnce(&Self, &mut Step) -> T,
+    ) -> Result<T, Lost> {
+        turnstile.pass(what).await;
+        step.time = self.now();
+        {
+            let mut state = self.state();
+            state.requests += 1;
+            step.number = state.requests;
+            step.fault = state
+                .fault
+                .filter(|(_, request)| *request == step.number)
+                .map(|(fault, _)| fault);
+        }
+        if step.fault == Some(Fault::DiesBefore) {
+            self.state().history.push(step);
+            return self.die().await;
+        }
+        let answer = answer(self, &mut step);
+        let fault = step.fault;
+        {
+            let mut state = self.state();
+            if step.is_activity() {
+                state.active = step.time;
+            }
+            state.history.push(step);
+        }
+        match fault {
+            Some(Fault::DiesAfter) => self.die().await,
+            Some(Fault::AnswerLost) => Err(Lost),
+            Some(Fault::DiesBefore) | None => Ok(answer),
+        }
+    }
+
+    async fn die<T>(&self) -> T {
+        self.died.notify_one();
+        std::future::pending().await
+    }
+}
+
+/// What a panicking thread leaves here is whole enough to be shown.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
