@@ -11,12 +11,15 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use goldsmith_simulator::engine::Simulator;
+use goldsmith_simulator::faults::{Fault, FaultKind};
 use goldsmith_simulator::in_process::InProcess;
 use goldsmith_simulator::journal::Entry;
 use goldsmith_simulator::tcp;
 use jiff::Timestamp;
 
 use crate::history::{Peer, Step};
+use crate::plan;
 use crate::turnstile::Turnstile;
 use crate::world::World;
 
@@ -27,6 +30,9 @@ const PURPOSE: [&str; 4] = [
     "goldsmith.dev/attempt",
     "goldsmith.dev/role",
 ];
+
+/// Calls to which an effect does not show: those of the first look of the next process.
+const UNSEEN: u32 = 8;
 
 /// What the SDK needs to reach the world's EC2, in requests that take their turns.
 pub fn config(world: &Arc<World>, turnstile: &Arc<Turnstile>) -> SdkConfig {
@@ -74,6 +80,9 @@ impl HttpConnector for Connection {
                 purpose: String::new(),
             };
             let asked = world.ask(&turnstile, what, step, |world, step| {
+                if step.fault == Some(plan::Fault::DiesUnseen) {
+                    hide(&mut tcp::lock(&world.simulator));
+                }
                 let answer = inner.call(request);
                 let simulator = tcp::lock(&world.simulator);
                 if let Some(entry) = simulator.journal.last() {
@@ -95,6 +104,24 @@ impl HttpClient for Connection {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
+}
+
+/// The effect of the next call does not show for a while.
+fn hide(simulator: &mut Simulator) {
+    let added = simulator.faults.add(Fault {
+        operation: "*".into(),
+        region: None,
+        value: None,
+        kind: FaultKind::Stale,
+        code: None,
+        message: None,
+        status: None,
+        seconds: None,
+        // The call itself counts.
+        count: Some(1 + UNSEEN),
+        probability: 1.0,
+    });
+    debug_assert_eq!(added, Ok(()));
 }
 
 fn operation(body: &[u8]) -> String {

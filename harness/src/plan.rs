@@ -10,19 +10,22 @@ pub enum Fault {
     DiesBefore,
     /// The process dies once the request has had its effect, before the answer comes.
     DiesAfter,
+    /// As `DiesAfter`, and what AWS is asked next shows the world as it was before that effect.
+    DiesUnseen,
     /// The request has its effect, and the connection closes without an answer.
     AnswerLost,
 }
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::DiesBefore, Self::DiesAfter, Self::AnswerLost];
+    pub const ALL: [Self; 4] = [Self::DiesBefore, Self::DiesAfter, Self::DiesUnseen, Self::AnswerLost];
 
     /// Its name in plans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DiesBefore => "dies-before",
             Self::DiesAfter => "dies-after",
+            Self::DiesUnseen => "dies-unseen",
             Self::AnswerLost => "answer-lost",
         }
     }

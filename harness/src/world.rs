@@ -169,7 +169,7 @@ impl World {
             state.history.push(step);
         }
         match fault {
-            Some(Fault::DiesAfter) => self.die().await,
+            Some(Fault::DiesAfter | Fault::DiesUnseen) => self.die().await,
             Some(Fault::AnswerLost) => Err(Lost),
             Some(Fault::DiesBefore) | None => Ok(answer),
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use goldsmith_harness::history::Peer;
 use goldsmith_harness::judge;
 use goldsmith_harness::plan::{Fault, Plan};
 use goldsmith_harness::run::run;
@@ -69,7 +70,11 @@ fn at_every_request(story: &str, fault: Fault) -> Result<(), String> {
             .unwrap_or_default();
         // One more, so that the process also dies when all is done.
         let struck = state.history.iter().take(last + 2);
-        let struck = struck.filter(|step| fault == Fault::DiesBefore || step.mutates);
+        let struck = struck.filter(|step| match fault {
+            Fault::DiesBefore => true,
+            Fault::DiesAfter | Fault::AnswerLost => step.mutates,
+            Fault::DiesUnseen => step.mutates && step.peer == Peer::Aws,
+        });
         struck.map(|step| Plan::with(story, fault, step.number)).collect()
     };
     let began = Instant::now();
