@@ -6,6 +6,7 @@ pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::api_server::Kind;
@@ -13,6 +14,11 @@ use crate::history::Step;
 use crate::world::World;
 
 pub use picture::Picture;
+
+/// How many times as many requests a world at rest may see after a fault.
+const MORE_AT_REST: usize = 2;
+/// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what is missing for a minute.
+const LATER: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is wrong in itself.
 pub fn wrong(world: &World) -> Vec<String> {
@@ -42,9 +48,27 @@ pub fn wrong(world: &World) -> Vec<String> {
     wrong
 }
 
-/// What differs from the world of the undisturbed run.
+/// What differs from the world of the undisturbed run, and from the way it came to rest.
 pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
-    Picture::of(undisturbed).differences(&Picture::of(world))
+    let mut differences = Picture::of(undisturbed).differences(&Picture::of(world));
+    let (usual, asked) = (at_rest(undisturbed), at_rest(world));
+    if asked > usual * MORE_AT_REST {
+        differences.push(format!("{asked} requests at rest, undisturbed {usual}"));
+    }
+    // One after the other: both may be the same world.
+    let usual = undisturbed.state().active;
+    let active = world.state().active;
+    if active.duration_since(usual) > LATER {
+        differences.push(format!("it came to rest at {active}, undisturbed at {usual}"));
+    }
+    differences
+}
+
+/// Requests after the last one that changed something: passes that never end show here. The Lease is renewed all the time.
+fn at_rest(world: &World) -> usize {
+    let state = world.state();
+    let after = state.history.iter().rev().take_while(|step| !step.is_activity());
+    after.filter(|step| !step.mutates).count()
 }
 
 /// What EC2 has that was not there from the beginning.
