@@ -8,7 +8,7 @@ use serde_json::json;
 use super::context::{Context, Error};
 use super::observation::Observation;
 use super::plan::{Effect, Launch, Plan};
-use super::record::{BuildRecord, Progress};
+use super::record::BuildRecord;
 use super::records::{RECIPE_LABEL, from_config_map, to_config_map};
 use super::report::{self, Made, Outcomes};
 use crate::api::{ImageRecipe, ImageRecipeStatus};
@@ -83,53 +83,12 @@ async fn carry_out(
             begin(context, observed, record).await?;
             Ok(Made::Nothing)
         }
-        Effect::KeepUserData {
-            build,
-            guest,
-            user_data,
-        } => {
-            let keep = |record: &mut BuildRecord| {
-                record.progress.begin_attempt(guest.attempt);
-                record.user_data.retain(|kept, _| kept.attempt == guest.attempt);
-                record.user_data.insert(*guest, user_data.clone());
-            };
-            change_record(context, observed, *build, keep).await?;
-            Ok(Made::Nothing)
-        }
-        Effect::KeepOutput { build, key, text } => {
-            change_record(context, observed, *build, |record| {
-                drop(record.outputs.insert(key.clone(), text.clone()))
-            })
-            .await?;
-            Ok(Made::Nothing)
-        }
-        Effect::KeepProof { build, attempt, proof } => {
-            change_record(context, observed, *build, |record| {
-                record.progress.begin_attempt(*attempt);
-                if record.progress.attempt == *attempt {
-                    record.progress.proof.clone_from(proof);
-                }
-            })
-            .await?;
-            Ok(Made::Nothing)
-        }
-        Effect::KeepTagKeys { build, keys } => {
-            change_record(context, observed, *build, |record| {
-                record.progress.tag_keys.clone_from(keys)
-            })
-            .await?;
-            Ok(Made::Nothing)
-        }
-        Effect::EndBuild { build, outcome } => {
-            let end = |record: &mut BuildRecord| {
-                record.progress = Progress {
-                    outcome: Some(outcome.clone()),
-                    ..record.progress.clone()
-                };
-                // Nothing is launched for it any more.
-                record.user_data.clear();
-            };
-            change_record(context, observed, *build, end).await?;
+        Effect::KeepUserData { build, .. }
+        | Effect::KeepOutput { build, .. }
+        | Effect::KeepProof { build, .. }
+        | Effect::KeepTagKeys { build, .. }
+        | Effect::EndBuild { build, .. } => {
+            change_record(context, observed, *build, effect).await?;
             Ok(Made::Nothing)
         }
         Effect::ForgetRecord { config_map } => {
@@ -236,19 +195,14 @@ async fn begin(context: &Context, observed: &Observation, record: &BuildRecord) 
     match holder.map_err(Error::kubernetes("reading the record of a build"))? {
         // Another leader has begun it, or it is gone again: the next pass sees.
         None => Err(Error::Conflict),
-        Some(holder) if holder.labels().contains_key(RECIPE_LABEL) => Err(Error::Conflict),
-        // Not labelled as one: observing does not see it, and the number never becomes free by itself.
+        Some(holder) if holder.labels().get(RECIPE_LABEL) == Some(&observed.owner.name) => Err(Error::Conflict),
+        // Not labelled as one of ours: observing does not see it, and the number never becomes free by itself.
         Some(_) => Err(Error::RecordNameTaken(name)),
     }
 }
 
 /// Reads, changes and replaces a record; whoever changes it at the same time makes one of the two look again.
-async fn change_record(
-    context: &Context,
-    observed: &Observation,
-    build: i64,
-    change: impl FnOnce(&mut BuildRecord),
-) -> Result<(), Error> {
+async fn change_record(context: &Context, observed: &Observation, build: i64, effect: &Effect) -> Result<(), Error> {
     let api = config_maps(context, observed);
     let name = BuildRecord::config_map_name(&observed.owner.name, build);
     let config_map = api
@@ -258,7 +212,9 @@ async fn change_record(
     let Some(mut record) = from_config_map(&config_map, &observed.owner, &observed.keys)? else {
         return Err(Error::Conflict);
     };
-    change(&mut record);
+    if !record.apply(effect) {
+        return Err(Error::Conflict);
+    }
     let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
     let mut changed = to_config_map(&record, &observed.owner, reference, &observed.keys);
     changed.metadata.resource_version = config_map.metadata.resource_version;

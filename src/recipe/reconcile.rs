@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 
 use super::act::{act, remove, write_status};
@@ -14,7 +14,7 @@ use super::decide::decide;
 use super::observe::{observe, owner, records};
 use super::plan::{Effect, Plan};
 use super::record::Failure;
-use super::report::{Outcomes, halted, report, unobserved};
+use super::report::{Outcomes, ends_attempt, halted, report, unobserved};
 use super::sweep::sweep;
 use crate::api::{ImageRecipe, Reason};
 use crate::aws::Inventory;
@@ -37,6 +37,10 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
         .map_err(Error::kubernetes("reading the recipe"))?
     else {
         return Ok(gone(&context, &recipe));
+    };
+    let recipe = match readable(&context, &api, &recipe).await? {
+        Some(cleared) => cleared,
+        None => recipe,
     };
     let deleting = recipe.metadata.deletion_timestamp.is_some();
     let kept = is_kept(&recipe);
@@ -143,6 +147,29 @@ fn ungranted(context: &Context, recipe: &ImageRecipe) -> Option<Failure> {
     admitted.err().filter(|_| !is_kept(recipe))
 }
 
+/// Clears a status that makes no sense: it is made anew from records and tags.
+async fn readable(
+    context: &Context,
+    api: &Api<ImageRecipe>,
+    recipe: &ImageRecipe,
+) -> Result<Option<ImageRecipe>, Error> {
+    let Some(problem) = recipe.status.as_ref().and_then(|status| status.unreadable.as_ref()) else {
+        return Ok(None);
+    };
+    context.permit(context.clock.now())?;
+    tracing::warn!(problem, "the status cannot be read; it is cleared and made anew");
+    let clear = serde_json::json!({
+        "metadata": { "resourceVersion": recipe.resource_version() },
+        "status": null,
+    });
+    let cleared = api
+        .patch_status(&recipe.name_any(), &PatchParams::default(), &Patch::Merge(clear))
+        .await;
+    cleared
+        .map(Some)
+        .map_err(Error::kubernetes("clearing a status that cannot be read"))
+}
+
 /// Whether something may have been made for the recipe.
 fn is_kept(recipe: &ImageRecipe) -> bool {
     recipe
@@ -222,7 +249,7 @@ async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, outcomes: &Ou
     let before = recipe.status.as_ref().and_then(|status| status.build.as_ref());
     let build = plan.draft.build.as_ref().or(before).map_or(0, |build| build.number);
     // Good news of a plan that was not carried out would be untrue.
-    let told = plan.notes.iter().filter(|note| note.warning || outcomes.complete());
+    let told = plan.notes.iter().filter(|note| note.warning || outcomes.complete(plan));
     let told = told.map(|note| (note.warning, note.reason, note.text.clone()));
     let lasting = |class| {
         matches!(
@@ -231,7 +258,13 @@ async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, outcomes: &Ou
         )
     };
     let refused = outcomes.failed.iter().filter(|(_, error)| lasting(error.class));
-    let refused = refused.map(|(effect, error)| (true, "AWSRefused", format!("{effect}: {error}")));
+    let refused = refused.map(|(effect, error)| {
+        let reason = match ends_attempt(effect, error) {
+            true => "AttemptFailed",
+            false => "AWSRefused",
+        };
+        (true, reason, format!("{effect}: {error}"))
+    });
     for (warning, reason, text) in told.chain(refused) {
         tracing::info!(reason, text, "told");
         let type_ = if warning { NoteType::Warning } else { NoteType::Normal };

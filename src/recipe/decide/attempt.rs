@@ -23,9 +23,12 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     let observed = decision.observed;
     let kept = observed.status().build.filter(|build| build.number == record.number());
     let mut build = kept.unwrap_or_else(|| begin::status_of(record));
-    build.attempt = build.attempt.max(record.progress.attempt);
+    // Status may say anything; the record knows the last attempt of which something was made.
+    let most = i64::from(observed.spec().failure_limit).max(record.progress.attempt);
+    build.attempt = build.attempt.clamp(record.progress.attempt, most);
     let granted = checks::grants(observed, &record.frozen.spec);
     let granted = granted.and_then(|()| checks::frozen_source_is_granted(observed, &record.frozen.source.image_id));
+    let granted = granted.and_then(|()| checks::subnets_are_granted(observed, &record.frozen.spec));
     if let Err(failure) = granted {
         decision.abandon(record, &failure.message);
         return decision.stalled(&failure);
@@ -270,7 +273,7 @@ fn image_is_missing(decision: &mut Decision<'_>, record: &BuildRecord) -> Result
 /// The image that the build is about, once it is there.
 pub(super) fn image<'a>(observed: &'a Observation, record: &BuildRecord) -> Option<&'a Image> {
     match &record.frozen.existing_image {
-        Some(id) => observed.image(id),
+        Some(existing) => observed.image(&existing.id),
         None => image_of_attempt(observed, record),
     }
 }

@@ -269,10 +269,9 @@ fn image_tags(observed: &Observation, record: &BuildRecord, builder: &Instance) 
     tags.extend(launch::birth_tags(observed, record, Role::Image, &origin));
     tags.insert(CONTENT_HASH.into(), frozen.content_hash.clone());
     tags.insert(SOURCE.into(), frozen.source.image_id.to_string());
-    let skipped = &frozen.spec.build.cleanup.skip;
+    let skipped = super::proof::skipped(&frozen.spec);
     if !skipped.is_empty() {
-        let items: Vec<String> = skipped.iter().map(|item| format!("{item:?}")).collect();
-        tags.insert(CLEANUP_SKIPPED.into(), items.join(" "));
+        tags.insert(CLEANUP_SKIPPED.into(), skipped);
     }
     tags
 }

@@ -43,7 +43,6 @@ pub(super) fn find_or_launch<'a>(
     let observed = decision.observed;
     let attempt = record.progress.attempt;
     let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
-    let known = slot.as_ref().and_then(|launch| launch.id.as_deref());
     let is_it = |instance: &Instance, claim: &Claim| {
         let origin = origin(image, &instance.instance_type);
         instance.image_id.as_ref() == Some(image)
@@ -56,14 +55,8 @@ pub(super) fn find_or_launch<'a>(
         .map(|(instance, _)| instance)
         .collect();
     // Two of a kind can only come of a token that a zone did not know, or of tags that someone has copied: the one that was there first is
-    // preferred in every pass, and the others are leftovers.
-    ours.sort_by_key(|instance| {
-        (
-            known != Some(instance.id.as_str()),
-            instance.launch_time,
-            instance.id.clone(),
-        )
-    });
+    // ours in every pass, whatever status says, and the others are leftovers.
+    ours.sort_by_key(|instance| (instance.launch_time, instance.id.clone()));
     if let Some(instance) = ours.first() {
         for double in &ours[1..] {
             if !matches!(double.state, InstanceState::Terminated | InstanceState::ShuttingDown) {
