@@ -1,9 +1,8 @@
 //! Act: carries a plan's effects out, in order. Before the first one that creates something, the intent is in status.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 
 use super::context::{Context, Error};
 use super::observation::Observation;
@@ -15,9 +14,6 @@ use crate::api::{ImageRecipe, ImageRecipeStatus};
 use crate::aws::{self, Ec2, ShutdownBehavior};
 use crate::controller::finalizers;
 use crate::world::{AwsError, Role};
-
-/// Name under which the API server keeps which fields of status are ours.
-const FIELD_MANAGER: &str = "goldsmith";
 
 /// Carries out `plan`. `recipe` is brought up to date with every write of its status.
 pub async fn act(
@@ -50,20 +46,17 @@ pub async fn act(
 }
 
 /// Writes status, if it differs, under the version that was observed: a write that would lose another's is refused.
+///
+/// The whole of it is replaced: applying would leave what others have written there, a stale condition say, for good.
 pub async fn write_status(context: &Context, recipe: &mut ImageRecipe, status: ImageRecipeStatus) -> Result<(), Error> {
     if recipe.status.as_ref() == Some(&status) {
         return Ok(());
     }
     let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &recipe.namespace().unwrap_or_default());
-    let patch = json!({
-        "apiVersion": ImageRecipe::api_version(&()),
-        "kind": ImageRecipe::kind(&()),
-        "metadata": { "name": recipe.name_any(), "resourceVersion": recipe.resource_version(), "uid": recipe.uid() },
-        "status": status,
-    });
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let mut wanted = recipe.clone();
+    wanted.status = Some(status);
     *recipe = api
-        .patch_status(&recipe.name_any(), &parameters, &Patch::Apply(patch))
+        .replace_status(&recipe.name_any(), &PostParams::default(), &wanted)
         .await
         .map_err(Error::kubernetes("writing status"))?;
     Ok(())

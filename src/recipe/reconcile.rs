@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 
 use super::act::{act, remove, write_status};
@@ -16,7 +16,7 @@ use super::plan::{Effect, Plan};
 use super::record::Failure;
 use super::report::{Outcomes, ends_attempt, halted, report, unobserved};
 use super::sweep::sweep;
-use crate::api::{ImageRecipe, Reason};
+use crate::api::{ImageRecipe, ImageRecipeStatus, Reason};
 use crate::aws::Inventory;
 use crate::controller::{Note, NoteType, finalizers};
 use crate::world::ErrorClass;
@@ -31,17 +31,14 @@ const UNGRANTED_AGAIN: Duration = Duration::from_secs(600);
 pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Result<Duration, Error> {
     let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &recipe.namespace().unwrap_or_default());
     // The watch may lag behind our own last write; what is decided on must not.
-    let Some(recipe) = api
+    let Some(mut recipe) = api
         .get_opt(&recipe.name_any())
         .await
         .map_err(Error::kubernetes("reading the recipe"))?
     else {
         return Ok(gone(&context, &recipe));
     };
-    let recipe = match readable(&context, &api, &recipe).await? {
-        Some(cleared) => cleared,
-        None => recipe,
-    };
+    clear_unreadable(&context, &mut recipe).await?;
     let deleting = recipe.metadata.deletion_timestamp.is_some();
     let kept = is_kept(&recipe);
     if deleting && !kept {
@@ -148,26 +145,12 @@ fn ungranted(context: &Context, recipe: &ImageRecipe) -> Option<Failure> {
 }
 
 /// Clears a status that makes no sense: it is made anew from records and tags.
-async fn readable(
-    context: &Context,
-    api: &Api<ImageRecipe>,
-    recipe: &ImageRecipe,
-) -> Result<Option<ImageRecipe>, Error> {
+async fn clear_unreadable(context: &Context, recipe: &mut ImageRecipe) -> Result<(), Error> {
     let Some(problem) = recipe.status.as_ref().and_then(|status| status.unreadable.as_ref()) else {
-        return Ok(None);
+        return Ok(());
     };
-    context.permit(context.clock.now())?;
     tracing::warn!(problem, "the status cannot be read; it is cleared and made anew");
-    let clear = serde_json::json!({
-        "metadata": { "resourceVersion": recipe.resource_version() },
-        "status": null,
-    });
-    let cleared = api
-        .patch_status(&recipe.name_any(), &PatchParams::default(), &Patch::Merge(clear))
-        .await;
-    cleared
-        .map(Some)
-        .map_err(Error::kubernetes("clearing a status that cannot be read"))
+    write_status(context, recipe, ImageRecipeStatus::default()).await
 }
 
 /// Whether something may have been made for the recipe.
