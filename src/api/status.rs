@@ -150,6 +150,9 @@ pub struct ArchitectureStatus {
     /// When the image was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_time: Option<Time>,
+    /// Since when EC2 has refused the image's name as taken, and shown no image that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_taken_time: Option<Time>,
     /// Since when EC2 has not shown the image any more; absent while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_missing_time: Option<Time>,
@@ -193,6 +196,7 @@ impl ArchitectureStatus {
             image: None,
             stopped_time: None,
             image_time: None,
+            name_taken_time: None,
             image_missing_time: None,
             instance: None,
             test: None,

@@ -263,6 +263,9 @@ fn failed(
                 reason: Reason::NameTaken,
                 message: bounded(&message),
             };
+            if let Some(status) = architecture(status) {
+                status.name_taken_time.get_or_insert_with(|| time(observed.now));
+            }
             report.backoff = Some(error.clone());
         }
         (_, ErrorClass::Invalid) => {

@@ -66,7 +66,11 @@ fn due(observed: &Observation, present: &Present<'_>) -> Option<(BuildReason, Op
         {
             BuildReason::ImageGone
         }
-        Some(record) if inputs::changed(&record.frozen.inputs, &present.inputs) == ["source"] => {
+        // Another source in the spec itself is a change of the spec.
+        Some(record)
+            if inputs::changed(&record.frozen.inputs, &present.inputs) == ["source"]
+                && record.frozen.spec.build.source == observed.spec().build.source =>
+        {
             BuildReason::SourceChanged
         }
         Some(_) => BuildReason::SpecChanged,

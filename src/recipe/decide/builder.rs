@@ -227,12 +227,13 @@ fn create_image(
     unfinished: Option<String>,
 ) -> Result<(), Failure> {
     let observed = decision.observed;
-    let mut asked = observed.now;
+    let mut taken = observed.now;
     if let Some(status) = launch::architecture_status_mut(decision) {
         status.step = unfinished;
-        asked = status.image_time.get_or_insert_with(|| time(observed.now)).0;
+        status.image_time.get_or_insert_with(|| time(observed.now));
+        taken = status.name_taken_time.as_ref().map_or(taken, |taken| taken.0);
     }
-    if since(asked, observed.now) > NAME_HELD {
+    if since(taken, observed.now) > NAME_HELD {
         return Err(Failure::new(
             Reason::NameTaken,
             format!(
