@@ -79,6 +79,7 @@ async fn carry_out(
         Effect::KeepUserData { build, .. }
         | Effect::KeepOutput { build, .. }
         | Effect::KeepProof { build, .. }
+        | Effect::KeepFailure { build, .. }
         | Effect::KeepTagKeys { build, .. }
         | Effect::EndBuild { build, .. } => {
             change_record(context, observed, *build, effect).await?;

@@ -216,13 +216,17 @@ async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<[(&'st
     Ok(swept.leaked)
 }
 
-/// The object is no more; nothing of it is remembered.
-fn gone(context: &Context, recipe: &ImageRecipe) -> Duration {
+/// The object is no more; nothing of it is remembered, and AWS is looked at for it no longer.
+pub fn forget(recipe: &ImageRecipe, context: &Context) {
     let owner = owner(recipe);
     context.forget(&owner.uid);
     if let Some(inventory) = context.inventory(&recipe.spec.account, &recipe.spec.region) {
         inventory.forget(&owner);
     }
+}
+
+fn gone(context: &Context, recipe: &ImageRecipe) -> Duration {
+    forget(recipe, context);
     Duration::from_secs(3600)
 }
 

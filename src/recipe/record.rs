@@ -118,6 +118,9 @@ impl BuildReason {
 pub struct Progress {
     /// Attempt that was last begun; 0 before the first.
     pub attempt: i64,
+    /// How that attempt failed, once it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedAttempt>,
     /// How far the proof of that attempt's image is.
     #[serde(skip_serializing_if = "Proof::is_empty")]
     pub proof: Proof,
@@ -125,6 +128,14 @@ pub struct Progress {
     pub tag_keys: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+}
+
+/// An attempt that has failed. Kept before anything of it is removed, since what is left afterwards tells another story.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailedAttempt {
+    pub attempt: i64,
+    pub time: Timestamp,
+    pub failure: Failure,
 }
 
 /// What the proof of an image has shown so far. Kept here and not in status alone: an image is sealed for it.
@@ -249,6 +260,13 @@ impl BuildRecord {
                 }
                 self.progress.begin_attempt(*attempt);
                 self.progress.proof.clone_from(proof);
+            }
+            Effect::KeepFailure { failed, .. } => {
+                if !self.is_active() || failed.attempt < self.progress.attempt {
+                    return false;
+                }
+                self.progress.begin_attempt(failed.attempt);
+                self.progress.failed = Some(failed.clone());
             }
             Effect::KeepTagKeys { keys, .. } => self.progress.tag_keys.clone_from(keys),
             Effect::EndBuild { outcome, .. } => {

@@ -10,7 +10,7 @@ use super::{begin, builder, proof};
 use crate::api::{ArchitectureStatus, AttemptFailure, BuildResult, BuildStatus, ImdsSupport, Phase, Reason};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
-use crate::recipe::record::{BuildRecord, Failure};
+use crate::recipe::record::{BuildRecord, FailedAttempt, Failure};
 use crate::recipe::seal::Origin;
 use crate::recipe::{checks, since, time};
 use crate::world::{AwsError, Image, ImageState, InstanceId, Role, Snapshot, SnapshotState};
@@ -32,6 +32,15 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     if let Err(failure) = granted {
         decision.abandon(record, &failure.message);
         return decision.stalled(&failure);
+    }
+    // The record knows it also when the status that said so was lost, or never written.
+    if let Some(failed) = record
+        .progress
+        .failed
+        .as_ref()
+        .filter(|failed| failed.attempt == build.attempt)
+    {
+        build.failure = Some(status_of(failed));
     }
     let failed = build.failure.clone().filter(|failure| failure.attempt == build.attempt);
     if let Some(failure) = &failed {
@@ -105,6 +114,16 @@ fn waits_for_capacity(build: &BuildStatus) -> bool {
         .any(|launch| launch.id.is_none() && launch.candidate > 0)
 }
 
+fn status_of(failed: &FailedAttempt) -> AttemptFailure {
+    AttemptFailure {
+        attempt: failed.attempt,
+        reason: failed.failure.reason.to_string(),
+        message: failed.failure.message.clone(),
+        time: Some(time(failed.time)),
+        retry_time: Some(time(failed.time + retry_delay(failed.attempt))),
+    }
+}
+
 /// The reason in a status, which others may write too.
 fn reason_of(failure: &AttemptFailure) -> Reason {
     Reason::read(&failure.reason).unwrap_or(Reason::AttemptFailed)
@@ -159,16 +178,18 @@ fn fail(decision: &mut Decision<'_>, record: &BuildRecord, failure: Failure) {
     if is_last(decision, attempt, &failure) {
         return give_up(decision, record, attempt, failure);
     }
-    let retry = observed.now + retry_delay(attempt);
+    let failed = FailedAttempt {
+        attempt,
+        time: observed.now,
+        failure: failure.clone(),
+    };
     if let Some(build) = &mut decision.build {
-        build.failure = Some(AttemptFailure {
-            attempt,
-            reason: failure.reason.to_string(),
-            message: failure.message.clone(),
-            time: Some(time(observed.now)),
-            retry_time: Some(time(retry)),
-        });
+        build.failure = Some(status_of(&failed));
     }
+    decision.effects.push(Effect::KeepFailure {
+        build: record.number(),
+        failed,
+    });
     decision.set_phase(Phase::CleaningUp);
     decision.building(record, failure.reason, failure.message);
 }

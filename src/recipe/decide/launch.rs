@@ -44,8 +44,10 @@ pub(super) fn find_or_launch<'a>(
     let attempt = record.progress.attempt;
     let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
     let is_it = |instance: &Instance, claim: &Claim| {
-        let origin = origin(image, &instance.instance_type);
-        instance.image_id.as_ref() == Some(image)
+        let Some(from) = &instance.image_id else { return false };
+        let origin = origin(from, &instance.instance_type);
+        // A newer image for inspectors is no reason to give up one that is at work: its mark says that we launched it from what was trusted then.
+        (from == image || role == Role::Inspector)
             && (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role)
             && observed.is_born(claim, &origin, &instance.tags)
     };

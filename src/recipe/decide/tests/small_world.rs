@@ -316,6 +316,7 @@ impl SmallWorld {
             Effect::KeepUserData { build, .. }
             | Effect::KeepOutput { build, .. }
             | Effect::KeepProof { build, .. }
+            | Effect::KeepFailure { build, .. }
             | Effect::KeepTagKeys { build, .. }
             | Effect::EndBuild { build, .. } => assert!(self.record(*build).apply(effect), "{effect} comes too late"),
             Effect::ForgetRecord { config_map } => {
