@@ -203,7 +203,16 @@ fn is_last(decision: &Decision<'_>, attempt: i64, failure: &Failure) -> bool {
 fn give_up(decision: &mut Decision<'_>, record: &BuildRecord, attempts: i64, failure: Failure) {
     let mut record = record.clone();
     record.progress.attempt = attempts;
-    let words = format!("build {} failed: {}", record.number(), failure.message);
+    let words = match attempts {
+        1 => "at its one attempt".to_owned(),
+        attempts => format!("at each of {attempts} attempts"),
+    };
+    let words = format!(
+        "build {} failed {words} and is given up; change the spec or ask for another by goldsmith.dev/build: {}",
+        record.number(),
+        failure.message
+    );
+    let failure = Failure::new(failure.reason, words.clone());
     decision.warn("BuildFailed", words);
     decision.end(&record, BuildResult::Failed, None, Some(failure.clone()));
     decision.stalled(&failure);

@@ -341,9 +341,12 @@ fn step_failure(step: &guest::StepReport, outcome: &guest::StepOutcome) -> Failu
         String::new()
     };
     let end: String = tail(&outcome.output, 1600);
+    // Tables show the first line alone.
+    let last = end.lines().last().unwrap_or_default();
+    let last = crate::api::truncated(last, 200);
     Failure::new(
         Reason::StepFailed,
-        format!("step {} {how}{tries}; its output ends with:\n{end}", step.name),
+        format!("step {} {how}{tries}: {last}; its output ends with:\n{end}", step.name),
     )
 }
 

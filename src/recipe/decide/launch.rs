@@ -70,7 +70,11 @@ pub(super) fn find_or_launch<'a>(
         remember(decision, role, slot, instance);
         return Ok(match instance.state {
             InstanceState::ShuttingDown | InstanceState::Terminated => Found::Gone(match &instance.state_reason {
-                Some(reason) => format!("{}; see CloudTrail for who did it", reason.message),
+                // Everything else EC2 or the guest has done itself.
+                Some(reason) if reason.code == "Client.UserInitiatedShutdown" => {
+                    format!("{}; see CloudTrail for who did it", reason.message)
+                }
+                Some(reason) => format!("{}: {}", reason.code, reason.message),
                 None => "EC2 gives no reason; see CloudTrail for who terminated it".to_owned(),
             }),
             _ => Found::Instance(instance),

@@ -141,10 +141,16 @@ fn declare_proven(decision: &mut Decision<'_>, record: &BuildRecord, image: &Ima
         (BOOT_MILLISECONDS, milliseconds.to_string()),
         (FINISHED, String::new()),
     ];
+    let warnings = launch::architecture_status(decision).map(|status| status.warnings.clone());
+    let warnings = warnings.unwrap_or_default();
+    let clean = match warnings.is_empty() {
+        true => "its snapshot is clean".to_owned(),
+        false => format!("this was let pass: {}", warnings.join("; ")),
+    };
     decision.note(
         "ImageProven",
         format!(
-            "image {} booted and passed every check in {milliseconds} ms, and its snapshot is clean",
+            "image {} booted and passed every check in {milliseconds} ms, and {clean}",
             image.id
         ),
     );
