@@ -93,15 +93,15 @@ pub struct Cleanup {
     /// Left as they are; named in status and in a tag of the image. The proof still looks for them, and lets them pass.
     ///
     /// - `SshHostKeys`: `/etc/ssh/ssh_host_*`
-    /// - `AuthorizedKeys`: `authorized_keys` of root and of every home directory
+    /// - `AuthorizedKeys`: `authorized_keys` in any `.ssh`
     /// - `MachineId`: `/etc/machine-id` and `/var/lib/dbus/machine-id`
     /// - `ShellHistory`: histories of shells, editors and database clients
     /// - `CloudInitState`: `/var/lib/cloud` and cloud-init's logs
     /// - `Logs`: files under `/var/log`, and the journal
-    /// - `PrivateKeys`: `id_rsa` and its like in `.ssh`, and private keys in files of up to 64 KiB that changed since the source
-    ///   image was made, but not in `/usr` (`/usr/local` is searched), `site-packages`, `dist-packages` and `node_modules`;
-    ///   looked for, and never removed: whoever laid them should know
-    /// - `Credentials`: those of AWS, other clouds and package managers in their usual places; looked for, and never removed
+    /// - `PrivateKeys`: `id_rsa` and its like in `.ssh`, and private keys in small files; reported, and never removed
+    /// - `Credentials`: of AWS, other clouds, git and package managers, by name and in small files; reported, and never removed
+    ///
+    /// Small files are those of up to 64 KiB outside of what packages ship (most of `/usr`, `site-packages`, `node_modules`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = distinct())]

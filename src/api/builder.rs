@@ -40,8 +40,8 @@ pub struct Builder {
     #[schemars(length(max = 26), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = distinct_by("device"))]
     pub volumes: Vec<Volume>,
-    /// From launch to power-off, 10s to 24h, for example `60m`. Enforced by the controller, and by a power-off timer that the
-    /// builder starts first.
+    /// From launch to power-off, 10s to 24h, for example `60m`. Enforced by a power-off timer that the builder starts first,
+    /// and two minutes later by the controller.
     #[serde(default = "default_timeout")]
     #[schemars(length(max = 16))]
     // No instance boots in less than ten seconds; a build that takes longer than a day hangs.

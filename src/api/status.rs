@@ -9,9 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::Architecture;
 
 /// What is known of an `ImageRecipe`.
+///
+/// What cannot be read of it is read as an empty status, with [`unreadable`](Self::unreadable): others may write status too, a newer version of
+/// the controller among them, and one object that does not parse would keep every other from being listed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct ImageRecipeStatus {
+    /// Why the status that the API server has makes no sense; never written.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub unreadable: Option<String>,
     /// Generation of the spec that this status is about; -1 before the controller has seen the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -42,6 +49,22 @@ pub struct ImageRecipeStatus {
     /// Token of each verb (annotation) that has been carried out, by the verb's name: `build`, `reconcile`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub handled_requests: BTreeMap<String, String>,
+}
+
+impl Serialize for ImageRecipeStatus {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageRecipeStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(Self::deserialize(value).unwrap_or_else(|error| Self {
+            unreadable: Some(error.to_string()),
+            ..Self::default()
+        }))
+    }
 }
 
 /// A resolved source image.
@@ -127,6 +150,9 @@ pub struct ArchitectureStatus {
     /// When the image was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_time: Option<Time>,
+    /// Since when EC2 has refused the image's name as taken, and shown no image that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_taken_time: Option<Time>,
     /// Since when EC2 has not shown the image any more; absent while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_missing_time: Option<Time>,
@@ -170,6 +196,7 @@ impl ArchitectureStatus {
             image: None,
             stopped_time: None,
             image_time: None,
+            name_taken_time: None,
             image_missing_time: None,
             instance: None,
             test: None,

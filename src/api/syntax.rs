@@ -131,7 +131,7 @@ impl JsonSchema for Tags {
                     "message": "must have keys and values without line breaks and other control characters, which EC2's answers do not carry unchanged: remove them",
                 },
                 {
-                    "rule": "self.all(key, !key.lowerAscii().startsWith('aws:') && !key.startsWith('goldsmith.dev/'))",
+                    "rule": "self.all(key, !key.lowerAscii().startsWith('aws:') && !key.lowerAscii().startsWith('goldsmith.dev/'))",
                     "message": "must not have keys that begin with aws: (reserved by AWS) or goldsmith.dev/ (put by the controller): choose another prefix",
                 },
             ],

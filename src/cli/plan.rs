@@ -34,9 +34,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync
     let clients = Clients::infer().await?;
     let recipes: Api<ImageRecipe> = Api::namespaced(clients.calls.clone(), &namespace);
     let recipe = recipes
-        .get(&name)
+        .get_opt(&name)
         .await
-        .map_err(|error| format!("cannot read imagerecipe {namespace}/{name}: {error}"))?;
+        .map_err(|error| format!("cannot read imagerecipe {namespace}/{name}: {error}"))?
+        .ok_or_else(|| format!("there is no imagerecipe {namespace}/{name}"))?;
 
     let cluster = connect::cluster_uid(&clients.calls).await?;
     let installation = Installation {

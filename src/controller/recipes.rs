@@ -44,10 +44,11 @@ pub async fn run(
 ) {
     let (store, writer) = reflector::store();
     let told = Arc::clone(&passes);
+    let looks = Arc::clone(&context);
     let listing = Mutex::default();
     let changes = watcher::watcher(Api::<ImageRecipe>::all(watches), watcher::Config::default())
         .reflect(writer)
-        .inspect_ok(move |event| tell(event, &listing, &told, &clock))
+        .inspect_ok(move |event| tell(event, &listing, &told, &looks, &clock))
         .applied_objects()
         // Not status: our own writes would wake us. `finalizers` because adding ours changes no generation, and without
         // that change the next pass would never come.
@@ -114,8 +115,14 @@ pub async fn sweep(context: Arc<Context>, passes: Arc<Passes>, after: Duration, 
     }
 }
 
-/// Tells metrics and backoff what the watch has brought, status changes and deletions too.
-fn tell(event: &Event<ImageRecipe>, listing: &Mutex<BTreeSet<String>>, passes: &Passes, clock: &Clock) {
+/// Tells metrics, backoff and inventories what the watch has brought, status changes and deletions too.
+fn tell(
+    event: &Event<ImageRecipe>,
+    listing: &Mutex<BTreeSet<String>>,
+    passes: &Passes,
+    context: &Context,
+    clock: &Clock,
+) {
     let recipes = &passes.metrics.recipes;
     let mut listed = listing.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
@@ -129,6 +136,8 @@ fn tell(event: &Event<ImageRecipe>, listing: &Mutex<BTreeSet<String>>, passes: &
         Event::Delete(recipe) => {
             recipes.gone(recipe);
             passes.backoff.reset(&recipe.uid().unwrap_or_default());
+            // No pass comes for an object that is not in the store any more, whoever took its finalizer off.
+            recipe::forget(recipe, context);
         }
     }
 }

@@ -1,23 +1,19 @@
 //! Act: carries a plan's effects out, in order. Before the first one that creates something, the intent is in status.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 
 use super::context::{Context, Error};
 use super::observation::Observation;
 use super::plan::{Effect, Launch, Plan};
-use super::record::{BuildRecord, Progress};
+use super::record::BuildRecord;
 use super::records::{RECIPE_LABEL, from_config_map, to_config_map};
 use super::report::{self, Made, Outcomes};
 use crate::api::{ImageRecipe, ImageRecipeStatus};
 use crate::aws::{self, Ec2, ShutdownBehavior};
 use crate::controller::finalizers;
 use crate::world::{AwsError, Role};
-
-/// Name under which the API server keeps which fields of status are ours.
-const FIELD_MANAGER: &str = "goldsmith";
 
 /// Carries out `plan`. `recipe` is brought up to date with every write of its status.
 pub async fn act(
@@ -50,20 +46,17 @@ pub async fn act(
 }
 
 /// Writes status, if it differs, under the version that was observed: a write that would lose another's is refused.
+///
+/// The whole of it is replaced: applying would leave what others have written there, a stale condition say, for good.
 pub async fn write_status(context: &Context, recipe: &mut ImageRecipe, status: ImageRecipeStatus) -> Result<(), Error> {
     if recipe.status.as_ref() == Some(&status) {
         return Ok(());
     }
     let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &recipe.namespace().unwrap_or_default());
-    let patch = json!({
-        "apiVersion": ImageRecipe::api_version(&()),
-        "kind": ImageRecipe::kind(&()),
-        "metadata": { "name": recipe.name_any(), "resourceVersion": recipe.resource_version(), "uid": recipe.uid() },
-        "status": status,
-    });
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let mut wanted = recipe.clone();
+    wanted.status = Some(status);
     *recipe = api
-        .patch_status(&recipe.name_any(), &parameters, &Patch::Apply(patch))
+        .replace_status(&recipe.name_any(), &PostParams::default(), &wanted)
         .await
         .map_err(Error::kubernetes("writing status"))?;
     Ok(())
@@ -83,53 +76,13 @@ async fn carry_out(
             begin(context, observed, record).await?;
             Ok(Made::Nothing)
         }
-        Effect::KeepUserData {
-            build,
-            guest,
-            user_data,
-        } => {
-            let keep = |record: &mut BuildRecord| {
-                record.progress.begin_attempt(guest.attempt);
-                record.user_data.retain(|kept, _| kept.attempt == guest.attempt);
-                record.user_data.insert(*guest, user_data.clone());
-            };
-            change_record(context, observed, *build, keep).await?;
-            Ok(Made::Nothing)
-        }
-        Effect::KeepOutput { build, key, text } => {
-            change_record(context, observed, *build, |record| {
-                drop(record.outputs.insert(key.clone(), text.clone()))
-            })
-            .await?;
-            Ok(Made::Nothing)
-        }
-        Effect::KeepProof { build, attempt, proof } => {
-            change_record(context, observed, *build, |record| {
-                record.progress.begin_attempt(*attempt);
-                if record.progress.attempt == *attempt {
-                    record.progress.proof.clone_from(proof);
-                }
-            })
-            .await?;
-            Ok(Made::Nothing)
-        }
-        Effect::KeepTagKeys { build, keys } => {
-            change_record(context, observed, *build, |record| {
-                record.progress.tag_keys.clone_from(keys)
-            })
-            .await?;
-            Ok(Made::Nothing)
-        }
-        Effect::EndBuild { build, outcome } => {
-            let end = |record: &mut BuildRecord| {
-                record.progress = Progress {
-                    outcome: Some(outcome.clone()),
-                    ..record.progress.clone()
-                };
-                // Nothing is launched for it any more.
-                record.user_data.clear();
-            };
-            change_record(context, observed, *build, end).await?;
+        Effect::KeepUserData { build, .. }
+        | Effect::KeepOutput { build, .. }
+        | Effect::KeepProof { build, .. }
+        | Effect::KeepFailure { build, .. }
+        | Effect::KeepTagKeys { build, .. }
+        | Effect::EndBuild { build, .. } => {
+            change_record(context, observed, *build, effect).await?;
             Ok(Made::Nothing)
         }
         Effect::ForgetRecord { config_map } => {
@@ -236,19 +189,14 @@ async fn begin(context: &Context, observed: &Observation, record: &BuildRecord) 
     match holder.map_err(Error::kubernetes("reading the record of a build"))? {
         // Another leader has begun it, or it is gone again: the next pass sees.
         None => Err(Error::Conflict),
-        Some(holder) if holder.labels().contains_key(RECIPE_LABEL) => Err(Error::Conflict),
-        // Not labelled as one: observing does not see it, and the number never becomes free by itself.
+        Some(holder) if holder.labels().get(RECIPE_LABEL) == Some(&observed.owner.name) => Err(Error::Conflict),
+        // Not labelled as one of ours: observing does not see it, and the number never becomes free by itself.
         Some(_) => Err(Error::RecordNameTaken(name)),
     }
 }
 
 /// Reads, changes and replaces a record; whoever changes it at the same time makes one of the two look again.
-async fn change_record(
-    context: &Context,
-    observed: &Observation,
-    build: i64,
-    change: impl FnOnce(&mut BuildRecord),
-) -> Result<(), Error> {
+async fn change_record(context: &Context, observed: &Observation, build: i64, effect: &Effect) -> Result<(), Error> {
     let api = config_maps(context, observed);
     let name = BuildRecord::config_map_name(&observed.owner.name, build);
     let config_map = api
@@ -258,7 +206,9 @@ async fn change_record(
     let Some(mut record) = from_config_map(&config_map, &observed.owner, &observed.keys)? else {
         return Err(Error::Conflict);
     };
-    change(&mut record);
+    if !record.apply(effect) {
+        return Err(Error::Conflict);
+    }
     let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
     let mut changed = to_config_map(&record, &observed.owner, reference, &observed.keys);
     changed.metadata.resource_version = config_map.metadata.resource_version;

@@ -362,15 +362,21 @@ fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Res
     Ok(())
 }
 
+/// Whether the subnets that a spec finds now are granted, those that it finds by tags too. Where it finds none, nothing is launched.
+pub fn subnets_are_granted(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
+    let subnets = subnets(observed, spec).unwrap_or_default();
+    let Some(policy) = &observed.policy else { return Ok(()) };
+    for subnet in subnets {
+        let granted = policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
+        granted.map_err(not_granted)?;
+    }
+    Ok(())
+}
+
 fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure> {
     let spec = observed.spec();
     let subnets = subnets(observed, spec)?;
-    if let Some(policy) = &observed.policy {
-        for subnet in &subnets {
-            let granted = policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
-            granted.map_err(not_granted)?;
-        }
-    }
+    subnets_are_granted(observed, spec)?;
     for id in &spec.build.builder.security_group_ids {
         let Some(group) = observed
             .view

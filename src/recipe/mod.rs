@@ -35,7 +35,7 @@ mod reconcile;
 #[cfg(feature = "controller")]
 pub use context::{Context, Error};
 #[cfg(feature = "controller")]
-pub use reconcile::{plan, reconcile, sweep_leftovers};
+pub use reconcile::{forget, plan, reconcile, sweep_leftovers};
 
 use std::time::Duration;
 

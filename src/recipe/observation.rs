@@ -77,7 +77,7 @@ impl Observation {
 
     /// The build in hand.
     pub fn active(&self) -> Option<&BuildRecord> {
-        self.records.last().filter(|record| record.is_active())
+        self.records.iter().rev().find(|record| record.is_active())
     }
 
     /// What the tags of a resource say, if it is this object's.

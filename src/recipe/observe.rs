@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
@@ -14,6 +15,9 @@ use super::records::{Malformed, RECIPE_LABEL, from_config_map};
 use crate::api::{Architecture, ImageRecipe};
 use crate::aws::Inventory;
 use crate::world::{AwsError, InstanceId, InstanceState, Owner, View};
+
+/// Nothing is decided on what AWS said longer ago: three looks at a region in which nothing moves.
+const VIEW_LIFETIME: Duration = Duration::from_secs(90);
 
 /// What is known about `recipe`, which comes from a read that is not stale.
 pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observation, Error> {
@@ -55,7 +59,8 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
             false => Vec::new(),
         };
         inventory.register(&observed.owner, interests);
-        observed.view = inventory.view(context.acted(&observed.owner.uid)).await?;
+        let oldest = context.clock.now() - VIEW_LIFETIME;
+        observed.view = inventory.view(context.acted(&observed.owner.uid).max(oldest)).await?;
         observed.consoles = consoles(inventory, &observed).await;
         observed.now = context.clock.now();
     }

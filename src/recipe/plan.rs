@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::record::{BuildRecord, Failure, GuestKey, Outcome, Proof};
+use super::record::{BuildRecord, FailedAttempt, Failure, GuestKey, Outcome, Proof};
 use crate::api::{BuildStatus, LatestStatus, Readiness, SourceStatus, Volume as VolumeSettings};
 use crate::world::{ImageId, InstanceId, Role, SnapshotId, Tags, VolumeId};
 
@@ -64,6 +64,11 @@ pub enum Effect {
         build: i64,
         attempt: i64,
         proof: Proof,
+    },
+    /// Keeps why an attempt failed, before its leftovers are removed.
+    KeepFailure {
+        build: i64,
+        failed: FailedAttempt,
     },
     /// Remembers which of the spec's tags the image carries.
     KeepTagKeys {
@@ -196,6 +201,9 @@ impl std::fmt::Display for Effect {
             Self::KeepOutput { build, key, .. } => write!(f, "keep {key} of build {build}"),
             Self::KeepProof { build, attempt, .. } => {
                 write!(f, "keep how far the proof of build {build} is (attempt {attempt})")
+            }
+            Self::KeepFailure { build, failed } => {
+                write!(f, "keep why attempt {} of build {build} failed", failed.attempt)
             }
             Self::KeepTagKeys { build, .. } => write!(f, "remember the tags of build {build}'s image"),
             Self::EndBuild { build, outcome } => write!(f, "end build {build}: {:?}", outcome.result),

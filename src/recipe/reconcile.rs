@@ -14,9 +14,9 @@ use super::decide::decide;
 use super::observe::{observe, owner, records};
 use super::plan::{Effect, Plan};
 use super::record::Failure;
-use super::report::{Outcomes, halted, report, unobserved};
+use super::report::{Outcomes, ends_attempt, halted, report, unobserved};
 use super::sweep::sweep;
-use crate::api::{ImageRecipe, Reason};
+use crate::api::{ImageRecipe, ImageRecipeStatus, Reason};
 use crate::aws::Inventory;
 use crate::controller::{Note, NoteType, finalizers};
 use crate::world::ErrorClass;
@@ -31,13 +31,14 @@ const UNGRANTED_AGAIN: Duration = Duration::from_secs(600);
 pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Result<Duration, Error> {
     let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &recipe.namespace().unwrap_or_default());
     // The watch may lag behind our own last write; what is decided on must not.
-    let Some(recipe) = api
+    let Some(mut recipe) = api
         .get_opt(&recipe.name_any())
         .await
         .map_err(Error::kubernetes("reading the recipe"))?
     else {
         return Ok(gone(&context, &recipe));
     };
+    clear_unreadable(&context, &mut recipe).await?;
     let deleting = recipe.metadata.deletion_timestamp.is_some();
     let kept = is_kept(&recipe);
     if deleting && !kept {
@@ -143,6 +144,15 @@ fn ungranted(context: &Context, recipe: &ImageRecipe) -> Option<Failure> {
     admitted.err().filter(|_| !is_kept(recipe))
 }
 
+/// Clears a status that makes no sense: it is made anew from records and tags.
+async fn clear_unreadable(context: &Context, recipe: &mut ImageRecipe) -> Result<(), Error> {
+    let Some(problem) = recipe.status.as_ref().and_then(|status| status.unreadable.as_ref()) else {
+        return Ok(());
+    };
+    tracing::warn!(problem, "the status cannot be read; it is cleared and made anew");
+    write_status(context, recipe, ImageRecipeStatus::default()).await
+}
+
 /// Whether something may have been made for the recipe.
 fn is_kept(recipe: &ImageRecipe) -> bool {
     recipe
@@ -206,13 +216,17 @@ async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<[(&'st
     Ok(swept.leaked)
 }
 
-/// The object is no more; nothing of it is remembered.
-fn gone(context: &Context, recipe: &ImageRecipe) -> Duration {
+/// The object is no more; nothing of it is remembered, and AWS is looked at for it no longer.
+pub fn forget(recipe: &ImageRecipe, context: &Context) {
     let owner = owner(recipe);
     context.forget(&owner.uid);
     if let Some(inventory) = context.inventory(&recipe.spec.account, &recipe.spec.region) {
         inventory.forget(&owner);
     }
+}
+
+fn gone(context: &Context, recipe: &ImageRecipe) -> Duration {
+    forget(recipe, context);
     Duration::from_secs(3600)
 }
 
@@ -222,7 +236,7 @@ async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, outcomes: &Ou
     let before = recipe.status.as_ref().and_then(|status| status.build.as_ref());
     let build = plan.draft.build.as_ref().or(before).map_or(0, |build| build.number);
     // Good news of a plan that was not carried out would be untrue.
-    let told = plan.notes.iter().filter(|note| note.warning || outcomes.complete());
+    let told = plan.notes.iter().filter(|note| note.warning || outcomes.complete(plan));
     let told = told.map(|note| (note.warning, note.reason, note.text.clone()));
     let lasting = |class| {
         matches!(
@@ -231,7 +245,13 @@ async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, outcomes: &Ou
         )
     };
     let refused = outcomes.failed.iter().filter(|(_, error)| lasting(error.class));
-    let refused = refused.map(|(effect, error)| (true, "AWSRefused", format!("{effect}: {error}")));
+    let refused = refused.map(|(effect, error)| {
+        let reason = match ends_attempt(effect, error) {
+            true => "AttemptFailed",
+            false => "AWSRefused",
+        };
+        (true, reason, format!("{effect}: {error}"))
+    });
     for (warning, reason, text) in told.chain(refused) {
         tracing::info!(reason, text, "told");
         let type_ = if warning { NoteType::Warning } else { NoteType::Normal };

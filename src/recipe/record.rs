@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Inputs;
+use super::plan::Effect;
 use crate::api::{BuildResult, ImageRecipeSpec, Reason};
 use crate::world::{ImageId, LARGEST_NUMBER, Role};
 
@@ -50,7 +51,15 @@ pub struct Frozen {
     pub request: Option<String>,
     /// An image that is there already and only has to be proved again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub existing_image: Option<ImageId>,
+    pub existing_image: Option<ExistingImage>,
+}
+
+/// An image whose verdict was sealed when the build began, and what the sealed tags said of its making.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExistingImage {
+    pub id: ImageId,
+    pub build: i64,
+    pub attempt: i64,
 }
 
 /// The source image, as it was when the build began.
@@ -76,6 +85,20 @@ pub enum BuildReason {
 }
 
 impl BuildReason {
+    const ALL: [Self; 6] = [
+        Self::FirstBuild,
+        Self::SpecChanged,
+        Self::SourceChanged,
+        Self::Requested,
+        Self::TestChanged,
+        Self::ImageGone,
+    ];
+
+    /// What is written in a status.
+    pub fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
     /// As it is written in status and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -95,6 +118,9 @@ impl BuildReason {
 pub struct Progress {
     /// Attempt that was last begun; 0 before the first.
     pub attempt: i64,
+    /// How that attempt failed, once it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedAttempt>,
     /// How far the proof of that attempt's image is.
     #[serde(skip_serializing_if = "Proof::is_empty")]
     pub proof: Proof,
@@ -104,10 +130,21 @@ pub struct Progress {
     pub outcome: Option<Outcome>,
 }
 
+/// An attempt that has failed. Kept before anything of it is removed, since what is left afterwards tells another story.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailedAttempt {
+    pub attempt: i64,
+    pub time: Timestamp,
+    pub failure: Failure,
+}
+
 /// What the proof of an image has shown so far. Kept here and not in status alone: an image is sealed for it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Proof {
+    /// The image that it is about: of no other is any of it believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageId>,
     /// The test instance has passed, in this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_milliseconds: Option<i64>,
@@ -123,6 +160,17 @@ impl Proof {
 
     fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What is known of `image`.
+    pub fn of(&self, image: &ImageId) -> Self {
+        match self.image.as_ref() == Some(image) {
+            true => self.clone(),
+            false => Self {
+                image: Some(image.clone()),
+                ..Self::default()
+            },
+        }
     }
 
     /// Remembers what was found and let pass.
@@ -190,6 +238,48 @@ impl BuildRecord {
             .outcome
             .as_ref()
             .filter(|outcome| outcome.result == result)
+    }
+
+    /// Carries out what `effect` changes of it. False when the record is past that: whoever decided on it knew an older one.
+    pub fn apply(&mut self, effect: &Effect) -> bool {
+        match effect {
+            Effect::KeepUserData { guest, user_data, .. } => {
+                if !self.is_active() || guest.attempt < self.progress.attempt {
+                    return false;
+                }
+                self.progress.begin_attempt(guest.attempt);
+                self.user_data.retain(|kept, _| kept.attempt == guest.attempt);
+                self.user_data.insert(*guest, user_data.clone());
+            }
+            Effect::KeepOutput { key, text, .. } => {
+                self.outputs.insert(key.clone(), text.clone());
+            }
+            Effect::KeepProof { attempt, proof, .. } => {
+                if !self.is_active() || *attempt < self.progress.attempt {
+                    return false;
+                }
+                self.progress.begin_attempt(*attempt);
+                self.progress.proof.clone_from(proof);
+            }
+            Effect::KeepFailure { failed, .. } => {
+                if !self.is_active() || failed.attempt < self.progress.attempt {
+                    return false;
+                }
+                self.progress.begin_attempt(failed.attempt);
+                self.progress.failed = Some(failed.clone());
+            }
+            Effect::KeepTagKeys { keys, .. } => self.progress.tag_keys.clone_from(keys),
+            Effect::EndBuild { outcome, .. } => {
+                if !self.is_active() {
+                    return false;
+                }
+                self.progress.outcome = Some(outcome.clone());
+                // Nothing is launched for it any more.
+                self.user_data.clear();
+            }
+            _ => {}
+        }
+        true
     }
 
     /// Name of the ConfigMap of a build's record.

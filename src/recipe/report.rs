@@ -8,7 +8,7 @@ use super::blame::blamed_field;
 use super::decide::{history, retry_delay, slot_mut};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
-use super::record::{BuildRecord, Failure, Progress};
+use super::record::{BuildRecord, Failure};
 use super::{bounded, time};
 use crate::api::{
     ArchitectureStatus, AttemptFailure, ImageRecipe, ImageRecipeStatus, READY, Readiness, Reason, SOURCE_RESOLVED, get,
@@ -40,8 +40,8 @@ impl Outcomes {
     }
 
     /// Whether all of `plan` was carried out.
-    pub fn complete(&self) -> bool {
-        self.failed.is_empty()
+    pub fn complete(&self, plan: &Plan) -> bool {
+        self.failed.is_empty() && self.made.len() == plan.effects.len()
     }
 }
 
@@ -129,7 +129,7 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
         .effects
         .iter()
         .any(|effect| matches!(effect, Effect::EndBuild { .. }));
-    if ended && !outcomes.complete() && !outcomes.made.iter().any(ends) {
+    if ended && !outcomes.made.iter().any(ends) {
         // It goes on until its end is on record.
         status.build = observed.status().build;
     }
@@ -216,7 +216,7 @@ fn failed(
             if let Some(slot) =
                 architecture(status).and_then(|architecture| slot_mut(architecture, launch.role).as_mut())
             {
-                slot.candidate += 1;
+                slot.candidate = slot.candidate.saturating_add(1);
             }
             let where_to = format!(
                 "{} in {}: {error}; the next type or subnet is tried",
@@ -238,7 +238,7 @@ fn failed(
         }
         // A request that EC2 does not take may be about something that is too young to be known there (an instance profile, a key): the attempt
         // fails, and the next one tries again.
-        (effect, ErrorClass::Invalid | ErrorClass::Token | ErrorClass::NotFound) if effect.creates() => {
+        (effect, _) if ends_attempt(effect, error) => {
             let blamed = blamed_field(error).map(|field| format!("; correct {field}"));
             let message = bounded(&format!("{error}{}", blamed.unwrap_or_default()));
             let reason = Reason::refused(error.operation);
@@ -263,6 +263,9 @@ fn failed(
                 reason: Reason::NameTaken,
                 message: bounded(&message),
             };
+            if let Some(status) = architecture(status) {
+                status.name_taken_time.get_or_insert_with(|| time(observed.now));
+            }
             report.backoff = Some(error.clone());
         }
         (_, ErrorClass::Invalid) => {
@@ -307,6 +310,15 @@ pub fn denied(error: &AwsError) -> Readiness {
     }
 }
 
+/// Whether the attempt ends with an effect that failed so: what was to be made is refused as it is.
+pub fn ends_attempt(effect: &Effect, error: &AwsError) -> bool {
+    effect.creates()
+        && matches!(
+            error.class,
+            ErrorClass::Invalid | ErrorClass::Token | ErrorClass::NotFound
+        )
+}
+
 fn architecture(status: &mut ImageRecipeStatus) -> Option<&mut ArchitectureStatus> {
     status.build.as_mut()?.architectures.first_mut()
 }
@@ -316,12 +328,9 @@ fn records_after(observed: &Observation, outcomes: &Outcomes) -> Vec<BuildRecord
     let mut records = observed.records.clone();
     for (effect, _) in &outcomes.made {
         match effect {
-            Effect::EndBuild { build, outcome } => {
+            Effect::EndBuild { build, .. } => {
                 for record in records.iter_mut().filter(|record| record.number() == *build) {
-                    record.progress = Progress {
-                        outcome: Some(outcome.clone()),
-                        ..record.progress.clone()
-                    };
+                    record.apply(effect);
                 }
             }
             Effect::BeginBuild(record) => records.push((**record).clone()),

@@ -10,6 +10,7 @@ use super::plan::Effect;
 use super::since;
 use crate::world::{
     CLUSTER, Claim, ImageState, Installation, InstanceState, MANAGED_BY, Snapshot, Tags, View, VolumeState,
+    are_of_an_image,
 };
 
 /// What a sweep found in one account and region.
@@ -43,11 +44,9 @@ pub fn sweep(
     };
     let mut swept = Swept::default();
     let mut count = [0; 4];
-    for instance in view
-        .instances
-        .iter()
-        .filter(|instance| instance.state != InstanceState::Terminated && orphaned(&instance.tags))
-    {
+    for instance in view.instances.iter().filter(|instance| {
+        instance.state != InstanceState::Terminated && !are_of_an_image(&instance.tags) && orphaned(&instance.tags)
+    }) {
         count[0] += 1;
         if instance.state != InstanceState::ShuttingDown && removable(&instance.tags, Some(instance.launch_time)) {
             swept.effects.push(Effect::Terminate {
@@ -55,11 +54,11 @@ pub fn sweep(
             });
         }
     }
-    for volume in view
-        .volumes
-        .iter()
-        .filter(|volume| matches!(volume.state, VolumeState::Available | VolumeState::Error) && orphaned(&volume.tags))
-    {
+    for volume in view.volumes.iter().filter(|volume| {
+        matches!(volume.state, VolumeState::Available | VolumeState::Error)
+            && !are_of_an_image(&volume.tags)
+            && orphaned(&volume.tags)
+    }) {
         count[1] += 1;
         if removable(&volume.tags, volume.create_time) {
             swept.effects.push(Effect::DeleteVolume {

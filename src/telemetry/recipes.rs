@@ -10,6 +10,7 @@ use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::metrics::{counters, gauges, histograms, seconds};
 use crate::api::{BuildResult, HistoryEntry, ImageRecipe, Phase};
+use crate::recipe::record::BuildReason;
 
 const KIND: &str = "ImageRecipe";
 const MINUTE: f64 = 60.0;
@@ -240,7 +241,9 @@ impl Recipes {
 
     fn count(&self, entry: &HistoryEntry) {
         let result = result_label(entry.result);
-        self.builds.with_label_values(&[result, entry.reason.as_str()]).inc();
+        // Status can be written by others, and every new word would be a new series.
+        let reason = BuildReason::read(&entry.reason).map_or("other", BuildReason::as_str);
+        self.builds.with_label_values(&[result, reason]).inc();
         if let (Some(start), Some(end)) = (&entry.start_time, &entry.end_time) {
             self.build_seconds
                 .with_label_values(&[result])

@@ -131,6 +131,15 @@ impl Claim {
     }
 }
 
+/// Whether tags are those of an image. On an instance or a volume they were copied from the image that it was made of, as launch scripts
+/// do, and claim nothing.
+pub fn are_of_an_image(tags: &Tags) -> bool {
+    [CONTENT_HASH, PROVEN, FINISHED, SEAL]
+        .iter()
+        .any(|key| tags.contains_key(*key))
+        || tags.get(ROLE).is_some_and(|role| role == Role::Image.as_str())
+}
+
 /// Largest number of a build or an attempt that is believed: no recipe comes near it, and the next number always exists.
 pub const LARGEST_NUMBER: i64 = 999_999_999;
 

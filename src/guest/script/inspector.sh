@@ -84,7 +84,7 @@ probe_data() {
 
 # inspect BASE: reports the manifest, and whatever cleanup should not have left.
 inspect() {
-  if [ -f "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith" ]; then
+  if [ -f "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith" ]; then
     record manifest "$(head -c 16384 "$1/etc/goldsmith/image.json" | word)"
   fi
   look "$1" ''

@@ -10,7 +10,7 @@ use super::{begin, builder, proof};
 use crate::api::{ArchitectureStatus, AttemptFailure, BuildResult, BuildStatus, ImdsSupport, Phase, Reason};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
-use crate::recipe::record::{BuildRecord, Failure};
+use crate::recipe::record::{BuildRecord, FailedAttempt, Failure};
 use crate::recipe::seal::Origin;
 use crate::recipe::{checks, since, time};
 use crate::world::{AwsError, Image, ImageState, InstanceId, Role, Snapshot, SnapshotState};
@@ -23,12 +23,24 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     let observed = decision.observed;
     let kept = observed.status().build.filter(|build| build.number == record.number());
     let mut build = kept.unwrap_or_else(|| begin::status_of(record));
-    build.attempt = build.attempt.max(record.progress.attempt);
+    // Status may say anything; the record knows the last attempt of which something was made.
+    let most = i64::from(observed.spec().failure_limit).max(record.progress.attempt);
+    build.attempt = build.attempt.clamp(record.progress.attempt, most);
     let granted = checks::grants(observed, &record.frozen.spec);
     let granted = granted.and_then(|()| checks::frozen_source_is_granted(observed, &record.frozen.source.image_id));
+    let granted = granted.and_then(|()| checks::subnets_are_granted(observed, &record.frozen.spec));
     if let Err(failure) = granted {
         decision.abandon(record, &failure.message);
         return decision.stalled(&failure);
+    }
+    // The record knows it also when the status that said so was lost, or never written.
+    if let Some(failed) = record
+        .progress
+        .failed
+        .as_ref()
+        .filter(|failed| failed.attempt == build.attempt)
+    {
+        build.failure = Some(status_of(failed));
     }
     let failed = build.failure.clone().filter(|failure| failure.attempt == build.attempt);
     if let Some(failure) = &failed {
@@ -102,6 +114,16 @@ fn waits_for_capacity(build: &BuildStatus) -> bool {
         .any(|launch| launch.id.is_none() && launch.candidate > 0)
 }
 
+fn status_of(failed: &FailedAttempt) -> AttemptFailure {
+    AttemptFailure {
+        attempt: failed.attempt,
+        reason: failed.failure.reason.to_string(),
+        message: failed.failure.message.clone(),
+        time: Some(time(failed.time)),
+        retry_time: Some(time(failed.time + retry_delay(failed.attempt))),
+    }
+}
+
 /// The reason in a status, which others may write too.
 fn reason_of(failure: &AttemptFailure) -> Reason {
     Reason::read(&failure.reason).unwrap_or(Reason::AttemptFailed)
@@ -156,16 +178,18 @@ fn fail(decision: &mut Decision<'_>, record: &BuildRecord, failure: Failure) {
     if is_last(decision, attempt, &failure) {
         return give_up(decision, record, attempt, failure);
     }
-    let retry = observed.now + retry_delay(attempt);
+    let failed = FailedAttempt {
+        attempt,
+        time: observed.now,
+        failure: failure.clone(),
+    };
     if let Some(build) = &mut decision.build {
-        build.failure = Some(AttemptFailure {
-            attempt,
-            reason: failure.reason.to_string(),
-            message: failure.message.clone(),
-            time: Some(time(observed.now)),
-            retry_time: Some(time(retry)),
-        });
+        build.failure = Some(status_of(&failed));
     }
+    decision.effects.push(Effect::KeepFailure {
+        build: record.number(),
+        failed,
+    });
     decision.set_phase(Phase::CleaningUp);
     decision.building(record, failure.reason, failure.message);
 }
@@ -179,7 +203,16 @@ fn is_last(decision: &Decision<'_>, attempt: i64, failure: &Failure) -> bool {
 fn give_up(decision: &mut Decision<'_>, record: &BuildRecord, attempts: i64, failure: Failure) {
     let mut record = record.clone();
     record.progress.attempt = attempts;
-    let words = format!("build {} failed: {}", record.number(), failure.message);
+    let words = match attempts {
+        1 => "at its one attempt".to_owned(),
+        attempts => format!("at each of {attempts} attempts"),
+    };
+    let words = format!(
+        "build {} failed {words} and is given up; change the spec or ask for another by goldsmith.dev/build: {}",
+        record.number(),
+        failure.message
+    );
+    let failure = Failure::new(failure.reason, words.clone());
     decision.warn("BuildFailed", words);
     decision.end(&record, BuildResult::Failed, None, Some(failure.clone()));
     decision.stalled(&failure);
@@ -270,7 +303,7 @@ fn image_is_missing(decision: &mut Decision<'_>, record: &BuildRecord) -> Result
 /// The image that the build is about, once it is there.
 pub(super) fn image<'a>(observed: &'a Observation, record: &BuildRecord) -> Option<&'a Image> {
     match &record.frozen.existing_image {
-        Some(id) => observed.image(id),
+        Some(existing) => observed.image(&existing.id),
         None => image_of_attempt(observed, record),
     }
 }

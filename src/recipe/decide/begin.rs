@@ -9,9 +9,9 @@ use crate::recipe::inputs::{self, Inputs};
 use crate::recipe::name::{NameParts, image_name};
 use crate::recipe::observation::{Observation, content_hash_of};
 use crate::recipe::plan::Effect;
-use crate::recipe::record::{BuildReason, BuildRecord, Failure, Frozen, FrozenSource, Progress};
+use crate::recipe::record::{BuildReason, BuildRecord, ExistingImage, Failure, Frozen, FrozenSource, Progress};
 use crate::recipe::time;
-use crate::world::{Claim, Image, ImageId, LARGEST_NUMBER, PROVEN, SOURCE};
+use crate::world::{Claim, Image, ImageId, PROVEN, SOURCE, Tags};
 
 /// Whether the build in hand is no longer what the recipe asks for.
 pub(super) fn is_superseded(observed: &Observation, record: &BuildRecord, present: &Present<'_>) -> bool {
@@ -66,7 +66,11 @@ fn due(observed: &Observation, present: &Present<'_>) -> Option<(BuildReason, Op
         {
             BuildReason::ImageGone
         }
-        Some(record) if inputs::changed(&record.frozen.inputs, &present.inputs) == ["source"] => {
+        // Another source in the spec itself is a change of the spec.
+        Some(record)
+            if inputs::changed(&record.frozen.inputs, &present.inputs) == ["source"]
+                && record.frozen.spec.build.source == observed.spec().build.source =>
+        {
             BuildReason::SourceChanged
         }
         Some(_) => BuildReason::SpecChanged,
@@ -149,7 +153,7 @@ fn record(
             spec: spec.clone(),
             source,
             request: observed.request("build").map(str::to_owned),
-            existing_image: existing.map(|image| image.id),
+            existing_image: existing.and_then(|image| existing_image(observed, image)),
         },
         progress: Progress::default(),
         user_data: Default::default(),
@@ -177,6 +181,15 @@ fn fits_its_config_map(record: &BuildRecord) -> Result<(), Failure> {
              let a step fetch what is large in spec.build.steps, spec.build.environment or spec.test.checks"
         ),
     ))
+}
+
+fn existing_image(observed: &Observation, image: Image) -> Option<ExistingImage> {
+    let claim = Claim::read(&image.tags, &observed.installation)?;
+    Some(ExistingImage {
+        id: image.id,
+        build: claim.build,
+        attempt: claim.attempt,
+    })
 }
 
 fn frozen_source(source: &Image) -> FrozenSource {
@@ -250,32 +263,38 @@ pub(super) fn status_of(record: &BuildRecord) -> BuildStatus {
     }
 }
 
-/// One more than any number that was ever used under this name, as far as status, records and tags tell.
+/// How far ahead of what we have sealed a number in tags, status or names of ConfigMaps may be: those others can write too.
+const BELIEVED: i64 = 1000;
+
+/// One more than any number that was ever used under this name, as far as records, sealed images, status and tags tell.
 fn next_number(observed: &Observation) -> i64 {
     let status = observed.status();
     let path = observed.owner.path();
     let view = &observed.view;
+    let claimed = |tags: &Tags| {
+        let claim = Claim::read(tags, &observed.installation).filter(|claim| claim.owner == path);
+        claim.map(|claim| claim.build)
+    };
+    let sealed = observed
+        .finished_images()
+        .into_iter()
+        .filter_map(|image| claimed(&image.tags));
+    let sealed = sealed
+        .chain(observed.records.iter().map(BuildRecord::number))
+        .max()
+        .unwrap_or(0);
     let tags = view.instances.iter().map(|instance| &instance.tags);
     let tags = tags
         .chain(view.images.iter().map(|image| &image.tags))
         .chain(view.snapshots.iter().map(|snapshot| &snapshot.tags));
-    let tagged = tags
-        .filter_map(|tags| Claim::read(tags, &observed.installation))
-        .filter(|claim| claim.owner == path)
-        .map(|claim| claim.build);
-    let recorded = observed.records.iter().map(BuildRecord::number);
-    let recorded = recorded.chain(observed.foreign_numbers.iter().copied());
-    let known = status
-        .build
-        .iter()
-        .map(|build| build.number)
-        .chain(status.history.iter().map(|entry| entry.build));
-    let latest = status.latest.iter().map(|latest| latest.build);
-    tagged
-        .chain(recorded)
-        .chain(known)
-        .chain(latest)
-        .filter(|number| *number < LARGEST_NUMBER)
+    let told = status.build.iter().map(|build| build.number);
+    let told = told.chain(status.history.iter().map(|entry| entry.build));
+    let told = told.chain(status.latest.iter().map(|latest| latest.build));
+    tags.filter_map(claimed)
+        .chain(told)
+        .chain(observed.foreign_numbers.iter().copied())
+        .filter(|number| *number <= sealed.saturating_add(BELIEVED))
+        .chain([sealed])
         .max()
         .unwrap_or(0)
         .saturating_add(1)

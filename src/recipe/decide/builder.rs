@@ -227,12 +227,13 @@ fn create_image(
     unfinished: Option<String>,
 ) -> Result<(), Failure> {
     let observed = decision.observed;
-    let mut asked = observed.now;
+    let mut taken = observed.now;
     if let Some(status) = launch::architecture_status_mut(decision) {
         status.step = unfinished;
-        asked = status.image_time.get_or_insert_with(|| time(observed.now)).0;
+        status.image_time.get_or_insert_with(|| time(observed.now));
+        taken = status.name_taken_time.as_ref().map_or(taken, |taken| taken.0);
     }
-    if since(asked, observed.now) > NAME_HELD {
+    if since(taken, observed.now) > NAME_HELD {
         return Err(Failure::new(
             Reason::NameTaken,
             format!(
@@ -269,10 +270,9 @@ fn image_tags(observed: &Observation, record: &BuildRecord, builder: &Instance) 
     tags.extend(launch::birth_tags(observed, record, Role::Image, &origin));
     tags.insert(CONTENT_HASH.into(), frozen.content_hash.clone());
     tags.insert(SOURCE.into(), frozen.source.image_id.to_string());
-    let skipped = &frozen.spec.build.cleanup.skip;
+    let skipped = super::proof::skipped(&frozen.spec);
     if !skipped.is_empty() {
-        let items: Vec<String> = skipped.iter().map(|item| format!("{item:?}")).collect();
-        tags.insert(CLEANUP_SKIPPED.into(), items.join(" "));
+        tags.insert(CLEANUP_SKIPPED.into(), skipped);
     }
     tags
 }
@@ -341,9 +341,12 @@ fn step_failure(step: &guest::StepReport, outcome: &guest::StepOutcome) -> Failu
         String::new()
     };
     let end: String = tail(&outcome.output, 1600);
+    // Tables show the first line alone.
+    let last = end.lines().last().unwrap_or_default();
+    let last = crate::api::truncated(last, 200);
     Failure::new(
         Reason::StepFailed,
-        format!("step {} {how}{tries}; its output ends with:\n{end}", step.name),
+        format!("step {} {how}{tries}: {last}; its output ends with:\n{end}", step.name),
     )
 }
 

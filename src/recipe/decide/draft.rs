@@ -118,9 +118,7 @@ impl<'a> Decision<'a> {
 
     /// On the way to an image that replaces a good one for no reason of the spec's: what is wanted is there meanwhile.
     pub fn building(&mut self, record: &BuildRecord, reason: Reason, message: impl Into<String>) {
-        use crate::recipe::record::BuildReason::{Requested, SourceChanged};
-        let serves = self.latest.is_some() && matches!(record.frozen.reason, SourceChanged | Requested);
-        if serves {
+        if super::upkeep::serves(self, record) {
             self.ready(Reason::Rebuilding, format!("{reason}: {}", message.into()));
             self.look_again = SOON;
         } else {

@@ -43,10 +43,11 @@ pub(super) fn find_or_launch<'a>(
     let observed = decision.observed;
     let attempt = record.progress.attempt;
     let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
-    let known = slot.as_ref().and_then(|launch| launch.id.as_deref());
     let is_it = |instance: &Instance, claim: &Claim| {
-        let origin = origin(image, &instance.instance_type);
-        instance.image_id.as_ref() == Some(image)
+        let Some(from) = &instance.image_id else { return false };
+        let origin = origin(from, &instance.instance_type);
+        // A newer image for inspectors is no reason to give up one that is at work: its mark says that we launched it from what was trusted then.
+        (from == image || role == Role::Inspector)
             && (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role)
             && observed.is_born(claim, &origin, &instance.tags)
     };
@@ -56,14 +57,8 @@ pub(super) fn find_or_launch<'a>(
         .map(|(instance, _)| instance)
         .collect();
     // Two of a kind can only come of a token that a zone did not know, or of tags that someone has copied: the one that was there first is
-    // preferred in every pass, and the others are leftovers.
-    ours.sort_by_key(|instance| {
-        (
-            known != Some(instance.id.as_str()),
-            instance.launch_time,
-            instance.id.clone(),
-        )
-    });
+    // ours in every pass, whatever status says, and the others are leftovers.
+    ours.sort_by_key(|instance| (instance.launch_time, instance.id.clone()));
     if let Some(instance) = ours.first() {
         for double in &ours[1..] {
             if !matches!(double.state, InstanceState::Terminated | InstanceState::ShuttingDown) {
@@ -75,7 +70,11 @@ pub(super) fn find_or_launch<'a>(
         remember(decision, role, slot, instance);
         return Ok(match instance.state {
             InstanceState::ShuttingDown | InstanceState::Terminated => Found::Gone(match &instance.state_reason {
-                Some(reason) => format!("{}; see CloudTrail for who did it", reason.message),
+                // Everything else EC2 or the guest has done itself.
+                Some(reason) if reason.code == "Client.UserInitiatedShutdown" => {
+                    format!("{}; see CloudTrail for who did it", reason.message)
+                }
+                Some(reason) => format!("{}: {}", reason.code, reason.message),
                 None => "EC2 gives no reason; see CloudTrail for who terminated it".to_owned(),
             }),
             _ => Found::Instance(instance),

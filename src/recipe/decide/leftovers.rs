@@ -10,7 +10,9 @@ use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::BuildRecord;
 use crate::recipe::since;
-use crate::world::{Claim, FINISHED, Image, ImageState, InstanceState, PROVEN, Role, Snapshot, View, VolumeState};
+use crate::world::{
+    Claim, FINISHED, Image, ImageState, InstanceState, PROVEN, Role, Snapshot, View, VolumeState, are_of_an_image,
+};
 
 /// A snapshot that no image has is a leftover only once it is older than EC2 may take to show its image.
 const SNAPSHOT_AGE: Duration = Duration::from_secs(600);
@@ -60,7 +62,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
     for instance in view
         .instances
         .iter()
-        .filter(|instance| leftover(&instance.tags, Some(instance.launch_time)))
+        .filter(|instance| leftover(&instance.tags, Some(instance.launch_time)) && !are_of_an_image(&instance.tags))
     {
         if !matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated) {
             effects.push(Effect::Terminate {
@@ -71,7 +73,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
     for volume in view
         .volumes
         .iter()
-        .filter(|volume| leftover(&volume.tags, volume.create_time))
+        .filter(|volume| leftover(&volume.tags, volume.create_time) && !are_of_an_image(&volume.tags))
     {
         // One in use goes with its instance, or comes loose when that is gone.
         if matches!(volume.state, VolumeState::Available | VolumeState::Error) {
@@ -120,16 +122,16 @@ pub fn any_left(observed: &Observation) -> bool {
 fn view_has_moving_leftovers(observed: &Observation, claims: &Claims) -> bool {
     let leftover = |tags| observed.claim(tags).is_some_and(|claim| !claims.covers(&claim));
     let view = &observed.view;
-    view.instances
+    view.instances.iter().any(|instance| {
+        leftover(&instance.tags) && !are_of_an_image(&instance.tags) && instance.state != InstanceState::Terminated
+    }) || view.volumes.iter().any(|volume| {
+        leftover(&volume.tags)
+            && !are_of_an_image(&volume.tags)
+            && !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted)
+    }) || view
+        .images
         .iter()
-        .any(|instance| leftover(&instance.tags) && instance.state != InstanceState::Terminated)
-        || view.volumes.iter().any(|volume| {
-            leftover(&volume.tags) && !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted)
-        })
-        || view
-            .images
-            .iter()
-            .any(|image| leftover(&image.tags) && is_removable(observed, image))
+        .any(|image| leftover(&image.tags) && is_removable(observed, image))
 }
 
 /// An image that a record or status names as made is kept, even when someone has taken its tags away.

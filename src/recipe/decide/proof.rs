@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::draft::Decision;
 use super::launch::{self, CONSOLE_LAG, Found, INSPECTION, find_or_launch};
 use super::leftovers::Claims;
-use crate::api::{BuildResult, Phase, Reason, Verdict};
+use crate::api::{BuildResult, ImageRecipeSpec, Phase, Reason, Verdict};
 use crate::guest::{Expected, Inspection, InspectorReport, Refusal, TestReport, judge};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
@@ -13,8 +13,8 @@ use crate::recipe::record::{BuildRecord, Failure, Proof};
 use crate::recipe::seal::Origin;
 use crate::recipe::{checks, since};
 use crate::world::{
-    BOOT_MILLISECONDS, FINISHED, Image, Instance, InstanceState, Interest, PROVEN, PROVEN_TIME, Role, SEAL, SnapshotId,
-    Tags, Volume, VolumeState,
+    BOOT_MILLISECONDS, BUILD, CLEANUP_SKIPPED, CONTENT_HASH, FINISHED, Image, Instance, InstanceState, Interest, OWNER,
+    PROVEN, PROVEN_TIME, Role, SEAL, SOURCE, SnapshotId, Tags, Volume, VolumeState,
 };
 
 /// Where the inspector gets its volumes, in the order of the image's devices. On Nitro the guest sees other names; EC2 wants ones that are free.
@@ -31,8 +31,7 @@ enum Half<T> {
 
 pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<(), Failure> {
     let observed = decision.observed;
-    let proven =
-        image.tags.get(PROVEN) == Some(&record.frozen.test_hash) && observed.keys.verify(&observed.installation, image);
+    let proven = image.tags.get(PROVEN) == Some(&record.frozen.test_hash) && is_sealed(observed, record, image);
     if proven {
         return finish(decision, record, image);
     }
@@ -43,7 +42,7 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
         record.progress.attempt,
         &[Role::Image, Role::Test, Role::Inspector],
     );
-    let mut proof = record.progress.proof.clone();
+    let mut proof = record.progress.proof.of(&image.id);
     let tested = test(decision, record, image, &mut proof)?;
     let inspected = inspect(decision, record, image, &mut proof)?;
     if let Some(status) = launch::architecture_status_mut(decision) {
@@ -92,10 +91,15 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
 /// The test is switched off, so the image is what was asked for, and never proven.
 pub(super) fn finish_untested(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> Result<(), Failure> {
     let observed = decision.observed;
-    let finished = image.tags.contains_key(FINISHED) && observed.keys.verify(&observed.installation, image);
+    let finished = image.tags.contains_key(FINISHED) && is_sealed(observed, record, image);
     if !finished {
-        let tags = Tags::from([(FINISHED.to_owned(), "untested".to_owned())]);
-        seal(decision, image, tags);
+        let untested = [
+            (FINISHED, "untested".to_owned()),
+            (PROVEN, String::new()),
+            (PROVEN_TIME, String::new()),
+            (BOOT_MILLISECONDS, String::new()),
+        ];
+        seal(decision, record, image, untested);
         decision.set_phase(Phase::Finishing);
         decision.building(
             record,
@@ -131,32 +135,72 @@ fn finish(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> R
 
 fn declare_proven(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, milliseconds: i64) {
     let now = crate::api::whole_seconds(decision.observed.now);
-    let tags = Tags::from([
-        (PROVEN.to_owned(), record.frozen.test_hash.clone()),
-        (PROVEN_TIME.to_owned(), now.to_string()),
-        (BOOT_MILLISECONDS.to_owned(), milliseconds.to_string()),
-    ]);
+    let proven = [
+        (PROVEN, record.frozen.test_hash.clone()),
+        (PROVEN_TIME, now.to_string()),
+        (BOOT_MILLISECONDS, milliseconds.to_string()),
+        (FINISHED, String::new()),
+    ];
+    let warnings = launch::architecture_status(decision).map(|status| status.warnings.clone());
+    let warnings = warnings.unwrap_or_default();
+    let clean = match warnings.is_empty() {
+        true => "its snapshot is clean".to_owned(),
+        false => format!("this was let pass: {}", warnings.join("; ")),
+    };
     decision.note(
         "ImageProven",
         format!(
-            "image {} booted and passed every check in {milliseconds} ms, and its snapshot is clean",
+            "image {} booted and passed every check in {milliseconds} ms, and {clean}",
             image.id
         ),
     );
-    seal(decision, image, tags);
+    seal(decision, record, image, proven);
 }
 
-/// Puts a verdict on an image. Tags that its birth has fixed are written again, so that what is sealed is what its record says.
-fn seal(decision: &mut Decision<'_>, image: &Image, mut verdict: Tags) {
+/// What the record says of the sealed tags; an empty value is a tag that must not be there.
+fn recorded(observed: &Observation, record: &BuildRecord) -> [(&'static str, String); 5] {
+    let frozen = &record.frozen;
+    [
+        (OWNER, observed.owner.path()),
+        (BUILD, made_by(record).0.to_string()),
+        (SOURCE, frozen.source.image_id.to_string()),
+        (CONTENT_HASH, frozen.content_hash.clone()),
+        (CLEANUP_SKIPPED, skipped(&frozen.spec)),
+    ]
+}
+
+/// Whether a seal of ours is on the image, and on what the record says.
+fn is_sealed(observed: &Observation, record: &BuildRecord, image: &Image) -> bool {
+    let says = |(key, value): (&str, String)| image.tags.get(key).map_or("", String::as_str) == value;
+    observed.keys.verify(&observed.installation, image) && recorded(observed, record).into_iter().all(says)
+}
+
+/// Puts a verdict on an image, together with what the record says of it: whatever others have made of its tags meanwhile is not sealed.
+fn seal(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, verdict: [(&'static str, String); 4]) {
     let observed = decision.observed;
-    let mut tags = image.tags.clone();
-    tags.extend(verdict.clone());
+    let all = recorded(observed, record).into_iter().chain(verdict);
+    let (absent, tags): (Vec<_>, Vec<_>) = all.partition(|(_, value)| value.is_empty());
+    let mut tags: Tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let seal = observed.keys.seal(&observed.installation, image, &tags);
-    verdict.insert(SEAL.to_owned(), seal);
+    tags.insert(SEAL.to_owned(), seal);
     decision.effects.push(Effect::Tag {
         resources: with_snapshots(image),
-        tags: verdict,
+        tags,
     });
+    let absent = absent.into_iter().map(|(key, _)| key.to_owned());
+    let stray: Vec<String> = absent.filter(|key| image.tags.contains_key(key)).collect();
+    if !stray.is_empty() {
+        decision.effects.push(Effect::Untag {
+            resources: with_snapshots(image),
+            keys: stray,
+        });
+    }
+}
+
+/// Cleanup that was skipped, as an image's tag has it.
+pub(super) fn skipped(spec: &ImageRecipeSpec) -> String {
+    let items = spec.build.cleanup.skip.iter().map(|item| format!("{item:?}"));
+    items.collect::<Vec<_>>().join(" ")
 }
 
 /// An image's id and those of its snapshots.
@@ -291,8 +335,8 @@ fn inspect(
         Found::Instance(instance) => instance,
     };
     let report = InspectorReport::new(&launch::heard(observed, record, Role::Inspector, inspector));
-    // Frozen inputs of the build that made the image, which is not always this one.
-    let made = made_by(observed, record, image);
+    // The build that made the image is not always this one.
+    let made = made_by(record);
     let expected = Expected {
         recipe: &observed.owner.path(),
         build: made.0,
@@ -433,9 +477,9 @@ fn attach_one(
 }
 
 /// Build and attempt that made the image.
-fn made_by(observed: &Observation, record: &BuildRecord, image: &Image) -> (i64, i64) {
-    let claim = crate::world::Claim::read(&image.tags, &observed.installation);
-    claim.map_or((record.number(), record.progress.attempt), |claim| {
-        (claim.build, claim.attempt)
-    })
+fn made_by(record: &BuildRecord) -> (i64, i64) {
+    match &record.frozen.existing_image {
+        Some(existing) => (existing.build, existing.attempt),
+        None => (record.number(), record.progress.attempt),
+    }
 }

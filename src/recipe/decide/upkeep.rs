@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::draft::Decision;
 use super::{Present, begin, proof};
 use crate::api::{BuildResult, LatestStatus, Reason};
-use crate::recipe::observation::Observation;
+use crate::recipe::inputs;
+use crate::recipe::observation::{Observation, content_hash_of};
 use crate::recipe::plan::Effect;
 use crate::recipe::record::BuildRecord;
 use crate::recipe::{since, time};
-use crate::world::{BOOT_MILLISECONDS, Claim, Image, PROVEN, PROVEN_TIME, Tags};
+use crate::world::{BOOT_MILLISECONDS, Claim, Image, PROVEN, PROVEN_TIME, SOURCE, Tags};
 
 /// How long an image may be out of EC2's answers before it counts as gone: one of them may be older than another.
 const MISSING: Duration = Duration::from_secs(60);
@@ -61,6 +62,37 @@ pub(super) fn adopt(decision: &mut Decision<'_>, present: Option<&Present<'_>>) 
     decision.answer = answer.map(|image| image.id.clone());
 }
 
+/// Whether the image that is there is what the spec of `record` asks for, but for a newer source that its search has found.
+pub(super) fn serves(decision: &Decision<'_>, record: &BuildRecord) -> bool {
+    let observed = decision.observed;
+    let spec = &record.frozen.spec;
+    let latest = decision.latest.as_ref().and_then(LatestStatus::image_id);
+    let mut images = observed.finished_images().into_iter();
+    let image = match spec.test.enabled {
+        true => images.find(|image| Some(image.id.as_str()) == latest),
+        false => images.next(),
+    };
+    // What the build itself has made serves once the build has ended.
+    let own = super::attempt::image(observed, record).map(|image| &image.id);
+    let Some(image) = image.filter(|image| Some(&image.id) != own) else {
+        return false;
+    };
+    let source = image.tags.get(SOURCE).map(String::as_str).unwrap_or_default();
+    let same_inputs = content_hash_of(image) == Some(&inputs::content_hash(&inputs::inputs(spec, source)));
+    let same_test = !spec.test.enabled || image.tags.get(PROVEN) == Some(&record.frozen.test_hash);
+    let mut makers = observed.records.iter().rev();
+    let maker = makers.find(|record| {
+        let outcome = record.ended(BuildResult::Succeeded);
+        outcome.and_then(|outcome| outcome.image.as_ref()) == Some(&image.id)
+    });
+    // Of an image that no record is kept of only the source's id is known.
+    let same_source = match maker {
+        Some(maker) => maker.frozen.spec.build.source == spec.build.source,
+        None => spec.build.source.search.is_some() || source == record.frozen.source.image_id.as_str(),
+    };
+    same_inputs && same_test && same_source
+}
+
 /// The image that the last build made of the present inputs, as its record has it.
 fn image_on_record(observed: &Observation, present: Option<&Present<'_>>) -> Option<String> {
     let record = observed.records.last()?;
@@ -99,9 +131,6 @@ fn latest_of(observed: &Observation, image: &Image) -> LatestStatus {
 /// Nothing is due: what is there is what the spec asks for.
 pub(super) fn at_rest(decision: &mut Decision<'_>) {
     let observed = decision.observed;
-    if observed.spec().suspend {
-        return decision.suspended();
-    }
     if may_show_again(decision) {
         let reason = match observed.spec().test.enabled {
             true => Reason::ImageProven,

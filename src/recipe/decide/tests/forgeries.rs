@@ -142,3 +142,116 @@ fn numbers_of_builds_that_others_have_used_are_passed_over_and_absurd_ones_ignor
     world.settle();
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(8));
 }
+
+fn made(world: &mut SmallWorld) -> &mut Image {
+    let mut images = world.view.images.iter_mut();
+    images.find(|image| image.name.starts_with("web-v")).expect("an image")
+}
+
+/// Passes until the image is there, and not sealed yet.
+fn imaged(mut world: SmallWorld) -> SmallWorld {
+    for _ in 0..20 {
+        world.time_goes_by(Duration::from_secs(1));
+        world.pass();
+        if world.view.images.iter().any(|image| image.name == "web-v1") {
+            assert!(!made(&mut world).tags.contains_key(SEAL));
+            return world;
+        }
+    }
+    panic!("no image: {:#?}", world.status());
+}
+
+#[test]
+fn tags_of_a_proof_on_an_untested_image_are_not_sealed() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.test.enabled = false;
+    let test_hash = crate::recipe::inputs::test_hash(&world.recipe.spec.test);
+    let mut world = imaged(world);
+    let tags = &mut made(&mut world).tags;
+    tags.insert(PROVEN.into(), test_hash);
+    tags.insert(BOOT_MILLISECONDS.into(), "1".into());
+    tags.insert(PROVEN_TIME.into(), "2026-11-23T08:00:00Z".into());
+    world.settle();
+    assert_eq!(proven(&world), Vec::<&Image>::new());
+    assert_eq!(world.condition(READY), Some((true, "BuiltUntested".into())));
+    world.recipe.spec.test.enabled = true;
+    world.recipe.metadata.generation = Some(2);
+    world.settle();
+    let tested = |effect: &&Effect| matches!(effect, Effect::Launch(launch) if launch.role == Role::Test);
+    assert_eq!(
+        world.journal.iter().filter(tested).count(),
+        1,
+        "it is proved all the same"
+    );
+    assert!(!made(&mut world).tags.contains_key(FINISHED));
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn inputs_and_owners_that_others_write_on_an_image_are_not_sealed() {
+    let mut world = imaged(SmallWorld::new());
+    made(&mut world).tags.insert(CONTENT_HASH.into(), "0".repeat(64));
+    world.settle();
+    let recorded = world.records[0].frozen.content_hash.clone();
+    assert_eq!(made(&mut world).tags.get(CONTENT_HASH), Some(&recorded));
+
+    world.recipe.spec.test.boot_deadline = "4m".into();
+    world.recipe.metadata.generation = Some(2);
+    for _ in 0..3 {
+        world.time_goes_by(Duration::from_secs(5));
+        world.pass();
+    }
+    made(&mut world).tags.insert(CONTENT_HASH.into(), "0".repeat(64));
+    world.settle();
+    assert_eq!(made(&mut world).tags.get(CONTENT_HASH), Some(&recorded));
+    assert_eq!(made(&mut world).tags[OWNER], "platform/web");
+}
+
+#[test]
+fn an_attempt_that_status_makes_up_is_bounded() {
+    let mut world = building();
+    let build = world.recipe.status.as_mut().and_then(|status| status.build.as_mut());
+    build.expect("a build").attempt = i64::MAX;
+    for _ in 0..200 {
+        world.time_goes_by(Duration::from_secs(5));
+        world.pass();
+    }
+    let known = |instance: &Instance| world.observe().claim(&instance.tags).is_some();
+    assert!(world.view.instances.iter().all(known), "what is made is found again");
+    assert!(
+        world
+            .view
+            .instances
+            .iter()
+            .all(|instance| instance.state == InstanceState::Terminated)
+    );
+}
+
+#[test]
+fn what_carries_the_tags_of_an_image_and_is_none_is_not_removed() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    let mut server = world.view.instances[0].clone();
+    server.id = "i-0b0b".parse().expect("an id");
+    server.state = InstanceState::Running;
+    server.launch_time = world.now;
+    let tags = made(&mut world).tags.clone();
+    server.tags.clone_from(&tags);
+    world.view.instances.push(server);
+    world.view.volumes.push(Volume {
+        id: "vol-0b0b".parse().expect("an id"),
+        state: VolumeState::Available,
+        snapshot_id: None,
+        instance_id: None,
+        delete_on_termination: false,
+        create_time: Some(world.now),
+        tags,
+    });
+    for _ in 0..50 {
+        world.time_goes_by(Duration::from_secs(30));
+        world.pass();
+    }
+    let server = world.view.instances.last().expect("the server");
+    assert_eq!((server.id.as_str(), server.state), ("i-0b0b", InstanceState::Running));
+    assert_eq!(world.view.volumes.len(), 1);
+}

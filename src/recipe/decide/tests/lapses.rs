@@ -213,3 +213,60 @@ fn upkeep_that_aws_refuses_does_not_delay_a_build() {
     passes(&mut world, 20, 5);
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
 }
+
+#[test]
+fn a_failure_is_told_though_the_status_that_said_so_was_lost() {
+    for cut_short in [false, true] {
+        let mut world = SmallWorld::new();
+        world.failing_step = Some(("site", "no space left on device"));
+        for _ in 0..20 {
+            world.time_goes_by(Duration::from_secs(1));
+            let observed = world.observe();
+            let plan = crate::recipe::decide::decide(&observed);
+            let fails = plan
+                .effects
+                .iter()
+                .position(|effect| matches!(effect, Effect::KeepFailure { .. }));
+            match fails {
+                // The process dies after the clean-up, before the status is written.
+                Some(_) if cut_short => drop(world.pass_cut_short(plan.effects.len())),
+                Some(_) => {
+                    world.pass();
+                    world.recipe.status = None;
+                }
+                None => {
+                    world.pass();
+                    continue;
+                }
+            }
+            break;
+        }
+        passes(&mut world, 1, 2);
+        let failure = world.status().build.and_then(|build| build.failure).expect("a failure");
+        assert_eq!(
+            (failure.attempt, failure.reason.as_str()),
+            (1, "StepFailed"),
+            "cut short: {cut_short}"
+        );
+        assert!(failure.message.contains("no space left on device"));
+    }
+}
+
+#[test]
+fn a_newer_image_for_inspectors_ends_no_inspection() {
+    let mut world = SmallWorld::new();
+    while !world
+        .view
+        .instances
+        .iter()
+        .any(|one| one.tags.get(ROLE).is_some_and(|role| role == "inspector"))
+    {
+        passes(&mut world, 1, 1);
+    }
+    let mut newer = world.source();
+    newer.id = "ami-0e".parse().expect("an id");
+    world.view.searches[1].1 = Ok(Some(newer));
+    world.settle();
+    assert_eq!(world.view.instances.len(), 3, "none was launched twice");
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::recipe::decide::decide;
 use crate::recipe::observation::{Observation, interests};
 use crate::recipe::plan::{Effect, Plan};
-use crate::recipe::record::{BuildRecord, Progress};
+use crate::recipe::record::BuildRecord;
 use crate::recipe::records::Malformed;
 use crate::recipe::report::{Made, Outcomes, report};
 use crate::recipe::seal::SealKeys;
@@ -313,31 +313,12 @@ impl SmallWorld {
     fn carry_out(&mut self, effect: &Effect) -> Result<Made, AwsError> {
         match effect {
             Effect::BeginBuild(record) => self.records.push((**record).clone()),
-            Effect::KeepUserData {
-                build,
-                guest,
-                user_data,
-            } => {
-                let record = self.record(*build);
-                record.progress.begin_attempt(guest.attempt);
-                record.user_data.insert(*guest, user_data.clone());
-            }
-            Effect::KeepOutput { build, key, text } => {
-                drop(self.record(*build).outputs.insert(key.clone(), text.clone()))
-            }
-            Effect::KeepTagKeys { build, keys } => self.record(*build).progress.tag_keys.clone_from(keys),
-            Effect::EndBuild { build, outcome } => {
-                let record = self.record(*build);
-                record.progress = Progress {
-                    outcome: Some(outcome.clone()),
-                    ..record.progress.clone()
-                };
-            }
-            Effect::KeepProof { build, attempt, proof } => {
-                let progress = &mut self.record(*build).progress;
-                progress.begin_attempt(*attempt);
-                progress.proof.clone_from(proof);
-            }
+            Effect::KeepUserData { build, .. }
+            | Effect::KeepOutput { build, .. }
+            | Effect::KeepProof { build, .. }
+            | Effect::KeepFailure { build, .. }
+            | Effect::KeepTagKeys { build, .. }
+            | Effect::EndBuild { build, .. } => assert!(self.record(*build).apply(effect), "{effect} comes too late"),
             Effect::ForgetRecord { config_map } => {
                 self.records
                     .retain(|record| BuildRecord::config_map_name("web", record.number()) != *config_map);

@@ -386,6 +386,65 @@ fn suspended_starts_nothing_and_finishes_what_runs() {
     world.recipe.spec.suspend = true;
     world.settle();
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+    assert_eq!(
+        world.condition(READY),
+        Some((true, "ImageProven".into())),
+        "not as if it still ran"
+    );
+}
+
+#[test]
+fn an_image_of_another_spec_is_not_ready_whatever_began_the_build() {
+    type Change = fn(&mut SmallWorld);
+    let changes: [(&str, Change, bool); 4] = [
+        ("nothing", |_| (), true),
+        (
+            "a step",
+            |world| world.recipe.spec.build.steps[0].run = Some("false".into()),
+            false,
+        ),
+        (
+            "the test",
+            |world| world.recipe.spec.test.boot_deadline = "4m".into(),
+            false,
+        ),
+        (
+            "the source",
+            |world| {
+                let mut other = world.source();
+                other.id = "ami-0c".parse().expect("an id");
+                other.name = "other-x86_64".into();
+                let mut search = world.view.searches[0].0.clone();
+                search.name = Some("other-x86_64".into());
+                world.view.searches.push((search.clone(), Ok(Some(other))));
+                world.recipe.spec.build.source.search = Some(search);
+            },
+            false,
+        ),
+    ];
+    for requested in [true, false] {
+        for (what, change, ready) in changes {
+            if what == "nothing" && !requested {
+                continue;
+            }
+            let mut world = SmallWorld::new();
+            world.settle();
+            change(&mut world);
+            world.recipe.metadata.generation = Some(2);
+            if requested {
+                let asked = ("goldsmith.dev/build".to_owned(), "commit-2".to_owned());
+                world.recipe.metadata.annotations = Some([asked].into());
+            }
+            for _ in 0..3 {
+                world.time_goes_by(Duration::from_secs(1));
+                world.pass();
+                let is_ready = world.condition(READY).map(|(ready, _)| ready);
+                assert_eq!(is_ready, Some(ready), "{what}, requested: {requested}");
+            }
+            world.settle();
+            assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+        }
+    }
 }
 
 #[test]
