@@ -116,10 +116,10 @@ impl ApiServer {
                 (201, self.create(now, &key, body)?)
             }
             ("PUT", Address::Object { key, status: false }) => (200, self.replace(&key, body()?)?),
-            ("PATCH", Address::Object { key, status }) => match (request.content_type.as_str(), status) {
-                ("application/merge-patch+json", false) => (200, self.merge(&key, &body()?)?),
-                ("application/apply-patch+yaml", true) => (200, self.apply_status(&key, &body()?, &query)?),
-                (other, _) => return Err(Refusal::media_type(other)),
+            ("PUT", Address::Object { key, status: true }) => (200, self.replace_status(&key, &body()?)?),
+            ("PATCH", Address::Object { key, status: false }) => match request.content_type.as_str() {
+                "application/merge-patch+json" => (200, self.merge(&key, &body()?)?),
+                other => return Err(Refusal::media_type(other)),
             },
             ("DELETE", Address::Object { key, status: false }) => (200, self.delete(now, &key)?),
             (method, _) => return Err(Refusal::method(method)),

@@ -1,7 +1,5 @@
 //! Writes: what changes an object, under which conditions, and what then is seen of it.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -74,23 +72,12 @@ impl ApiServer {
         self.change(key, &before, object)
     }
 
-    /// PATCH of the status by server-side apply, of which everything is one manager's: what it does not say any more goes.
-    pub(super) fn apply_status(
-        &mut self,
-        key: &Key,
-        applied: &Value,
-        query: &BTreeMap<String, String>,
-    ) -> Result<Value, Refusal> {
-        if !query.contains_key("fieldManager") {
-            return Err(Refusal::bad_request(
-                "fieldManager: Required value: is required for apply patch".into(),
-            ));
-        }
+    /// PUT of the status alone: whatever else the object says is passed over.
+    pub(super) fn replace_status(&mut self, key: &Key, written: &Value) -> Result<Value, Refusal> {
         let before = self.present(key)?.clone();
-        // As the real one: a write of status keeps the uid, whatever it says.
-        self.expect_version(key, &before, applied)?;
+        self.expect_version(key, &before, written)?;
         let mut object = before.clone();
-        object["status"] = applied["status"].clone();
+        object["status"] = written["status"].clone();
         self.write(key, &before, object)
     }
 

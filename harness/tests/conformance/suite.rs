@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "platform";
@@ -18,7 +18,7 @@ const OTHER_UID: &str = "00000000-0000-4000-8000-ffffffffffff";
 pub async fn run(client: &Client) {
     what_is_asked_at_the_start(client).await;
     a_write_is_seen_by_its_version_and_refused_by_an_older_one(client).await;
-    status_is_all_that_was_applied_last(client).await;
+    status_is_all_that_was_written_last(client).await;
     a_finalizer_holds_what_is_deleted(client).await;
     records_are_found_by_label_and_replaced_by_version(client).await;
     a_lease_is_one_candidates_and_an_event_is_told_once(client).await;
@@ -59,16 +59,11 @@ async fn merge(client: &Client, name: &str, patch: Value) -> kube::Result<ImageR
         .await
 }
 
-async fn apply_status(client: &Client, recipe: &ImageRecipe, uid: &str, status: Value) -> kube::Result<ImageRecipe> {
-    let patch = json!({
-        "apiVersion": ImageRecipe::api_version(&()),
-        "kind": ImageRecipe::kind(&()),
-        "metadata": {"name": recipe.name_any(), "resourceVersion": recipe.resource_version(), "uid": uid},
-        "status": status,
-    });
-    let parameters = PatchParams::apply("goldsmith").force();
+async fn replace_status(client: &Client, recipe: &ImageRecipe, status: Value) -> kube::Result<ImageRecipe> {
+    let mut written = recipe.clone();
+    written.status = Some(serde_json::from_value(status).expect("a status"));
     recipes(client)
-        .patch_status(&recipe.name_any(), &parameters, &Patch::Apply(patch))
+        .replace_status(&recipe.name_any(), &PostParams::default(), &written)
         .await
 }
 
@@ -132,32 +127,31 @@ async fn a_write_is_seen_by_its_version_and_refused_by_an_older_one(client: &Cli
     assert_eq!(status.status, created.status, "status is a resource of its own");
 }
 
-async fn status_is_all_that_was_applied_last(client: &Client) {
+async fn status_is_all_that_was_written_last(client: &Client) {
     let created = create(client, "status").await;
-    let uid = created.uid().expect("it has one");
     let status = json!({"observedGeneration": 1, "contentHash": "x", "source": {"x86_64": {"imageId": "ami-1", "name": "", "ownerId": ""}}});
-    let first = apply_status(client, &created, &uid, status.clone())
+    let mut elsewhere = created.clone();
+    elsewhere.spec.suspend = true;
+    let first = replace_status(client, &elsewhere, status.clone())
         .await
-        .expect("it is applied");
+        .expect("it is written");
     assert_eq!(first.metadata.generation, Some(1));
+    assert!(!first.spec.suspend, "nothing but status is written");
     let hash = |recipe: &ImageRecipe| recipe.status.as_ref().and_then(|status| status.content_hash.clone());
     assert_eq!(hash(&first).as_deref(), Some("x"));
-    let stale = apply_status(client, &created, &uid, json!({"observedGeneration": 1})).await;
+    let stale = replace_status(client, &created, json!({"observedGeneration": 1})).await;
     assert_eq!(refused(stale), conflict());
-    let same = apply_status(client, &first, OTHER_UID, status)
-        .await
-        .expect("it is applied");
+    let same = replace_status(client, &first, status).await.expect("it is written");
     assert_eq!(same.resource_version(), first.resource_version(), "nothing was changed");
-    let less = apply_status(client, &first, &uid, json!({"observedGeneration": 1}))
+    let less = replace_status(client, &first, json!({"observedGeneration": 1}))
         .await
-        .expect("it is applied");
+        .expect("it is written");
     assert_eq!(hash(&less), None, "what is not said any more goes");
     assert!(less.status.expect("it stays").source.is_empty());
 
     let mut absent = created;
     absent.metadata.name = Some("absent".into());
-    absent.metadata.resource_version = None;
-    assert_eq!(refused(apply_status(client, &absent, "", json!({})).await).0, 404);
+    assert_eq!(refused(replace_status(client, &absent, json!({})).await).0, 404);
 }
 
 async fn a_finalizer_holds_what_is_deleted(client: &Client) {
