@@ -162,6 +162,7 @@ fn a_record_that_cannot_be_read_stops_what_stands_on_it_and_no_removal_of_the_re
         name: "web-build-2".into(),
         key: "seal",
         problem: "does not fit".into(),
+        ended: false,
     }];
     let before = world.journal.len();
     world.recipe.spec.build.steps[0].run = Some("false".into());
