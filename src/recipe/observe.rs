@@ -92,6 +92,12 @@ pub async fn records(context: &Context, owner: &Owner) -> Result<Records, Error>
                 let number = BuildRecord::number_in(&config_map.name_any(), &owner.name);
                 records.foreign_numbers.extend(number);
             }
+            // Forgotten, and its number is not used again: whoever could write this could as well have deleted it.
+            Err(malformed) if malformed.ended => {
+                tracing::warn!(%malformed, "the record of an ended build cannot be read, it is left out of the history");
+                let number = BuildRecord::number_in(&malformed.name, &owner.name);
+                records.foreign_numbers.extend(number);
+            }
             Err(malformed) => records.unreadable.push(malformed),
         }
     }

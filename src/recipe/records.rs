@@ -30,6 +30,8 @@ pub struct Malformed {
     pub name: String,
     pub(super) key: &'static str,
     pub(super) problem: String,
+    /// Whether it says that its build has ended: then nothing stands on it any more but its entry in the history.
+    pub ended: bool,
 }
 
 /// The ConfigMap of `record`, owned by the recipe and sealed: who may write ConfigMaps in its namespace is granted nothing by that.
@@ -104,6 +106,7 @@ pub fn from_config_map(
             key: SEAL,
             problem: "does not fit: someone has changed the record, or its key is no longer in the configuration"
                 .into(),
+            ended: read::<Progress>(config_map, PROGRESS).is_ok_and(|progress| progress.outcome.is_some()),
         });
     }
     let empty = BTreeMap::new();
@@ -126,6 +129,7 @@ pub fn from_config_map(
             name,
             key: FROZEN,
             problem: format!("is a copy of that of build {}", frozen.number),
+            ended: false,
         });
     }
     Ok(Some(BuildRecord {
@@ -141,6 +145,7 @@ fn read<T: DeserializeOwned>(config_map: &ConfigMap, key: &'static str) -> Resul
         name: config_map.metadata.name.clone().unwrap_or_default(),
         key,
         problem,
+        ended: false,
     };
     let text = config_map
         .data

@@ -11,7 +11,8 @@ use crate::recipe::plan::Effect;
 use crate::recipe::record::BuildRecord;
 use crate::recipe::since;
 use crate::world::{
-    Claim, FINISHED, Image, ImageState, InstanceState, PROVEN, Role, Snapshot, View, VolumeState, are_of_an_image,
+    Claim, FINISHED, Image, ImageState, InstanceId, InstanceState, PROVEN, Role, Snapshot, View, Volume, VolumeState,
+    are_of_an_image,
 };
 
 /// A snapshot that no image has is a leftover only once it is older than EC2 may take to show its image.
@@ -103,7 +104,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
             snapshot: snapshot.id.clone(),
         });
     }
-    if !effects.is_empty() || view_has_moving_leftovers(observed, &claims) {
+    if !effects.is_empty() || temporary_left(observed, &claims).any(|is_moving| is_moving) {
         decision.look_again = decision.look_again.min(SOON);
     }
     decision.effects.extend(effects);
@@ -111,7 +112,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
 
 /// Whether anything temporary of the object is left, on its way out included.
 pub fn any_left(observed: &Observation) -> bool {
-    view_has_moving_leftovers(observed, &Claims::none())
+    temporary_left(observed, &Claims::none()).next().is_some()
         || observed
             .view
             .snapshots
@@ -119,19 +120,27 @@ pub fn any_left(observed: &Observation) -> bool {
             .any(|snapshot| observed.claim(&snapshot.tags).is_some() && is_orphan(observed, snapshot))
 }
 
-fn view_has_moving_leftovers(observed: &Observation, claims: &Claims) -> bool {
+/// Everything temporary that is not claimed, and whether it goes by itself or by what is done about it: a volume in use by an instance that
+/// does not carry our tags does neither.
+fn temporary_left<'a>(observed: &'a Observation, claims: &'a Claims) -> impl Iterator<Item = bool> + 'a {
     let leftover = |tags| observed.claim(tags).is_some_and(|claim| !claims.covers(&claim));
     let view = &observed.view;
-    view.instances.iter().any(|instance| {
+    let instances = view.instances.iter().filter(move |instance| {
         leftover(&instance.tags) && !are_of_an_image(&instance.tags) && instance.state != InstanceState::Terminated
-    }) || view.volumes.iter().any(|volume| {
+    });
+    let volumes = view.volumes.iter().filter(move |volume| {
         leftover(&volume.tags)
             && !are_of_an_image(&volume.tags)
             && !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted)
-    }) || view
-        .images
-        .iter()
-        .any(|image| leftover(&image.tags) && is_removable(observed, image))
+    });
+    let is_held = |volume: &Volume| {
+        let ours = |id: &InstanceId| view.instances.iter().any(|instance| instance.id == *id);
+        volume.state == VolumeState::InUse && !volume.instance_id.as_ref().is_some_and(ours)
+    };
+    let images = view.images.iter();
+    let images = images.filter(move |image| leftover(&image.tags) && is_removable(observed, image));
+    let moving = instances.map(|_| true).chain(images.map(|_| true));
+    moving.chain(volumes.map(move |volume| !is_held(volume)))
 }
 
 /// An image that a record or status names as made is kept, even when someone has taken its tags away.

@@ -106,12 +106,17 @@ fn whatever_decides_is_under_the_seal_and_what_is_for_people_is_not() {
 }
 
 #[test]
-fn a_lost_key_is_told() {
+fn a_lost_key_is_told_and_of_an_ended_build_harmless() {
     let error = from_config_map(&written(&record()), &owner(), &keys(8)).expect_err("another key");
     assert!(
         error.to_string().contains("its key is no longer in the configuration"),
         "{error}"
     );
+    assert!(!error.ended, "what a build in hand has made may be needed");
+    let mut world = SmallWorld::new();
+    world.settle();
+    let error = from_config_map(&written(&world.records[0]), &owner(), &keys(8)).expect_err("another key");
+    assert!(error.ended);
 }
 
 #[test]

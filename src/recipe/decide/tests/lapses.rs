@@ -162,6 +162,7 @@ fn a_record_that_cannot_be_read_stops_what_stands_on_it_and_no_removal_of_the_re
         name: "web-build-2".into(),
         key: "seal",
         problem: "does not fit".into(),
+        ended: false,
     }];
     let before = world.journal.len();
     world.recipe.spec.build.steps[0].run = Some("false".into());
@@ -269,4 +270,29 @@ fn a_newer_image_for_inspectors_ends_no_inspection() {
     world.settle();
     assert_eq!(world.view.instances.len(), 3, "none was launched twice");
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn a_leftover_that_nobody_can_remove_does_not_keep_the_region_busy() {
+    let mut world = SmallWorld::new();
+    while world.view.volumes.is_empty() {
+        passes(&mut world, 1, 1);
+    }
+    let mut volume = world.view.volumes[0].clone();
+    world.settle();
+    volume.id = "vol-0b0b".parse().expect("an id");
+    volume.state = VolumeState::InUse;
+    volume.instance_id = "i-0b0b".parse().ok();
+    world.view.volumes.push(volume);
+    world.time_goes_by(Duration::from_secs(30));
+    assert!(world.pass().look_again >= Duration::from_secs(10));
+    world.delete();
+    passes(&mut world, 5, 5);
+    assert!(
+        world.recipe.metadata.finalizers.is_some(),
+        "not gone while something of it is there"
+    );
+    world.view.volumes.clear();
+    passes(&mut world, 5, 5);
+    assert_eq!(world.recipe.metadata.finalizers, None);
 }
