@@ -187,6 +187,13 @@ impl ArchitectureStatus {
         [&self.instance, &self.test, &self.inspector].into_iter().flatten()
     }
 
+    /// Adds a volume that was made for the inspector, once.
+    pub fn remember_volume(&mut self, id: &str) {
+        if !self.volumes.iter().any(|known| known == id) {
+            self.volumes.push(id.to_owned());
+        }
+    }
+
     /// An attempt of which nothing is known yet.
     pub fn new(architecture: Architecture) -> Self {
         Self {
@@ -307,7 +314,7 @@ pub struct HistoryEntry {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<Time>,
-    /// What a person should know of its end.
+    /// What a person should know of its end: why it failed, or what the proof found and let pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

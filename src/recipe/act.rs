@@ -27,11 +27,13 @@ pub async fn act(
     if plan.effects.iter().any(Effect::creates) {
         write_status(context, recipe, report::intent(observed, plan)).await?;
     }
+    // Not the pass, but what it has seen must not be old.
+    let seen = observed.view.taken.unwrap_or(observed.now);
     for effect in &plan.effects {
         if !outcomes.permit(effect) {
             continue;
         }
-        context.permit(observed.now)?;
+        context.permit(seen)?;
         tracing::info!(%effect, "acting");
         match carry_out(context, observed, ec2, recipe, effect).await? {
             Ok(made) => outcomes.made.push((effect.clone(), made)),
@@ -81,7 +83,8 @@ async fn carry_out(
         | Effect::KeepProof { build, .. }
         | Effect::KeepFailure { build, .. }
         | Effect::KeepTagKeys { build, .. }
-        | Effect::EndBuild { build, .. } => {
+        | Effect::EndBuild { build, .. }
+        | Effect::SealRecord { build } => {
             change_record(context, observed, *build, effect).await?;
             Ok(Made::Nothing)
         }

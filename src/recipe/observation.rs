@@ -31,6 +31,8 @@ pub struct Observation {
     pub view: Arc<View>,
     /// Oldest first.
     pub records: Vec<BuildRecord>,
+    /// Numbers of the builds whose record another key than the first has sealed.
+    pub sealed_before: Vec<i64>,
     /// ConfigMaps of this object that are labelled as records and are none.
     pub unreadable: Vec<Malformed>,
     /// Numbers of builds that an earlier object of this name has left ConfigMaps of.

@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use super::context::{Context, Error};
 use super::observation::{Observation, interests};
 use super::record::BuildRecord;
-use super::records::{Malformed, RECIPE_LABEL, from_config_map};
+use super::records::{Malformed, RECIPE_LABEL, from_config_map, is_sealed_by_first_key};
 use crate::api::{Architecture, ImageRecipe};
 use crate::aws::Inventory;
 use crate::world::{AwsError, InstanceId, InstanceState, Owner, View};
@@ -24,6 +24,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
     let owner = owner(&recipe);
     let Records {
         builds: records,
+        sealed_before,
         unreadable,
         foreign_numbers,
     } = records(context, &owner).await?;
@@ -44,6 +45,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         inspector: context.config.inspector.for_architecture(architecture),
         view: Arc::new(View::default()),
         records,
+        sealed_before,
         unreadable,
         foreign_numbers,
         consoles: BTreeMap::new(),
@@ -72,6 +74,8 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
 pub struct Records {
     /// Oldest first.
     builds: Vec<BuildRecord>,
+    /// Numbers of those that another key than the first has sealed.
+    sealed_before: Vec<i64>,
     /// Labelled as records, and none.
     unreadable: Vec<Malformed>,
     /// Of builds of an earlier object of the name.
@@ -87,7 +91,12 @@ pub async fn records(context: &Context, owner: &Owner) -> Result<Records, Error>
     let mut records = Records::default();
     for config_map in &listed.map_err(Error::listing_records(&owner.namespace))?.items {
         match from_config_map(config_map, owner, &context.keys) {
-            Ok(Some(record)) => records.builds.push(record),
+            Ok(Some(record)) => {
+                if !is_sealed_by_first_key(config_map, owner, &context.keys) {
+                    records.sealed_before.push(record.number());
+                }
+                records.builds.push(record);
+            }
             Ok(None) => {
                 let number = BuildRecord::number_in(&config_map.name_any(), &owner.name);
                 records.foreign_numbers.extend(number);

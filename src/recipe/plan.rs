@@ -79,6 +79,10 @@ pub enum Effect {
         build: i64,
         outcome: Outcome,
     },
+    /// Seals a record with the first key, in place of one that is on its way out.
+    SealRecord {
+        build: i64,
+    },
     /// Deletes a record: that of an ended build past `historyLimit`, or all of them before the object goes.
     ForgetRecord {
         config_map: String,
@@ -207,6 +211,7 @@ impl std::fmt::Display for Effect {
             }
             Self::KeepTagKeys { build, .. } => write!(f, "remember the tags of build {build}'s image"),
             Self::EndBuild { build, outcome } => write!(f, "end build {build}: {:?}", outcome.result),
+            Self::SealRecord { build } => write!(f, "seal the record of build {build} with the first key"),
             Self::ForgetRecord { config_map } => write!(f, "delete the record {config_map}"),
             Self::Launch(launch) => write!(
                 f,

@@ -80,6 +80,16 @@ fn sealed<'a>(config_map: &'a ConfigMap, owner: &'a Owner) -> Vec<&'a [u8]> {
     parts
 }
 
+/// Whether the first key has sealed the record in `config_map`.
+pub fn is_sealed_by_first_key(config_map: &ConfigMap, owner: &Owner, keys: &SealKeys) -> bool {
+    seal(config_map) == keys.seal_record(&sealed(config_map, owner))
+}
+
+fn seal(config_map: &ConfigMap) -> &str {
+    let data = config_map.data.as_ref();
+    data.and_then(|data| data.get(SEAL)).map_or("", String::as_str)
+}
+
 /// The record in `config_map`; none when it belongs to another object, an earlier one of the same name say.
 pub fn from_config_map(
     config_map: &ConfigMap,
@@ -95,12 +105,7 @@ pub fn from_config_map(
     if !owned {
         return Ok(None);
     }
-    let seal = config_map
-        .data
-        .as_ref()
-        .and_then(|data| data.get(SEAL))
-        .map_or("", String::as_str);
-    if !keys.verify_record(&sealed(config_map, owner), seal) {
+    if !keys.verify_record(&sealed(config_map, owner), seal(config_map)) {
         return Err(Malformed {
             name: config_map.metadata.name.clone().unwrap_or_default(),
             key: SEAL,

@@ -9,10 +9,10 @@ use super::decide::{history, retry_delay, slot_mut};
 use super::observation::Observation;
 use super::plan::{Effect, Plan};
 use super::record::{BuildRecord, Failure};
-use super::{bounded, time};
+use super::{bounded, since, time};
 use crate::api::{
-    ArchitectureStatus, AttemptFailure, ImageRecipe, ImageRecipeStatus, READY, Readiness, Reason, SOURCE_RESOLVED, get,
-    set,
+    ArchitectureStatus, AttemptFailure, ImageRecipe, ImageRecipeStatus, READY, Readiness, Reason, SOURCE_RESOLVED,
+    STALLED, get, set,
 };
 use crate::world::{AwsError, ErrorClass, ImageId, InstanceId, VolumeId};
 
@@ -61,8 +61,10 @@ impl Report {
     }
 }
 
-/// AWS does not let us; tried again so rarely because it takes a person to change that.
-pub const DENIED: Duration = Duration::from_secs(600);
+/// AWS does not let us, and it takes a person to change that: tried again after as long as it has been so, within these bounds. A policy that was
+/// mended seconds ago, or a denial that passes by itself (a role that IAM has just made), costs little.
+const DENIED_AT_FIRST: Duration = Duration::from_secs(15);
+const DENIED: Duration = Duration::from_secs(600);
 const QUOTA: Duration = Duration::from_secs(300);
 /// Something is not visible yet, or still in use.
 const SOON: Duration = Duration::from_secs(2);
@@ -194,7 +196,7 @@ fn carried_out(status: &mut ImageRecipeStatus, effect: &Effect, made: &Made) {
             }
         }
         (_, Made::Image(id)) => architecture.image = Some(id.to_string()),
-        (_, Made::Volume(id)) => architecture.volumes.push(id.to_string()),
+        (_, Made::Volume(id)) => architecture.remember_volume(id.as_str()),
         _ => {}
     }
 }
@@ -230,7 +232,7 @@ fn failed(
         }
         (_, ErrorClass::Denied) => {
             *readiness = denied(error);
-            report.look_again = DENIED;
+            report.look_again = denied_pause(observed);
         }
         (_, ErrorClass::Quota) => {
             *readiness = progressing(Reason::QuotaExceeded);
@@ -273,7 +275,7 @@ fn failed(
                 reason: Reason::refused(error.operation),
                 message: bounded(&error.to_string()),
             };
-            report.look_again = DENIED;
+            report.look_again = denied_pause(observed);
         }
         (
             _,
@@ -306,8 +308,16 @@ pub fn denied(error: &AwsError) -> Readiness {
     };
     Readiness::Stalled {
         reason: Reason::Denied,
-        message: bounded(&format!("{error}; {way_out} (tried again every ten minutes)")),
+        message: bounded(&format!("{error}; {way_out} (tried again, at last every ten minutes)")),
     }
+}
+
+/// When what AWS refuses us is tried again.
+pub fn denied_pause(observed: &Observation) -> Duration {
+    let status = observed.recipe.status.as_ref();
+    let stalled = status.and_then(|status| get(&status.conditions, STALLED));
+    let so_far = stalled.map(|stalled| since(stalled.last_transition_time.0, observed.now));
+    so_far.unwrap_or_default().clamp(DENIED_AT_FIRST, DENIED)
 }
 
 /// Whether the attempt ends with an effect that failed so: what was to be made is refused as it is.

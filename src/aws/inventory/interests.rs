@@ -42,9 +42,11 @@ impl Interests {
         self.owners.entry(owner.clone()).or_default().interests = interests;
     }
 
-    /// Answers whether `owner` has begun to move just now.
+    /// Answers whether `owner` has begun to move just now. One that is not registered is not looked at, however it moves.
     pub(super) fn set_moving(&mut self, owner: &Owner, moving: bool) -> bool {
-        let registered = self.owners.entry(owner.clone()).or_default();
+        let Some(registered) = self.owners.get_mut(owner) else {
+            return false;
+        };
         !std::mem::replace(&mut registered.moving, moving) && moving
     }
 

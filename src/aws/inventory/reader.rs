@@ -26,8 +26,9 @@ const NETWORK_LIFETIME: Duration = Duration::from_secs(59);
 /// EC2 starts to offer a type in a region a few times a year, and practically never stops.
 const INSTANCE_TYPES_LIFETIME: Duration = Duration::from_secs(3600);
 const INSTANCE_TYPES_PATIENCE: Duration = Duration::from_secs(23 * 3600);
-/// A search that takes long is made again after that many times as long, if that is later.
-const SEARCH_REST: u32 = 10;
+/// A search that takes long is made again after that many times as long, if that is later. Within a minute of a change it is made and answered,
+/// unless it takes a quarter of one.
+const SEARCH_REST: u32 = 2;
 /// Nothing but another search mends one that is refused.
 const REFUSED_LIFETIME: Duration = Duration::from_secs(600);
 /// How long a look waits for searches. What takes longer goes on, is not waited for again, and is answered in a later view.

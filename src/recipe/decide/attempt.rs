@@ -52,6 +52,12 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
         if is_last(decision, failure.attempt, &cause) {
             return give_up(decision, record, failure.attempt, cause);
         }
+        if observed.request("build").is_some() {
+            return decision.abandon(
+                record,
+                "an attempt has failed, and goldsmith.dev/build asks for another build",
+            );
+        }
         if !may_retry(decision, record, failure) {
             decision.build = Some(build);
             decision.set_phase(Phase::CleaningUp);

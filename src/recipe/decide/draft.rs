@@ -10,8 +10,8 @@ use crate::api::{BuildResult, BuildStatus, HistoryEntry, LatestStatus, Phase, Re
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::{Draft, Effect, Note, Plan};
 use crate::recipe::record::{BuildRecord, Failure, Outcome};
-use crate::recipe::report::{DENIED, denied};
-use crate::recipe::time;
+use crate::recipe::report::{denied, denied_pause};
+use crate::recipe::{bounded, time};
 use crate::world::{AwsError, ErrorClass, Image, ImageId};
 
 /// Between two tries to read what EC2 does not tell. What the region's reads bring in between wakes the recipe.
@@ -109,7 +109,7 @@ impl<'a> Decision<'a> {
     fn waits_for_answer(&mut self, error: &AwsError, reason: Reason) {
         if error.class == ErrorClass::Denied {
             self.readiness = Some(denied(error));
-            self.look_again = DENIED;
+            self.look_again = denied_pause(self.observed);
         } else {
             self.progressing(reason, error.to_string());
             self.look_again = UNANSWERED;
@@ -249,10 +249,19 @@ pub fn history(records: &[BuildRecord], limit: usize) -> Vec<HistoryEntry> {
             attempts: outcome.attempts,
             start_time: Some(time(record.frozen.start_time)),
             end_time: Some(time(outcome.time)),
-            message: outcome
-                .failure
-                .as_ref()
-                .map(|failure| format!("{}: {}", failure.reason, failure.message)),
+            message: ended_how(record, outcome),
         })
         .collect()
+}
+
+/// What a person should know of a build's end.
+fn ended_how(record: &BuildRecord, outcome: &Outcome) -> Option<String> {
+    let warnings = &record.progress.proof.warnings;
+    match &outcome.failure {
+        Some(failure) => Some(format!("{}: {}", failure.reason, failure.message)),
+        None if outcome.result == BuildResult::Succeeded && !warnings.is_empty() => {
+            Some(bounded(&format!("this was let pass: {}", warnings.join("; "))))
+        }
+        None => None,
+    }
 }

@@ -128,7 +128,13 @@ fn launch(
         return Ok(());
     }
     let place = usize::try_from(number % candidates).unwrap_or(0);
-    let (instance_type, subnet) = (&types[place % types.len()], subnets[place / types.len()]);
+    let subnet = subnets.get(place / types.len().max(1));
+    let (Some(instance_type), Some(subnet)) = (types.get(place % types.len().max(1)), subnet) else {
+        return Err(Failure::new(
+            Reason::InvalidSpec,
+            "spec.build.builder: instanceTypes and subnets are needed, and one of them is empty",
+        ));
+    };
     let guest = GuestKey {
         attempt: record.progress.attempt,
         role,

@@ -73,6 +73,7 @@ pub fn decide(observed: &Observation) -> Plan {
         }
     }
     upkeep::keep_up_to_date(&mut decision);
+    upkeep::seal_anew(&mut decision);
     upkeep::prune_records(&mut decision);
     leftovers::remove(&mut decision);
     decision.into_plan()

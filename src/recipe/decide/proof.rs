@@ -401,12 +401,9 @@ fn attach(
             image.id
         ));
     }
-    if let Some(status) = launch::architecture_status_mut(decision) {
-        status.volumes.clear();
-    }
     let mut waits_for = None;
     for (snapshot, device) in image.snapshots().zip(DEVICES) {
-        let waits = attach_one(decision, record, snapshot, inspector, device)?;
+        let waits = attach_one(decision, record, image, snapshot, inspector, device)?;
         waits_for = waits_for.or(waits);
     }
     Ok(Half::Pending(waits_for.unwrap_or("reads the snapshot").into()))
@@ -416,6 +413,7 @@ fn attach(
 fn attach_one(
     decision: &mut Decision<'_>,
     record: &BuildRecord,
+    image: &Image,
     snapshot: &SnapshotId,
     inspector: &Instance,
     device: &str,
@@ -436,6 +434,13 @@ fn attach_one(
         .filter(|volume| !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted))
         .min_by_key(|volume| volume.create_time);
     let Some(volume) = volume else {
+        let known = launch::architecture_status(decision).map_or(0, |status| status.volumes.len());
+        if known >= image.snapshots().count() {
+            // EC2 has made every one; the inspector's own time bounds the wait for it to show them as ours.
+            return Ok(Some(
+                "waits for EC2 to show its volume with the tags that it was made with",
+            ));
+        }
         let zone = &inspector.availability_zone;
         decision.effects.push(Effect::CreateVolume {
             token: launch::token(observed, record, Role::Inspector, &format!("volume {snapshot} {zone}")),
@@ -446,7 +451,7 @@ fn attach_one(
         return Ok(Some("waits for its volume"));
     };
     if let Some(status) = launch::architecture_status_mut(decision) {
-        status.volumes.push(volume.id.to_string());
+        status.remember_volume(volume.id.as_str());
     }
     let ends_with_its_instance = Effect::DeleteWithInstance {
         instance: inspector.id.clone(),

@@ -10,7 +10,7 @@ use crate::recipe::observation::{Observation, content_hash_of};
 use crate::recipe::plan::Effect;
 use crate::recipe::record::BuildRecord;
 use crate::recipe::{since, time};
-use crate::world::{BOOT_MILLISECONDS, Claim, Image, PROVEN, PROVEN_TIME, SOURCE, Tags};
+use crate::world::{BOOT_MILLISECONDS, Claim, Image, PROVEN, PROVEN_TIME, SEAL, SOURCE, Tags};
 
 /// How long an image may be out of EC2's answers before it counts as gone: one of them may be older than another.
 const MISSING: Duration = Duration::from_secs(60);
@@ -248,6 +248,28 @@ fn tags_up_to_date(decision: &mut Decision<'_>, image: &Image) {
             resources: proof::with_snapshots(image),
             keys: stale,
         });
+    }
+}
+
+/// What another key than the first has sealed gets the first one's seal, so that the other can leave the configuration.
+pub(super) fn seal_anew(decision: &mut Decision<'_>) {
+    let observed = decision.observed;
+    let records = observed.sealed_before.iter();
+    decision
+        .effects
+        .extend(records.map(|build| Effect::SealRecord { build: *build }));
+    // As with tags and description: not beside a build.
+    if decision.build.is_some() {
+        return;
+    }
+    for image in observed.finished_images() {
+        let seal = observed.keys.seal(&observed.installation, image, &image.tags);
+        if image.tags.get(SEAL) != Some(&seal) {
+            decision.effects.push(Effect::Tag {
+                resources: vec![image.id.to_string()],
+                tags: [(SEAL.to_owned(), seal)].into(),
+            });
+        }
     }
 }
 

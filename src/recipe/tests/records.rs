@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::recipe::decide::tests::small_world::SmallWorld;
 use crate::recipe::record::{BuildRecord, Progress};
-use crate::recipe::records::{from_config_map, to_config_map};
+use crate::recipe::records::{from_config_map, is_sealed_by_first_key, to_config_map};
 use crate::recipe::seal::SealKeys;
 use crate::world::Owner;
 
@@ -45,6 +45,15 @@ fn a_record_is_read_back_as_it_was_written() {
     let record = record();
     assert!(!record.user_data.is_empty() && !record.outputs.is_empty());
     assert_eq!(from_config_map(&written(&record), &owner(), &keys(7)), Ok(Some(record)));
+}
+
+#[test]
+fn a_record_that_an_older_key_has_sealed_is_read_and_told_apart() {
+    let (record, both) = (record(), SealKeys::new(vec![vec![9; 32], vec![7; 32]]).expect("keys"));
+    let config_map = written(&record);
+    assert!(is_sealed_by_first_key(&config_map, &owner(), &keys(7)));
+    assert!(!is_sealed_by_first_key(&config_map, &owner(), &both));
+    assert_eq!(from_config_map(&config_map, &owner(), &both), Ok(Some(record)));
 }
 
 #[test]

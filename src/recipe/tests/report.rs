@@ -43,7 +43,7 @@ fn reported(effect: Effect, error: AwsError) -> Report {
 #[test]
 fn every_class_of_error_has_its_condition_and_its_pause() {
     use ErrorClass::*;
-    let (moment, minutes) = (Duration::from_secs(2), Duration::from_secs(600));
+    let (moment, minutes) = (Duration::from_secs(2), Duration::from_secs(15));
     let quota = Duration::from_secs(300);
     for (class, type_, reason, at_most, backs_off) in [
         (NotFound, RECONCILING, "BuildStarted", moment, false),

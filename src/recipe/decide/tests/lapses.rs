@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::small_world::SmallWorld;
-use crate::api::{READY, RECONCILING, STALLED};
+use crate::api::{READY, RECONCILING, Reason, STALLED};
 use crate::recipe::plan::Effect;
 use crate::recipe::records::Malformed;
 use crate::world::*;
@@ -295,4 +295,46 @@ fn a_leftover_that_nobody_can_remove_does_not_keep_the_region_busy() {
     world.view.volumes.clear();
     passes(&mut world, 5, 5);
     assert_eq!(world.recipe.metadata.finalizers, None);
+}
+
+#[test]
+fn a_volume_that_has_lost_its_tags_is_not_asked_for_again_and_again() {
+    let mut world = SmallWorld::new();
+    while world.view.volumes.is_empty() {
+        passes(&mut world, 1, 2);
+    }
+    world.view.volumes[0].tags.clear();
+    let asked = world.journal.len();
+    passes(&mut world, 100, 2);
+    let again = world.journal[asked..]
+        .iter()
+        .filter(|effect| matches!(effect, Effect::CreateVolume { .. }));
+    assert_eq!(again.count(), 0);
+    passes(&mut world, 60, 30);
+    assert_eq!(
+        world.records[0]
+            .progress
+            .failed
+            .as_ref()
+            .map(|failed| failed.failure.reason),
+        Some(Reason::InspectionTimedOut)
+    );
+}
+
+#[test]
+fn a_call_that_is_denied_is_tried_soon_and_then_ever_less_often() {
+    let mut world = SmallWorld::new();
+    world.refusals = vec![("RunInstances", ErrorClass::Denied); 12];
+    let mut pauses = Vec::new();
+    let began = world.now;
+    while world.now.duration_since(began).as_secs() < 3 * 3600 {
+        world.pass();
+        let look_again = world.look_again;
+        if world.condition(STALLED) == Some((true, "Denied".into())) {
+            pauses.push(look_again.as_secs());
+        }
+        world.time_goes_by(look_again.max(Duration::from_secs(1)));
+    }
+    assert_eq!(&pauses[..8], [15, 15, 30, 60, 120, 240, 480, 600]);
+    assert_eq!(world.condition(READY), Some((true, "ImageProven".into())), "it heals");
 }

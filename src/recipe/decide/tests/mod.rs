@@ -3,6 +3,7 @@
 mod forgeries;
 mod guests;
 mod lapses;
+mod rotation;
 pub(in crate::recipe) mod small_world;
 mod sources;
 mod stories;

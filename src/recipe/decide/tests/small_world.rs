@@ -58,10 +58,14 @@ pub struct SmallWorld {
     pub console_ends_after: Option<usize>,
     /// A step that the builder speaks of, and the recipe does not.
     pub foreign_step: Option<&'static str>,
+    pub sealed_before: Vec<i64>,
+    pub keys: SealKeys,
     pub unreadable: Vec<Malformed>,
     pub foreign_numbers: Vec<i64>,
     /// Errors that the next effects of that operation meet.
     pub refusals: Vec<(&'static str, ErrorClass)>,
+    /// When the last whole pass wants to look again.
+    pub look_again: Duration,
     serial: u32,
 }
 
@@ -154,9 +158,12 @@ impl SmallWorld {
             consoles_refused: None,
             console_ends_after: None,
             foreign_step: None,
+            sealed_before: Vec::new(),
+            keys: SealKeys::new(vec![vec![7; 32]]).expect("a key of 32 bytes"),
             unreadable: Vec::new(),
             foreign_numbers: Vec::new(),
             refusals: Vec::new(),
+            look_again: Duration::ZERO,
             serial: 0,
         }
     }
@@ -184,11 +191,12 @@ impl SmallWorld {
                 cluster: "cluster".into(),
             },
             now: self.now,
-            keys: SealKeys::new(vec![vec![7; 32]]).expect("a key of 32 bytes"),
+            keys: self.keys.clone(),
             policy: Some(self.policy.clone()),
             inspector,
             view: Arc::new(view),
             records: self.records.clone(),
+            sealed_before: self.sealed_before.clone(),
             unreadable: self.unreadable.clone(),
             foreign_numbers: self.foreign_numbers.clone(),
             consoles: self.read_consoles(),
@@ -266,6 +274,7 @@ impl SmallWorld {
             Vec::<String>::new()
         );
         self.recipe.status = Some(report.status);
+        self.look_again = report.look_again;
         plan
     }
 
@@ -319,6 +328,7 @@ impl SmallWorld {
             | Effect::KeepFailure { build, .. }
             | Effect::KeepTagKeys { build, .. }
             | Effect::EndBuild { build, .. } => assert!(self.record(*build).apply(effect), "{effect} comes too late"),
+            Effect::SealRecord { build } => self.sealed_before.retain(|before| before != build),
             Effect::ForgetRecord { config_map } => {
                 self.records
                     .retain(|record| BuildRecord::config_map_name("web", record.number()) != *config_map);

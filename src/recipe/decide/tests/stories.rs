@@ -515,3 +515,51 @@ fn a_launch_that_ec2_refuses_as_wrong_is_tried_as_often_as_any_attempt_and_then_
     assert_eq!(world.status().history[0].attempts, 2);
     assert_eq!(world.refusals.len(), 1, "two attempts made two calls");
 }
+
+#[test]
+fn whoever_asks_for_a_build_does_not_wait_for_the_next_attempt() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.failure_limit = 3;
+    world.failing_step = Some(("site", "no space left"));
+    while world
+        .records
+        .first()
+        .is_none_or(|record| record.progress.failed.is_none())
+    {
+        world.time_goes_by(Duration::from_secs(2));
+        world.pass();
+    }
+    world.failing_step = None;
+    let asked = world.now;
+    world.recipe.metadata.annotations = Some([("goldsmith.dev/build".to_owned(), "1".to_owned())].into());
+    while world.records.len() < 2 {
+        world.time_goes_by(Duration::from_secs(2));
+        world.pass();
+    }
+    assert!(world.now.duration_since(asked).as_secs() < 20);
+    world.settle();
+    let status = world.status();
+    assert_eq!(status.history[1].result, BuildResult::Superseded);
+    assert_eq!(status.history[0].reason, "Requested");
+    assert_eq!(status.latest.map(|latest| latest.build), Some(2));
+}
+
+#[test]
+fn what_a_proof_let_pass_is_still_told_when_the_build_has_ended() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.build.cleanup.skip = vec![CleanupItem::ShellHistory];
+    world.finding = Some(("ShellHistory", "/root/.bash_history"));
+    world.settle();
+    let message = world.status().history[0].message.clone().expect("a message");
+    assert!(message.contains("/root/.bash_history"), "{message}");
+}
+
+#[test]
+fn a_spec_without_a_type_or_subnet_ends_in_a_condition() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.build.builder.instance_types.clear();
+    world.pass();
+    world.pass();
+    let (_, reason) = world.condition(READY).expect("ready");
+    assert_eq!(reason, "InvalidSpec");
+}
