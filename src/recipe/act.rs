@@ -6,7 +6,7 @@ use kube::{Api, Resource, ResourceExt};
 
 use super::context::{Context, Error};
 use super::observation::Observation;
-use super::plan::{Effect, Launch, Plan};
+use super::plan::{Effect, Launch, Plan, Removal};
 use super::record::BuildRecord;
 use super::records::{RECIPE_LABEL, from_config_map, to_config_map};
 use super::report::{self, Made, Outcomes};
@@ -129,20 +129,17 @@ async fn carry_out(
         Effect::Tag { resources, tags } => nothing(ec2.create_tags(resources, tags).await),
         Effect::Untag { resources, keys } => nothing(ec2.delete_tags(resources, keys).await),
         Effect::Protect { image } => nothing(ec2.enable_deregistration_protection(image).await),
-        Effect::Terminate { .. }
-        | Effect::DeleteVolume { .. }
-        | Effect::Deregister { .. }
-        | Effect::DeleteSnapshot { .. } => nothing(remove(ec2, effect).await),
+        Effect::Remove(removal) => nothing(remove(ec2, removal).await),
     })
 }
 
 /// Removes something; what is gone already is removed.
-pub async fn remove(ec2: &Ec2, effect: &Effect) -> Result<(), AwsError> {
-    match effect {
-        Effect::Terminate { instance } => ec2.terminate_instance(instance).await,
-        Effect::DeleteVolume { volume } => ec2.delete_volume(volume).await,
-        Effect::DeleteSnapshot { snapshot } => ec2.delete_snapshot(snapshot).await,
-        Effect::Deregister { image } => {
+pub async fn remove(ec2: &Ec2, removal: &Removal) -> Result<(), AwsError> {
+    match removal {
+        Removal::Instance(id) => ec2.terminate_instance(id).await,
+        Removal::Volume(id) => ec2.delete_volume(id).await,
+        Removal::Snapshot(id) => ec2.delete_snapshot(id).await,
+        Removal::Image(image) => {
             for (snapshot, deletion) in ec2.deregister_image(image).await? {
                 if let aws::SnapshotDeletion::Failed(code) = deletion {
                     // It carries our tags, so it is found and tried again as a snapshot without an image.
@@ -151,7 +148,6 @@ pub async fn remove(ec2: &Ec2, effect: &Effect) -> Result<(), AwsError> {
             }
             Ok(())
         }
-        _ => Ok(()),
     }
 }
 

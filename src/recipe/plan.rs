@@ -130,21 +130,33 @@ pub enum Effect {
     Protect {
         image: ImageId,
     },
-    Terminate {
-        instance: InstanceId,
-    },
-    DeleteVolume {
-        volume: VolumeId,
-    },
-    /// With its snapshots.
-    Deregister {
-        image: ImageId,
-    },
-    DeleteSnapshot {
-        snapshot: SnapshotId,
-    },
+    Remove(Removal),
     /// Nothing is left: the object may go.
     RemoveFinalizer,
+}
+
+/// What is taken away for good. Each stands on nothing else, and what is gone already is removed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Removal {
+    /// Terminates an instance.
+    Instance(InstanceId),
+    /// Deletes a volume.
+    Volume(VolumeId),
+    /// Deregisters an image and deletes its snapshots.
+    Image(ImageId),
+    /// Deletes a snapshot.
+    Snapshot(SnapshotId),
+}
+
+impl std::fmt::Display for Removal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Instance(id) => write!(f, "terminate {id}"),
+            Self::Volume(id) => write!(f, "delete {id}"),
+            Self::Image(id) => write!(f, "deregister {id} and delete its snapshots"),
+            Self::Snapshot(id) => write!(f, "delete {id}"),
+        }
+    }
 }
 
 /// An instance to be launched.
@@ -176,10 +188,7 @@ impl Effect {
 
     /// Whether it removes something, so that one failure does not keep the others from being removed.
     pub fn removes(&self) -> bool {
-        matches!(
-            self,
-            Self::Terminate { .. } | Self::DeleteVolume { .. } | Self::Deregister { .. } | Self::DeleteSnapshot { .. }
-        )
+        matches!(self, Self::Remove(_))
     }
 }
 
@@ -247,10 +256,7 @@ impl std::fmt::Display for Effect {
                 write!(f, "remove tags {} from {}", keys.join(", "), resources.join(", "))
             }
             Self::Protect { image } => write!(f, "protect {image} from deregistration"),
-            Self::Terminate { instance } => write!(f, "terminate {instance}"),
-            Self::DeleteVolume { volume } => write!(f, "delete {volume}"),
-            Self::Deregister { image } => write!(f, "deregister {image} and delete its snapshots"),
-            Self::DeleteSnapshot { snapshot } => write!(f, "delete {snapshot}"),
+            Self::Remove(removal) => removal.fmt(f),
             Self::RemoveFinalizer => write!(f, "let the object go"),
         }
     }

@@ -206,11 +206,11 @@ async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<[(&'st
         context.clock.now(),
     );
     let ec2 = inventory.ec2();
-    for effect in &swept.effects {
+    for removal in &swept.removals {
         context.permit(began)?;
-        tracing::warn!(%effect, account = ec2.account(), region = ec2.region(), "sweeping what no object claims");
-        if let Err(error) = remove(ec2, effect).await {
-            tracing::warn!(%effect, %error, "the sweep could not remove something; it is tried again");
+        tracing::warn!(%removal, account = ec2.account(), region = ec2.region(), "sweeping what no object claims");
+        if let Err(error) = remove(ec2, removal).await {
+            tracing::warn!(%removal, %error, "the sweep could not remove something; it is tried again");
         }
     }
     Ok(swept.leaked)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::decide::{has_no_image, may_be_removed};
-use super::plan::Effect;
+use super::plan::Removal;
 use super::since;
 use crate::world::{
     CLUSTER, Claim, ImageState, Installation, InstanceState, MANAGED_BY, Snapshot, Tags, View, VolumeState,
@@ -17,7 +17,7 @@ use crate::world::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Swept {
     /// Old enough to be removed.
-    pub effects: Vec<Effect>,
+    pub removals: Vec<Removal>,
     /// Carries our tags, and no living object's: instances, volumes, images, snapshots.
     pub leaked: [(&'static str, usize); 4],
 }
@@ -49,9 +49,7 @@ pub fn sweep(
     }) {
         count[0] += 1;
         if instance.state != InstanceState::ShuttingDown && removable(&instance.tags, Some(instance.launch_time)) {
-            swept.effects.push(Effect::Terminate {
-                instance: instance.id.clone(),
-            });
+            swept.removals.push(Removal::Instance(instance.id.clone()));
         }
     }
     for volume in view.volumes.iter().filter(|volume| {
@@ -61,9 +59,7 @@ pub fn sweep(
     }) {
         count[1] += 1;
         if removable(&volume.tags, volume.create_time) {
-            swept.effects.push(Effect::DeleteVolume {
-                volume: volume.id.clone(),
-            });
+            swept.removals.push(Removal::Volume(volume.id.clone()));
         }
     }
     for image in view
@@ -73,18 +69,14 @@ pub fn sweep(
     {
         count[2] += 1;
         if image.state != ImageState::Pending && removable(&image.tags, image.creation_time) {
-            swept.effects.push(Effect::Deregister {
-                image: image.id.clone(),
-            });
+            swept.removals.push(Removal::Image(image.id.clone()));
         }
     }
     let without_image = |snapshot: &&Snapshot| orphaned(&snapshot.tags) && has_no_image(view, snapshot);
     for snapshot in view.snapshots.iter().filter(without_image) {
         count[3] += 1;
         if removable(&snapshot.tags, snapshot.start_time) {
-            swept.effects.push(Effect::DeleteSnapshot {
-                snapshot: snapshot.id.clone(),
-            });
+            swept.removals.push(Removal::Snapshot(snapshot.id.clone()));
         }
     }
     swept.leaked = [

@@ -6,7 +6,7 @@ use super::draft::Decision;
 use crate::api::{ArchitectureStatus, LaunchStatus, Reason, Volume};
 use crate::guest::{self, BuilderGuest, InspectorGuest, TestGuest, UserData};
 use crate::recipe::observation::Observation;
-use crate::recipe::plan::{Effect, Launch};
+use crate::recipe::plan::{Effect, Launch, Removal};
 use crate::recipe::record::{BuildRecord, Failure, GuestKey};
 use crate::recipe::seal::{Origin, guest_role};
 use crate::recipe::{since, time};
@@ -62,9 +62,9 @@ pub(super) fn find_or_launch<'a>(
     if let Some(instance) = ours.first() {
         for double in &ours[1..] {
             if !matches!(double.state, InstanceState::Terminated | InstanceState::ShuttingDown) {
-                decision.effects.push(Effect::Terminate {
-                    instance: double.id.clone(),
-                });
+                decision
+                    .effects
+                    .push(Effect::Remove(Removal::Instance(double.id.clone())));
             }
         }
         remember(decision, role, slot, instance);

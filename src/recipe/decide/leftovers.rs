@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::SOON;
 use super::draft::Decision;
 use crate::recipe::observation::Observation;
-use crate::recipe::plan::Effect;
+use crate::recipe::plan::{Effect, Removal};
 use crate::recipe::record::BuildRecord;
 use crate::recipe::since;
 use crate::world::{
@@ -66,9 +66,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
         .filter(|instance| leftover(&instance.tags, Some(instance.launch_time)) && !are_of_an_image(&instance.tags))
     {
         if !matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated) {
-            effects.push(Effect::Terminate {
-                instance: instance.id.clone(),
-            });
+            effects.push(Effect::Remove(Removal::Instance(instance.id.clone())));
         }
     }
     for volume in view
@@ -78,9 +76,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
     {
         // One in use goes with its instance, or comes loose when that is gone.
         if matches!(volume.state, VolumeState::Available | VolumeState::Error) {
-            effects.push(Effect::DeleteVolume {
-                volume: volume.id.clone(),
-            });
+            effects.push(Effect::Remove(Removal::Volume(volume.id.clone())));
         }
     }
     for image in view
@@ -90,9 +86,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
     {
         // A pending image cannot be deregistered; it is looked at again when it is ready, or has failed.
         if image.state != ImageState::Pending {
-            effects.push(Effect::Deregister {
-                image: image.id.clone(),
-            });
+            effects.push(Effect::Remove(Removal::Image(image.id.clone())));
         }
     }
     for snapshot in view
@@ -100,9 +94,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
         .iter()
         .filter(|snapshot| leftover(&snapshot.tags, snapshot.start_time) && is_orphan(observed, snapshot))
     {
-        effects.push(Effect::DeleteSnapshot {
-            snapshot: snapshot.id.clone(),
-        });
+        effects.push(Effect::Remove(Removal::Snapshot(snapshot.id.clone())));
     }
     if !effects.is_empty() || temporary_left(observed, &claims).any(|is_moving| is_moving) {
         decision.look_again = decision.look_again.min(SOON);

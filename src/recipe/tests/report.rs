@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::api::{READY, RECONCILING, STALLED, get};
 use crate::recipe::decide::tests::small_world::SmallWorld;
 use crate::recipe::decide::{decide, retry_delay};
-use crate::recipe::plan::Effect;
+use crate::recipe::plan::{Effect, Removal};
 use crate::recipe::report::{Made, Outcomes, Report, report, unobserved};
 use crate::world::*;
 
@@ -20,9 +20,7 @@ fn refused(class: ErrorClass, code: &str) -> AwsError {
 }
 
 fn terminate() -> Effect {
-    Effect::Terminate {
-        instance: "i-1".parse().expect("an id"),
-    }
+    Effect::Remove(Removal::Instance("i-1".parse().expect("an id")))
 }
 
 /// Of the first pass over a recipe, whose one effect met `error`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::recipe::decide::tests::small_world::SmallWorld;
-use crate::recipe::plan::Effect;
+use crate::recipe::plan::Removal;
 use crate::recipe::sweep::{Swept, sweep};
 use crate::world::*;
 
@@ -39,14 +39,13 @@ fn swept(view: &View, living: &[&str], now: Timestamp) -> Swept {
 }
 
 fn kinds(swept: &Swept) -> Vec<&'static str> {
-    let kind = |effect: &Effect| match effect {
-        Effect::Terminate { .. } => "instance",
-        Effect::DeleteVolume { .. } => "volume",
-        Effect::Deregister { .. } => "image",
-        Effect::DeleteSnapshot { .. } => "snapshot",
-        _ => "something else",
+    let kind = |removal: &Removal| match removal {
+        Removal::Instance(_) => "instance",
+        Removal::Volume(_) => "volume",
+        Removal::Image(_) => "image",
+        Removal::Snapshot(_) => "snapshot",
     };
-    let mut kinds: Vec<_> = swept.effects.iter().map(kind).collect();
+    let mut kinds: Vec<_> = swept.removals.iter().map(kind).collect();
     kinds.dedup();
     kinds
 }
@@ -85,7 +84,7 @@ fn what_is_claimed_young_or_not_ours_stays() {
     );
     let young = swept(&view, &[], now - Duration::from_secs(7000));
     assert_eq!(
-        (young.effects.len(), young.leaked[0].1 > 0),
+        (young.removals.len(), young.leaked[0].1 > 0),
         (0, true),
         "counted, and left alone"
     );
@@ -96,7 +95,7 @@ fn what_is_claimed_young_or_not_ours_stays() {
             .for_each(|tags| drop(tags.insert(key.into(), value.into())));
         let swept = swept(&foreign, &[], now);
         assert_eq!(
-            (swept.effects.len(), swept.leaked.iter().map(|(_, count)| count).sum()),
+            (swept.removals.len(), swept.leaked.iter().map(|(_, count)| count).sum()),
             (0, 0),
             "{key}"
         );
@@ -110,7 +109,11 @@ fn what_carries_half_of_our_tags_is_counted_and_left_alone() {
         let mut mangled = view.clone();
         tags(&mut mangled).into_iter().for_each(|tags| drop(tags.remove(key)));
         let swept = swept(&mangled, &[], now);
-        assert_eq!((swept.effects.len(), swept.leaked[0].1 > 0), (0, true), "without {key}");
+        assert_eq!(
+            (swept.removals.len(), swept.leaked[0].1 > 0),
+            (0, true),
+            "without {key}"
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::recipe::decide::decide;
 use crate::recipe::observation::{Observation, interests};
-use crate::recipe::plan::{Effect, Plan};
+use crate::recipe::plan::{Effect, Plan, Removal};
 use crate::recipe::record::BuildRecord;
 use crate::recipe::records::Malformed;
 use crate::recipe::report::{Made, Outcomes, report};
@@ -439,7 +439,7 @@ impl SmallWorld {
                 self.tagged(resources, |present| present.retain(|key, _| !keys.contains(key)))
             }
             Effect::Protect { image } => self.image(image).deregistration_protection = "enabled-with-cooldown".into(),
-            Effect::Terminate { instance } => {
+            Effect::Remove(Removal::Instance(instance)) => {
                 self.view
                     .instances
                     .iter_mut()
@@ -452,14 +452,16 @@ impl SmallWorld {
                     .volumes
                     .retain(|volume| volume.instance_id.as_ref() != Some(instance));
             }
-            Effect::DeleteVolume { volume } => self.view.volumes.retain(|present| present.id != *volume),
-            Effect::Deregister { image } => {
+            Effect::Remove(Removal::Volume(volume)) => self.view.volumes.retain(|present| present.id != *volume),
+            Effect::Remove(Removal::Image(image)) => {
                 let snapshots: Vec<SnapshotId> = self.image(image).snapshots().cloned().collect();
                 self.view.images.retain(|present| present.id != *image);
                 self.view.named_images.retain(|present| present.id != *image);
                 self.view.snapshots.retain(|present| !snapshots.contains(&present.id));
             }
-            Effect::DeleteSnapshot { snapshot } => self.view.snapshots.retain(|present| present.id != *snapshot),
+            Effect::Remove(Removal::Snapshot(snapshot)) => {
+                self.view.snapshots.retain(|present| present.id != *snapshot)
+            }
             Effect::RemoveFinalizer => self.recipe.metadata.finalizers = None,
         }
         Ok(Made::Nothing)
