@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, State};
+use axum::extract::{self, ConnectInfo, DefaultBodyLimit, Query, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
@@ -23,6 +24,8 @@ use crate::protocol::Error;
 
 /// Far more than EC2 takes, so that what is too much of something is refused by that something's name.
 const MOST_BODY_BYTES: usize = 16 << 20;
+/// What is read all the same before it is refused: who is still sending when the connection closes does not hear why.
+const MOST_READ_BYTES: usize = 64 << 20;
 
 /// The simulator, shared by those who ask it.
 pub type Shared = Arc<Mutex<Simulator>>;
@@ -66,7 +69,16 @@ pub fn router(simulator: Shared, clock: fn() -> Timestamp) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(any(aws))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .layer(middleware::from_fn(read_whole))
         .with_state(Door { simulator, clock })
+}
+
+async fn read_whole(request: extract::Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, MOST_READ_BYTES).await {
+        Ok(bytes) => next.run(extract::Request::from_parts(parts, Body::from(bytes))).await,
+        Err(error) => refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the request can't be read: {error}")),
+    }
 }
 
 async fn aws(
