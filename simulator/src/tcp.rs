@@ -77,7 +77,10 @@ async fn read_whole(request: extract::Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match to_bytes(body, MOST_READ_BYTES).await {
         Ok(bytes) => next.run(extract::Request::from_parts(parts, Body::from(bytes))).await,
-        Err(error) => refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the request can't be read: {error}")),
+        Err(error) => refused(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request can't be read: {error}"),
+        ),
     }
 }
 
