@@ -121,6 +121,20 @@ impl SmallWorld {
         }
     }
 
+    /// The instance of `role` has said this, and nothing else.
+    pub(super) fn say(&mut self, role: Role, said: &[&str]) {
+        let observed = self.observe();
+        let of_role = observed.instances().find(|(_, claim)| claim.role == role);
+        let (instance, claim) = of_role.expect("launched");
+        let role = crate::recipe::seal::guest_role(role);
+        let nonces = observed.keys.nonces(&claim.owner_uid, claim.build, claim.attempt, role);
+        let lines = said.iter().enumerate();
+        let console = lines
+            .map(|(index, record)| line(&nonces[0], index + 1, record))
+            .collect();
+        self.consoles.insert(instance.id.clone(), console);
+    }
+
     fn stop(&mut self, id: &InstanceId) {
         for instance in self.view.instances.iter_mut().filter(|instance| instance.id == *id) {
             instance.state = InstanceState::Stopped;
@@ -132,7 +146,7 @@ impl SmallWorld {
     }
 }
 
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     if text.is_empty() {
         "-".to_owned()
     } else {

@@ -43,6 +43,8 @@ pub struct SmallWorld {
     pub consoles: BTreeMap<InstanceId, String>,
     pub now: Timestamp,
     pub policy: AccountPolicy,
+    /// The configuration does not know the recipe's account.
+    pub no_account: bool,
     /// Every effect that was carried out, in order.
     pub journal: Vec<Effect>,
     /// The step that fails, with its output.
@@ -150,6 +152,7 @@ impl SmallWorld {
                 regions: vec!["eu-central-1".into()],
                 grants: vec![grant],
             },
+            no_account: false,
             journal: Vec::new(),
             failing_step: None,
             finding: None,
@@ -192,7 +195,7 @@ impl SmallWorld {
             },
             now: self.now,
             keys: self.keys.clone(),
-            policy: Some(self.policy.clone()),
+            policy: (!self.no_account).then(|| self.policy.clone()),
             inspector,
             view: Arc::new(view),
             records: self.records.clone(),

@@ -1,0 +1,211 @@
+//! What is refused before anything is made: each with its reason, the field and the way out.
+
+use super::small_world::SmallWorld;
+use crate::api::{READY, Reason, STALLED, get};
+use crate::world::*;
+
+type Change = fn(&mut SmallWorld);
+
+fn source(world: &mut SmallWorld) -> &mut Image {
+    let found = world.view.searches[0].1.as_mut().expect("an answer");
+    found.as_mut().expect("an image")
+}
+
+fn refused(operation: &'static str) -> AwsError {
+    AwsError {
+        operation,
+        class: ErrorClass::Invalid,
+        code: "InvalidParameterValue".into(),
+        message: "no such owner".into(),
+        request_id: None,
+    }
+}
+
+#[test]
+fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
+    let cases: [(Reason, &[&str], Change); 26] = [
+        (
+            Reason::SourceNotFound,
+            &["spec.build.source.search", "describe-images"],
+            |world| {
+                world.view.searches[0].1 = Ok(None);
+            },
+        ),
+        (
+            Reason::SourceSearchRefused,
+            &["spec.build.source.search", "no such owner"],
+            |world| {
+                world.view.searches[0].1 = Err(refused("DescribeImages"));
+            },
+        ),
+        (
+            Reason::SourceNotFound,
+            &["spec.build.source.ids", "x86_64", "add one"],
+            |world| {
+                world.recipe.spec.build.source.search = None;
+                world.recipe.spec.build.source.ids = Some([("arm64".to_owned(), "ami-0a".to_owned())].into());
+            },
+        ),
+        (
+            Reason::SourceNotFound,
+            &["spec.build.source.ids", "ami-0c", "name one that is"],
+            |world| {
+                world.recipe.spec.build.source.search = None;
+                world.recipe.spec.build.source.ids = Some([("x86_64".to_owned(), "ami-0c".to_owned())].into());
+            },
+        ),
+        (Reason::InvalidSpec, &["spec.build.source", "set one"], |world| {
+            world.recipe.spec.build.source.search = None;
+        }),
+        (Reason::SourceUnavailable, &["ami-0a", "spec.build.source"], |world| {
+            source(world).state = ImageState::Pending;
+        }),
+        (Reason::SourceUnsupported, &["ami-0a", "32-bit"], |world| {
+            source(world).architecture = "i386".into();
+        }),
+        (
+            Reason::ArchitectureMismatch,
+            &["arm64", "spec.build.architectures"],
+            |world| {
+                source(world).architecture = "arm64".into();
+            },
+        ),
+        (Reason::SourceUnsupported, &["instance store"], |world| {
+            source(world).root_device_type = "instance-store".into();
+        }),
+        (Reason::SourceUnsupported, &["paravirtual"], |world| {
+            source(world).virtualization_type = "paravirtual".into();
+        }),
+        (Reason::SourceUnsupported, &["Windows"], |world| {
+            source(world).platform = Some("windows".into());
+        }),
+        (Reason::ProofUnsupported, &["product codes"], |world| {
+            source(world).product_codes = vec!["0abc".into()];
+        }),
+        (
+            Reason::OwnerNotAllowed,
+            &["spec.build.allowedOwners", "amazon"],
+            |world| {
+                world.recipe.spec.build.allowed_owners = vec!["099720109477".into(), "self".into()];
+            },
+        ),
+        (
+            Reason::InstanceTypeNotFound,
+            &["spec.build.builder.instanceTypes", "m5.huge"],
+            |world| {
+                world.recipe.spec.build.builder.instance_types.push("m5.huge".into());
+            },
+        ),
+        (
+            Reason::InstanceTypeNotFound,
+            &["spec.test.instanceTypes", "m5.huge"],
+            |world| {
+                world.recipe.spec.test.instance_types.push("m5.huge".into());
+            },
+        ),
+        (
+            Reason::ArchitectureMismatch,
+            &["instanceTypes: m6i.large", "arm64"],
+            |world| {
+                world.view.instance_types[1].architectures = vec!["arm64".into()];
+            },
+        ),
+        (Reason::InstanceTypeUnsupported, &["m6i.large", "Nitro"], |world| {
+            world.view.instance_types[1].nitro = false;
+        }),
+        (
+            Reason::SubnetNotFound,
+            &["subnets.ids", "subnet-0b", "eu-central-1"],
+            |world| {
+                world.view.subnets.truncate(1);
+            },
+        ),
+        (Reason::SubnetNotFound, &["subnets.tags", "tag a subnet"], |world| {
+            world.recipe.spec.build.builder.subnets.ids = None;
+            world.recipe.spec.build.builder.subnets.tags = Some([("tier".to_owned(), "build".to_owned())].into());
+        }),
+        (Reason::SecurityGroupNotFound, &["securityGroupIds", "sg-0a"], |world| {
+            world.view.security_groups.clear();
+        }),
+        (
+            Reason::SecurityGroupMismatch,
+            &["sg-0a", "vpc-0b", "same VPC"],
+            |world| {
+                world.view.subnets[1].vpc_id = "vpc-0b".into();
+            },
+        ),
+        (
+            Reason::InspectorImageNotFound,
+            &["inspector.search", "configuration"],
+            |world| {
+                world.view.searches[1].1 = Ok(None);
+            },
+        ),
+        (
+            Reason::InspectorImageNotFound,
+            &["inspector.search", "no such owner"],
+            |world| {
+                world.view.searches[1].1 = Err(refused("DescribeImages"));
+            },
+        ),
+        (Reason::NotGranted, &["spec.account", "name one that it has"], |world| {
+            world.no_account = true
+        }),
+        (Reason::InvalidSpec, &["spec.build.architectures"], |world| {
+            world.recipe.spec.build.architectures.clear();
+        }),
+        (Reason::InvalidImageName, &["spec.image.name"], |world| {
+            world.recipe.spec.image.name = "{{nobody}}-{{build}}".into();
+        }),
+    ];
+    for (reason, words, change) in cases {
+        let mut world = SmallWorld::new();
+        change(&mut world);
+        for _ in 0..3 {
+            world.pass();
+        }
+        assert_eq!(world.condition(READY), Some((false, reason.to_string())), "{words:?}");
+        let status = world.status();
+        let stalled = get(&status.conditions, STALLED).expect("stalled");
+        for word in words {
+            assert!(stalled.message.contains(word), "{reason}: {word}: {}", stalled.message);
+        }
+        assert_eq!(world.journal, [], "{reason} {words:?}");
+    }
+}
+
+#[test]
+fn what_is_close_to_a_refusal_is_built() {
+    let cases: [(&str, Change); 6] = [
+        ("an owner by its alias", |world| {
+            world.recipe.spec.build.allowed_owners = vec!["amazon".into()];
+        }),
+        ("an owner by its number", |world| {
+            world.recipe.spec.build.allowed_owners = vec!["137112412989".into()];
+        }),
+        ("subnets by tags", |world| {
+            world.recipe.spec.build.builder.subnets.ids = None;
+            world.recipe.spec.build.builder.subnets.tags = Some([("tier".to_owned(), "build".to_owned())].into());
+            world.view.subnets[1].tags.insert("tier".into(), "build".into());
+        }),
+        ("a VPC of no concern", |world| {
+            world.recipe.spec.build.builder.subnets.ids = Some(vec!["subnet-0a".into()]);
+            world.view.subnets[1].vpc_id = "vpc-0b".into();
+        }),
+        ("no inspector where nothing is proved", |world| {
+            world.recipe.spec.test.enabled = false;
+            world.view.searches[1].1 = Ok(None);
+        }),
+        ("another type that nobody asks for", |world| {
+            world.view.instance_types[1].nitro = false;
+            world.recipe.spec.build.builder.instance_types.truncate(1);
+        }),
+    ];
+    for (name, change) in cases {
+        let mut world = SmallWorld::new();
+        change(&mut world);
+        world.settle();
+        let (ready, reason) = world.condition(READY).expect("ready");
+        assert!(ready, "{name}: {reason}");
+    }
+}
