@@ -303,9 +303,9 @@ pub struct HistoryEntry {
     pub content_hash: String,
     /// Name of the image.
     pub name: String,
-    /// Image id by architecture, where there is one.
+    /// Image id by region, then by architecture, where there is one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub images: BTreeMap<String, String>,
+    pub images: BTreeMap<String, BTreeMap<String, String>>,
     /// Attempts that it took.
     pub attempts: i64,
     /// When the build began.

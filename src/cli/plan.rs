@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::SignedDuration;
 use kube::Api;
 use tokio::sync::mpsc;
 
@@ -72,20 +73,25 @@ fn described(plan: &Plan) -> String {
     for (number, effect) in plan.effects.iter().enumerate() {
         let _ = writeln!(text, "{:>3}. {effect}", number + 1);
     }
-    if plan.effects.is_empty() {
-        text.push_str("Nothing is to be done now.\n");
-    }
+    let nothing = match &plan.draft.readiness {
+        _ if !plan.effects.is_empty() => "",
+        Readiness::Ready { .. } => "Nothing is to be done: what is there is what the spec asks for.\n",
+        Readiness::Progressing { .. } => "Nothing is to be done now: something in AWS has to happen first.\n",
+        Readiness::Stalled { .. } => "Nothing can be done until what is said below has changed.\n",
+        Readiness::Suspended => "Nothing is begun while spec.suspend is true.\n",
+    };
+    text.push_str(nothing);
     let _ = match &plan.draft.readiness {
         Readiness::Ready { reason, message } => writeln!(text, "Ready, {reason}: {message}"),
-        Readiness::Progressing { reason, message } => writeln!(text, "Progressing, {reason}: {message}"),
+        Readiness::Progressing { reason, message } => writeln!(text, "Reconciling, {reason}: {message}"),
         Readiness::Stalled { reason, message } => writeln!(text, "Stalled, {reason}: {message}"),
-        Readiness::Suspended => writeln!(text, "Suspended."),
+        Readiness::Suspended => Ok(()),
     };
-    let _ = writeln!(
-        text,
-        "The next look is in {:?}, or when something changes.",
-        plan.look_again
-    );
+    let seconds = SignedDuration::from_secs(i64::try_from(plan.look_again.as_secs()).unwrap_or(i64::MAX));
+    let _ = match seconds.is_zero() {
+        true => writeln!(text, "The next look follows at once."),
+        false => writeln!(text, "The next look is in {seconds:#}, or when something changes."),
+    };
     text
 }
 

@@ -240,10 +240,9 @@ pub fn history(records: &[BuildRecord], limit: usize) -> Vec<HistoryEntry> {
                 .image
                 .iter()
                 .filter_map(|image| {
-                    Some((
-                        record.frozen.spec.build.architectures.first()?.as_str().to_owned(),
-                        image.to_string(),
-                    ))
+                    let spec = &record.frozen.spec;
+                    let architecture = spec.build.architectures.first()?.as_str().to_owned();
+                    Some((spec.region.clone(), [(architecture, image.to_string())].into()))
                 })
                 .collect(),
             attempts: outcome.attempts,
