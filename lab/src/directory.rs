@@ -15,7 +15,7 @@ pub fn cache() -> Result<PathBuf> {
         (_, Some(home)) => Path::new(&home).join(".cache"),
         _ => {
             return Err(Error::Unexpected(
-                "neither XDG_CACHE_HOME nor HOME is set, so there is no cache".into(),
+                "neither XDG_CACHE_HOME nor HOME is set, so there is no place for a cache; set one of them".into(),
             ));
         }
     };

@@ -62,11 +62,14 @@ pub fn up() -> Result<()> {
 }
 
 /// Where the lab keeps its files: beside the kubeconfig that it hands out.
-fn logs(exports: &str) -> &Path {
+fn logs(exports: &str) -> PathBuf {
     let kubeconfig = exports.lines().find_map(|line| line.strip_prefix("export KUBECONFIG="));
+    let kubeconfig = kubeconfig
+        .and_then(shlex::split)
+        .and_then(|words| words.into_iter().next());
     kubeconfig
-        .and_then(|path| Path::new(path).parent())
-        .unwrap_or(Path::new(""))
+        .and_then(|path| Some(Path::new(&path).parent()?.to_owned()))
+        .unwrap_or_default()
 }
 
 /// Ends the lab that [`up`] has started, in order; succeeds if there is none.
@@ -106,8 +109,9 @@ pub fn serve() -> Result<()> {
     let exports: String = lab
         .environment()
         .iter()
-        .map(|(name, value)| format!("export {name}={}\n", quoted(value)))
-        .collect();
+        .map(|(name, value)| Ok(format!("export {name}={}\n", shlex::try_quote(value)?)))
+        .collect::<std::result::Result<_, shlex::QuoteError>>()
+        .map_err(|error| Error::Unexpected(format!("the environment cannot be written for a shell: {error}")))?;
     write(&files.environment, &exports)?;
     while signals.pending().next().is_none() {
         thread::sleep(INTERVAL);
@@ -188,14 +192,4 @@ fn write(path: &PathBuf, content: &str) -> Result<()> {
     fs::write(&partial, content)
         .and_then(|()| fs::rename(&partial, path))
         .map_err(Error::io(format!("write {}", path.display())))
-}
-
-/// For a shell; as it is where nothing in it is special.
-fn quoted(value: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "/:._-".contains(character);
-    if value.chars().all(plain) {
-        value.into()
-    } else {
-        format!("'{}'", value.replace('\'', r"'\''"))
-    }
 }

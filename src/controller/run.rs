@@ -146,7 +146,7 @@ impl Process {
     }
 
     /// Answers health and metrics to the very end, whatever else has stopped.
-    fn serve(&self, listener: TcpListener) -> JoinHandle<io::Result<()>> {
+    fn serve(&self, listener: TcpListener) -> JoinHandle<()> {
         self.expect_everything();
         tokio::spawn(health::serve(
             listener,

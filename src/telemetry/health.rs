@@ -2,16 +2,31 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::Metrics;
 use crate::controller::Clock;
+
+/// Probes and scrapes come a few at a time; more than that is no reason to run out of file descriptors.
+const MOST_CONNECTIONS: usize = 256;
+/// For a request to be there, so that nobody holds a connection by sending nothing.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// From the first byte to the last: Prometheus waits ten seconds by default.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the process still waits for before it is ready. A standby is ready: whether it leads is no question here.
 #[derive(Clone, Debug, Default)]
@@ -41,12 +56,37 @@ struct Shown {
     clock: Clock,
 }
 
-/// Answers on `listener` until dropped.
-///
-/// # Errors
-/// When the socket fails.
-pub async fn serve(listener: TcpListener, health: Health, metrics: Arc<Metrics>, clock: Clock) -> std::io::Result<()> {
-    axum::serve(listener, router(health, metrics, clock)).await
+/// Answers on `listener` until dropped, one request a connection. Who is slow is cut off, who comes in crowds waits.
+pub async fn serve(listener: TcpListener, health: Health, metrics: Arc<Metrics>, clock: Clock) {
+    let router = router(health, metrics, clock);
+    let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut answers = JoinSet::new();
+    loop {
+        // Nobody closes the semaphore.
+        let connection = Arc::clone(&connections).acquire_owned().await;
+        let (stream, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // That connection is gone, or the machine is short of something; neither is for ever.
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection to health and metrics");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let mut server = http1::Builder::new();
+        server
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .keep_alive(false);
+        let answer = server.serve_connection(TokioIo::new(stream), service);
+        answers.spawn(async move {
+            // What ails a client is the client's.
+            drop(tokio::time::timeout(ANSWER_TIMEOUT, answer).await);
+            drop(connection);
+        });
+        while answers.try_join_next().is_some() {}
+    }
 }
 
 fn router(health: Health, metrics: Arc<Metrics>, clock: Clock) -> Router {

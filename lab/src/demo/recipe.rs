@@ -79,6 +79,10 @@ impl Recipe {
             "" => String::new(),
             step => format!(", step {step}"),
         };
-        format!("build {number}: {}{step}", self.phase())
+        match self.phase() {
+            // Begun, and no attempt yet.
+            "" => format!("build {number}: {reason}"),
+            phase => format!("build {number}: {phase}{step}"),
+        }
     }
 }

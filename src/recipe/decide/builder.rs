@@ -303,7 +303,8 @@ fn free_name(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fa
     Err(Failure::new(
         Reason::NameTaken,
         format!(
-            "spec.image.name: {name:?} is the name of {}{build} already; deregister it or change the template",
+            "spec.image.name: {name:?} is the name of {}{build} already; deregister it or change the template: {{{{namespace}}}} tells recipes \
+             of one name apart",
             holder.id
         ),
     ))
