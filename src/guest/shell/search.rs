@@ -141,6 +141,24 @@ fn secrets_are_found_by_name_and_by_content_and_are_not_removed() {
 }
 
 #[test]
+fn a_line_break_in_a_name_hides_nothing() {
+    let directory = Directory::new();
+    directory.write("/home/a\nb/.ssh/id_rsa", "anything");
+    directory.write("/srv/of\nit", KEY);
+    directory.write("/srv/innocent\n", "nothing\n");
+    directory.write("/home/a\nb/.bash_history", "ls\n");
+    let report = inspect(&directory, Timestamp::UNIX_EPOCH);
+    let mut found = paths(&report.findings);
+    found.sort();
+    let expected = [
+        "Credentials /srv/of?it",
+        "PrivateKeys /home/a?b/.ssh/id_rsa",
+        "ShellHistory /home/a?b/.bash_history",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn the_inspector_follows_no_link_out_of_the_volume() {
     let directory = Directory::new();
     let outside = directory.0.join("outside");
