@@ -237,6 +237,7 @@ fn without_capacity_the_next_type_and_then_the_next_subnet_is_tried() {
 #[test]
 fn a_crash_after_any_effect_of_any_pass_neither_doubles_nor_leaks() {
     let passes = 30;
+    let mut crashed_after = Vec::new();
     for pass in 0..passes {
         for effects in 1..=6 {
             let mut world = SmallWorld::new();
@@ -249,6 +250,8 @@ fn a_crash_after_any_effect_of_any_pass_neither_doubles_nor_leaks() {
             if plan.effects.len() < effects {
                 continue;
             }
+            let last = plan.effects[effects - 1].to_string();
+            crashed_after.extend(last.split(' ').next().map(str::to_owned));
             world.settle();
             nothing_left(&world);
             assert_eq!(
@@ -262,6 +265,22 @@ fn a_crash_after_any_effect_of_any_pass_neither_doubles_nor_leaks() {
             );
             assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
         }
+    }
+    for effect in [
+        "begin",
+        "keep",
+        "launch",
+        "create",
+        "attach",
+        "tag",
+        "protect",
+        "end",
+        "terminate",
+    ] {
+        assert!(
+            crashed_after.iter().any(|crashed| crashed == effect),
+            "no crash after {effect}"
+        );
     }
 }
 
