@@ -1,5 +1,6 @@
 //! The simulated EC2 as the SDK's connection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -19,6 +20,7 @@ use goldsmith_simulator::tcp;
 use jiff::Timestamp;
 
 use crate::history::{Peer, Step};
+use crate::judge::Call;
 use crate::plan;
 use crate::turnstile::Turnstile;
 use crate::world::World;
@@ -67,6 +69,7 @@ impl HttpConnector for Connection {
         HttpConnectorFuture::new(async move {
             let body = request.body().bytes().unwrap_or_default();
             let operation = operation(body);
+            let parameters: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
             let what = [b"aws ", body].concat();
             let step = Step {
                 number: 0,
@@ -84,12 +87,12 @@ impl HttpConnector for Connection {
                     hide(&mut tcp::lock(&world.simulator));
                 }
                 let answer = inner.call(request);
-                let simulator = tcp::lock(&world.simulator);
-                if let Some(entry) = simulator.journal.last() {
+                if let Some(entry) = tcp::lock(&world.simulator).journal.last() {
                     step.outcome.clone_from(&entry.outcome);
                     step.made.clone_from(&entry.made);
                     step.purpose = purpose(entry);
                 }
+                judge(world, step, parameters);
                 answer
             });
             match asked.await {
@@ -122,6 +125,24 @@ fn hide(simulator: &mut Simulator) {
         probability: 1.0,
     });
     debug_assert_eq!(added, Ok(()));
+}
+
+/// Shows the judge a call that may have changed something, and consoles as they are read.
+fn judge(world: &World, step: &Step, parameters: BTreeMap<String, String>) {
+    let call = Call {
+        operation: &step.request,
+        parameters,
+        outcome: &step.outcome,
+        made: &step.made,
+    };
+    if step.mutates {
+        world.judge(step.number, |judge, api, ec2| judge.called(&call, api, ec2));
+    } else if step.request == "GetConsoleOutput" {
+        world.judge(step.number, |judge, _, ec2| {
+            judge.heard(call.parameter("InstanceId"), ec2);
+            Vec::new()
+        });
+    }
 }
 
 fn operation(body: &[u8]) -> String {

@@ -19,7 +19,7 @@ use tower::service_fn;
 
 use crate::api_server::{Answer, Events, Request};
 use crate::history::{Peer, Step};
-use crate::judge;
+use crate::judge::Write;
 use crate::turnstile::Turnstile;
 use crate::world::World;
 
@@ -52,20 +52,29 @@ async fn answer(
     let mut what = format!("kubernetes {} {}?{}\n", request.method, request.path, request.query).into_bytes();
     what.extend(&request.body);
     let asked = world.ask(&turnstile, what, step, |world, step| {
-        let mut state = world.state();
-        let answer = state.api.handle(step.time, &request);
+        let before = if step.mutates {
+            object(world, &request.path)
+        } else {
+            Value::Null
+        };
+        let answer = world.state().api.handle(step.time, &request);
         step.outcome = match &answer {
             Answer::Value(code, _) => code.to_string(),
             Answer::Events(_) => "200".to_owned(),
         };
-        if let Answer::Value(200, object) = &answer
-            && step.mutates
-        {
-            let wrong = judge::status::wrong(object);
-            let number = step.number;
-            state
-                .wrong
-                .extend(wrong.into_iter().map(|wrong| format!("request {number}: {wrong}")));
+        if step.mutates && step.outcome.starts_with('2') {
+            let write = Write {
+                now: step.time,
+                method: &request.method,
+                path: &request.path,
+                body: &serde_json::from_slice(&request.body).unwrap_or_default(),
+                before: &before,
+                after: &match &answer {
+                    Answer::Value(201, made) => made.clone(),
+                    _ => object(world, &request.path),
+                },
+            };
+            world.judge(step.number, |judge, _, ec2| judge.written(&write, ec2));
         }
         answer
     });
@@ -87,6 +96,21 @@ async fn answer(
         }
     };
     Ok(answered)
+}
+
+/// The object at that path, or of which it is a part.
+fn object(world: &World, path: &str) -> Value {
+    let request = Request {
+        method: "GET".into(),
+        path: path.trim_end_matches("/status").to_owned(),
+        query: String::new(),
+        content_type: String::new(),
+        body: Vec::new(),
+    };
+    match world.state().api.handle(world.now(), &request) {
+        Answer::Value(200, object) => object,
+        _ => Value::Null,
+    }
 }
 
 async fn read(request: http::Request<Body>) -> Result<Request, kube::Error> {

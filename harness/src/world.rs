@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::api_server::{Answer, ApiServer, Request};
 use crate::history::Step;
+use crate::judge::{Ec2, Judge};
 use crate::plan::{Fault, Plan};
 use crate::turnstile::Turnstile;
 
@@ -44,6 +45,7 @@ struct Time {
 pub struct State {
     pub api: ApiServer,
     pub history: Vec<Step>,
+    pub judge: Judge,
     /// What was wrong with what was seen between the first request and the last.
     pub wrong: Vec<String>,
     fault: Option<(Fault, usize)>,
@@ -70,6 +72,7 @@ impl World {
             state: Mutex::new(State {
                 api: ApiServer::new(now),
                 history: Vec::new(),
+                judge: Judge::default(),
                 wrong: Vec::new(),
                 fault: plan.fault,
                 requests: 0,
@@ -133,6 +136,15 @@ impl World {
     /// Everything but EC2.
     pub fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Has the judge look at what request `number` has done.
+    pub fn judge(&self, number: usize, look: impl FnOnce(&mut Judge, &ApiServer, &Ec2<'_>) -> Vec<String>) {
+        let simulator = tcp::lock(&self.simulator);
+        let State { api, judge, wrong, .. } = &mut *self.state();
+        judge.learn(api);
+        let found = look(judge, api, &Ec2::of(&simulator));
+        wrong.extend(found.into_iter().map(|wrong| format!("request {number}: {wrong}")));
     }
 
     /// Puts a request to the world: in its turn, and under the fault that strikes it. `answer` carries it out and says, in the step,

@@ -1,18 +1,28 @@
-//! What is wrong with the world at the end of a run. Shares nothing with the controller's own logic: it looks at what EC2 and the
-//! API server have, as JSON.
+//! What is wrong with the world: after every request that changes it, and at the end of a run.
+//!
+//! Shares nothing with the controller's own logic. It knows EC2 from the simulator's state and the calls that were made, and
+//! the objects from the API server, as JSON. What the controller ought to have done follows from the specs, from what was made
+//! by which call, and from what the guests have said and left on their disks; never from what the controller makes of them.
 
+mod aws;
+mod call;
+mod ec2;
+mod kubernetes;
 mod picture;
 pub mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jiff::SignedDuration;
+use goldsmith_simulator::tcp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::api_server::Kind;
-use crate::history::Step;
+use crate::api_server::{ApiServer, Kind};
 use crate::world::World;
 
+pub use call::{Call, Label};
+pub use ec2::Ec2;
+pub use kubernetes::Write;
 pub use picture::Picture;
 
 /// How many times as many requests a world at rest may see after a fault.
@@ -20,27 +30,105 @@ const MORE_AT_REST: usize = 2;
 /// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what is missing for a minute.
 const LATER: SignedDuration = SignedDuration::from_mins(5);
 
-/// What is wrong in itself.
+/// What has been seen of a run so far.
+#[derive(Debug, Default)]
+pub struct Judge {
+    /// What the calls have made, and whose tags it was born with.
+    made: BTreeMap<String, Label>,
+    /// Things of strangers that carry our tags all the same.
+    claimed: BTreeSet<String>,
+    /// What was made, by what it was made for.
+    once: BTreeMap<(String, Label, String), BTreeSet<String>>,
+    /// What a status has announced.
+    intended: BTreeSet<String>,
+    /// Images on which a verdict was put, with their snapshots.
+    kept: BTreeMap<String, BTreeSet<String>>,
+    /// Images of which a test instance has passed.
+    tested: BTreeSet<String>,
+    /// Snapshots that an inspector has read.
+    inspected: BTreeSet<String>,
+    /// Every spec that a recipe has had, by uid.
+    specs: BTreeMap<String, Vec<Value>>,
+    /// Uids of recipes whose deletion was asked for.
+    deleted: BTreeSet<String>,
+    /// The last build and attempt in a status, by uid.
+    furthest: BTreeMap<String, (i64, i64)>,
+    /// When the status was last written, by uid.
+    writes: BTreeMap<String, VecDeque<Timestamp>>,
+}
+
+impl Judge {
+    /// Learns what users have asked for: called before every request.
+    pub fn learn(&mut self, api: &ApiServer) {
+        for recipe in api.objects(Kind::ImageRecipe) {
+            let uid = recipe["metadata"]["uid"].as_str().unwrap_or_default();
+            let specs = self.specs.entry(uid.to_owned()).or_default();
+            if specs.last() != Some(&recipe["spec"]) {
+                specs.push(recipe["spec"].clone());
+            }
+            if !recipe["metadata"]["deletionTimestamp"].is_null() {
+                self.deleted.insert(uid.to_owned());
+            }
+        }
+    }
+
+    /// What is temporary, was made for the recipe of that uid, or for any, and is still there.
+    fn left(&self, uid: Option<&str>, ec2: &Ec2<'_>) -> Vec<&str> {
+        let of_images: BTreeSet<&str> = ec2
+            .images
+            .values()
+            .flat_map(|image| image.snapshots.iter().copied())
+            .collect();
+        let left = self.made.iter().filter(|(id, label)| {
+            let id = id.as_str();
+            let there = match id.split('-').next() {
+                Some("i") => ec2
+                    .instances
+                    .get(id)
+                    .is_some_and(|instance| instance.state != "terminated"),
+                Some("vol") => ec2.volumes.get(id).is_some_and(|volume| volume.state != "deleting"),
+                Some("ami") => ec2.images.contains_key(id) && !self.kept.contains_key(id),
+                Some("snap") => ec2.snapshots.contains_key(id) && !of_images.contains(id),
+                _ => false,
+            };
+            there && uid.is_none_or(|uid| uid == label.uid)
+        });
+        left.map(|(id, _)| id.as_str()).collect()
+    }
+
+    /// Things that nobody may touch unless they carry our tags, as those in `claimed` do: they are a stranger's.
+    pub fn strangers(&mut self, claimed: impl IntoIterator<Item = String>) {
+        self.claimed.extend(claimed);
+    }
+}
+
+/// What is wrong at the end, when everything is at rest, and what was wrong on the way.
 pub fn wrong(world: &World) -> Vec<String> {
-    let inventory = inventory(world);
+    let simulator = tcp::lock(&world.simulator);
+    let ec2 = Ec2::of(&simulator);
     let state = world.state();
     let mut wrong = state.wrong.clone();
-    wrong.extend(doubled(&state.history));
-    wrong.extend(leaked(&inventory));
+    let left = state.judge.left(None, &ec2);
+    if !left.is_empty() {
+        wrong.push(format!("invariant 3: at rest, and {left:?} are left"));
+    }
     for recipe in state.api.objects(Kind::ImageRecipe) {
         let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));
         if said != "Current" {
-            wrong.push(format!(
-                "{name} is {said} at the end: {}",
-                recipe["status"]["conditions"]
-            ));
+            let conditions = &recipe["status"]["conditions"];
+            wrong.push(format!("{name} is {said} at the end: {conditions}"));
         }
-        let images = recipe["status"]["latest"]["images"].as_object().into_iter().flatten();
-        let images = images.flat_map(|(_, images)| images.as_object().into_iter().flatten());
-        for (_, id) in images {
-            if !things(&inventory, "images").any(|image| image["id"] == *id && image["state"] == "available") {
+        for id in kubernetes::images(&recipe["status"]["latest"]) {
+            let image = ec2.images.get(id);
+            if !image.is_some_and(|image| image.state == "available") {
                 wrong.push(format!(
-                    "the status of {name} claims image {id}, which EC2 does not have available"
+                    "invariant 7: the status of {name} claims image {id}, which EC2 does not have available"
+                ));
+            }
+            let protects = recipe["spec"]["image"]["deregistrationProtection"] != false;
+            if protects && image.is_some_and(|image| !image.protected) {
+                wrong.push(format!(
+                    "invariant 1: image {id} of {name} is not protected, and its spec says so"
                 ));
             }
         }
@@ -73,7 +161,7 @@ fn at_rest(world: &World) -> usize {
 
 /// What EC2 has that was not there from the beginning.
 fn inventory(world: &World) -> Value {
-    let inventory = goldsmith_simulator::tcp::lock(&world.simulator).inventory();
+    let inventory = tcp::lock(&world.simulator).inventory();
     serde_json::to_value(inventory).unwrap_or_default()
 }
 
@@ -81,49 +169,4 @@ fn inventory(world: &World) -> Value {
 fn things<'a>(inventory: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
     let regions = inventory.as_object().into_iter().flatten();
     regions.flat_map(move |(_, region)| region[kind].as_array().into_iter().flatten())
-}
-
-/// What was made more than once for one purpose.
-fn doubled(history: &[Step]) -> Vec<String> {
-    let mut made = BTreeMap::<&str, BTreeSet<&str>>::new();
-    for step in history {
-        let prefix = match step.request.as_str() {
-            "RunInstances" => "i-",
-            "CreateVolume" => "vol-",
-            "CreateImage" => "ami-",
-            _ => continue,
-        };
-        let ids = step.made.iter().map(String::as_str).filter(|id| id.starts_with(prefix));
-        made.entry(&step.purpose).or_default().extend(ids);
-    }
-    let twice = made.into_iter().filter(|(_, ids)| ids.len() > 1);
-    twice
-        .map(|(purpose, ids)| format!("made more than once: {purpose}: {ids:?}"))
-        .collect()
-}
-
-/// What is temporary, and is still there.
-fn leaked(inventory: &Value) -> Vec<String> {
-    let proven = |thing: &Value| !thing["tags"]["goldsmith.dev/proven"].is_null();
-    let names: BTreeSet<&str> = things(inventory, "images")
-        .filter(|image| proven(image))
-        .filter_map(|image| image["name"].as_str())
-        .collect();
-    let mut leaked = Vec::new();
-    for kind in ["instances", "volumes"] {
-        leaked.extend(things(inventory, kind).map(|thing| (kind, thing)));
-    }
-    leaked.extend(
-        things(inventory, "images")
-            .filter(|image| !proven(image))
-            .map(|thing| ("images", thing)),
-    );
-    let kept = |snapshot: &Value| snapshot["name"].as_str().is_some_and(|name| names.contains(name));
-    leaked.extend(
-        things(inventory, "snapshots")
-            .filter(|snapshot| !kept(snapshot))
-            .map(|thing| ("snapshots", thing)),
-    );
-    let leaked = leaked.into_iter();
-    leaked.map(|(kind, thing)| format!("left in {kind}: {thing}")).collect()
 }

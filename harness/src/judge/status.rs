@@ -1,6 +1,10 @@
 //! What kstatus would make of an object, and whether it would be misled.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+
+/// How much earlier than its write a time in a status may have been taken: a pass takes some requests.
+const PASS: SignedDuration = SignedDuration::from_mins(2);
 
 /// Conditions that are True or absent.
 const ABNORMAL: [&str; 2] = ["Reconciling", "Stalled"];
@@ -56,6 +60,46 @@ pub fn wrong(object: &Value) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// What is wrong with the way from one status to the next, written at `now`.
+pub fn changes(before: &Value, after: &Value, now: Timestamp) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let observed = |object: &Value| object["status"]["observedGeneration"].as_i64().unwrap_or(-1);
+    if observed(after) < observed(before) {
+        wrong.push(format!(
+            "observedGeneration goes back from {} to {}",
+            observed(before),
+            observed(after)
+        ));
+    }
+    for condition_now in after["status"]["conditions"].as_array().into_iter().flatten() {
+        let type_ = condition_now["type"].as_str().unwrap_or_default();
+        let time = &condition_now["lastTransitionTime"];
+        match condition(before, type_) {
+            Some(was) if was["status"] == condition_now["status"] => {
+                if was["lastTransitionTime"] != *time {
+                    wrong.push(format!(
+                        "{type_} is {} as before, and its lastTransitionTime moves",
+                        was["status"]
+                    ));
+                }
+            }
+            _ => {
+                let at: Option<Timestamp> = time.as_str().and_then(|time| time.parse().ok());
+                if at.is_none_or(|at| at > now || now.duration_since(at) > PASS) {
+                    wrong.push(format!("{type_} has changed now, and its lastTransitionTime is {time}"));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// The condition of that type.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    let mut conditions = object["status"]["conditions"].as_array()?.iter();
+    conditions.find(|condition| condition["type"] == type_)
 }
 
 /// What kstatus says of the status of an object that is not being deleted: `Current`, `InProgress` or `Failed`.

@@ -1,0 +1,335 @@
+//! What is wrong with a mutating call to EC2.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::Judge;
+use super::call::{Call, Label, label};
+use super::ec2::Ec2;
+use super::kubernetes::{intent, record};
+use crate::api_server::ApiServer;
+
+/// Files that hold what an image must not give away. What makes them is only in stories that plant secrets.
+const SECRETS: [&str; 3] = ["authorized_keys", ".aws/credentials", "id_ed25519"];
+
+/// Amazon's account: the configuration trusts its images for inspectors.
+const AMAZON: &str = "137112412989";
+
+impl Judge {
+    /// Judges a mutating call, right after it.
+    pub fn called(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if call.creates().is_some() {
+            wrong.extend(self.creates(call, api, ec2));
+        } else {
+            wrong.extend(self.targets(call));
+        }
+        match call.operation {
+            "DeregisterImage" | "DisableImage" | "DeleteSnapshot" => wrong.extend(self.removes(call)),
+            "CreateTags" if call.succeeded() => wrong.extend(self.declares(call, ec2)),
+            "DeleteTags" => {
+                let verdict = call
+                    .values("Tag.")
+                    .any(|key| ["goldsmith.dev/proven", "goldsmith.dev/seal"].contains(&key));
+                let proven = call.ids().find(|id| self.kept.contains_key(*id));
+                if let Some(id) = proven.filter(|_| verdict) {
+                    wrong.push(format!("invariant 1: the verdict is taken off {id}, which is proven"));
+                }
+            }
+            _ => {}
+        }
+        wrong
+    }
+
+    /// Learns from a console that was read what the guest on it has said, whatever the reader makes of it.
+    pub fn heard(&mut self, id: &str, ec2: &Ec2<'_>) {
+        let Some(instance) = ec2.instances.get(id) else { return };
+        let said = |word: &str| {
+            instance
+                .console
+                .lines()
+                .any(|line| line.split_whitespace().any(|one| one == word))
+        };
+        if said("tested") && said("passed") && !said("failed") {
+            self.tested.insert(instance.image.to_owned());
+        }
+        if said("inspected") {
+            let attached = ec2.volumes.values().filter(|volume| volume.instance == id);
+            self.inspected.extend(attached.map(|volume| volume.snapshot.to_owned()));
+        }
+    }
+
+    /// Something is made: once, with tags, after it was written down what for, from what a spec names.
+    fn creates(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let operation = call.operation;
+        let mut labels = Vec::new();
+        for kind in call.creates().unwrap_or_default() {
+            match label(&call.tags(Some(kind)), api) {
+                Ok(label) => labels.push(label),
+                Err(why) => wrong.push(format!(
+                    "invariant 8: {operation} makes a {kind} without its tags: {why}"
+                )),
+            }
+        }
+        labels.dedup();
+        let [label] = &labels[..] else {
+            if labels.len() > 1 {
+                wrong.push(format!(
+                    "invariant 8: {operation} tags what it makes for different things: {labels:?}"
+                ));
+            }
+            return wrong;
+        };
+        let roles: &[&str] = match operation {
+            "RunInstances" => &["builder", "test", "inspector"],
+            "CreateImage" => &["image"],
+            _ => &["inspector"],
+        };
+        if !roles.contains(&label.role.as_str()) {
+            wrong.push(format!("invariant 8: {operation} makes something as {}", label.role));
+        }
+        if operation != "CreateImage" && call.parameter("ClientToken").is_empty() {
+            wrong.push(format!(
+                "invariant 2: {operation} has no client token: sent again it makes another one"
+            ));
+        }
+        wrong.extend(self.is_intended(call, label, api));
+        wrong.extend(self.comes_from_the_spec(call, label, ec2));
+        if call.succeeded() {
+            for id in call.made {
+                self.made.insert(id.clone(), label.clone());
+                // The first thing that a call makes is what it is for; the others are part of it.
+                let of_it = call.made.first() == Some(id);
+                let purpose = (
+                    operation.to_owned(),
+                    label.clone(),
+                    call.parameter("SnapshotId").to_owned(),
+                );
+                let made = self.once.entry(purpose).or_default();
+                if of_it && made.insert(id.clone()) && made.len() > 1 {
+                    wrong.push(format!(
+                        "invariant 2: {operation} has made more than one for {label:?}: {made:?}"
+                    ));
+                }
+            }
+        }
+        wrong
+    }
+
+    /// Whether the API server already knew of it.
+    fn is_intended(&self, call: &Call<'_>, label: &Label, api: &ApiServer) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let (
+            operation,
+            Label {
+                build, attempt, role, ..
+            },
+        ) = (call.operation, label);
+        let intent = intent(label, call.parameter("InstanceType"), call.parameter("SubnetId"));
+        if !self.intended.contains(&intent) {
+            wrong.push(format!(
+                "invariant 2: {operation} before a status has said so: {intent}"
+            ));
+        }
+        let Some(record) = record(api, label) else {
+            wrong.push(format!("invariant 2: {operation} without a record of build {build}"));
+            return wrong;
+        };
+        if !record.progress["outcome"].is_null() {
+            wrong.push(format!(
+                "invariant 3: {operation} for build {build}, whose record says that it has ended"
+            ));
+        }
+        if operation == "RunInstances" {
+            let kept = &record.object["binaryData"][format!("user-data.{role}.{attempt}")];
+            if kept.as_str() != Some(call.parameter("UserData")) {
+                wrong.push(format!(
+                    "invariant 2: {operation} sends the {role} of attempt {attempt} user data that the record does not keep"
+                ));
+            }
+            if record.progress["attempt"].as_i64() != Some(*attempt) {
+                let known = &record.progress["attempt"];
+                wrong.push(format!(
+                    "invariant 2: {operation} for attempt {attempt}, and the record knows of {known}"
+                ));
+            }
+        }
+        wrong
+    }
+
+    /// What it is made from is what the spec names, or was made for the same attempt.
+    fn comes_from_the_spec(&self, call: &Call<'_>, label: &Label, ec2: &Ec2<'_>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let specs = self.specs.get(&label.uid).map(Vec::as_slice).unwrap_or_default();
+        let some = |holds: &dyn Fn(&Value) -> bool| specs.iter().any(holds);
+        let (operation, role) = (call.operation, label.role.as_str());
+        let is_ours = |id: &str| {
+            self.made
+                .get(id)
+                .is_some_and(|of| (&of.uid, of.build) == (&label.uid, label.build))
+        };
+        let mut refuse =
+            |what: &str, id: &str| wrong.push(format!("invariant 8: {operation} of a {role} with {what} {id}"));
+        match operation {
+            "RunInstances" => {
+                let image = call.parameter("ImageId");
+                let expected = match role {
+                    "builder" => some(&|spec| is_source(spec, image, ec2)),
+                    "test" => is_proof_of(self, label, image),
+                    // A stranger's image would vouch for what it likes.
+                    _ => {
+                        !self.made.contains_key(image)
+                            && ec2.images.get(image).is_some_and(|image| image.owner == AMAZON)
+                    }
+                };
+                if !expected {
+                    refuse("image", image);
+                }
+                let subnet = call.parameter("SubnetId");
+                let subnets = |spec: &Value| spec["build"]["builder"]["subnets"].clone();
+                if !some(&|spec| holds(&subnets(spec)["ids"], subnet) || !subnets(spec)["tags"].is_null()) {
+                    refuse("subnet", subnet);
+                }
+                for group in call.values("SecurityGroupId.") {
+                    if !some(&|spec| holds(&spec["build"]["builder"]["securityGroupIds"], group)) {
+                        refuse("security group", group);
+                    }
+                }
+                if role != "builder"
+                    && call
+                        .parameters
+                        .keys()
+                        .any(|name| name.starts_with("IamInstanceProfile"))
+                {
+                    refuse("an instance profile:", call.parameter("IamInstanceProfile.Name"));
+                }
+            }
+            "CreateImage" => {
+                let id = call.parameter("InstanceId");
+                let finished = ec2.instances.get(id).is_some_and(|instance| {
+                    (instance.state, instance.reason) == ("stopped", "Client.InstanceInitiatedShutdown")
+                });
+                if !is_ours(id) || !finished {
+                    refuse(
+                        "an instance that is not its builder, or has not powered itself off:",
+                        id,
+                    );
+                }
+            }
+            _ => {
+                let snapshot = call.parameter("SnapshotId");
+                let mut images = ec2.images.iter();
+                let of_image =
+                    images.any(|(id, image)| image.snapshots.contains(&snapshot) && is_proof_of(self, label, id));
+                if !of_image {
+                    refuse("snapshot", snapshot);
+                }
+            }
+        }
+        wrong
+    }
+
+    /// Whatever a call changes or removes was made by one, or carries our tags.
+    fn targets(&self, call: &Call<'_>) -> Vec<String> {
+        let strange = call
+            .ids()
+            .filter(|id| !self.made.contains_key(*id) && !self.claimed.contains(*id));
+        let wrong = strange.map(|id| format!("invariant 8: {} of {id}, which is somebody else's", call.operation));
+        wrong.collect()
+    }
+
+    /// What is kept is not removed.
+    fn removes(&self, call: &Call<'_>) -> Vec<String> {
+        let kept =
+            |id: &&str| self.kept.contains_key(*id) || self.kept.values().any(|snapshots| snapshots.contains(*id));
+        let wrong = call.ids().filter(kept);
+        wrong
+            .map(|id| {
+                format!(
+                    "invariant 1: {} of {id}, which a build that ended well has made",
+                    call.operation
+                )
+            })
+            .collect()
+    }
+
+    /// A verdict is put on an image: what the guests have said and what is on the disk bears it out.
+    fn declares(&mut self, call: &Call<'_>, ec2: &Ec2<'_>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let tags = call.tags(None);
+        let (proven, finished) = (
+            tags.contains_key("goldsmith.dev/proven"),
+            tags.contains_key("goldsmith.dev/finished"),
+        );
+        if !proven && !finished {
+            return wrong;
+        }
+        for id in call.ids().filter(|id| id.starts_with("ami-")) {
+            let Some(image) = ec2.images.get(id) else { continue };
+            let snapshots: BTreeSet<String> = image.snapshots.iter().map(|id| (*id).to_owned()).collect();
+            let mut refuse = |why: &str| wrong.push(format!("invariant 4: image {id} is declared proven, and {why}"));
+            if image.state != "available" {
+                refuse("it is not available");
+            }
+            if !tags.contains_key("goldsmith.dev/seal") {
+                refuse("carries no seal");
+            }
+            if proven && !self.tested.contains(id) {
+                refuse("no test instance of it has passed");
+            }
+            if proven && !snapshots.is_subset(&self.inspected) {
+                refuse("no inspector has read all of its snapshots");
+            }
+            for path in secrets(ec2, &snapshots) {
+                refuse(&format!("holds {path}"));
+            }
+            self.kept.insert(id.to_owned(), snapshots);
+        }
+        wrong
+    }
+}
+
+/// An image that was made for the recipe of `label`: by this build, or by one that this one proves again.
+fn is_proof_of(judge: &Judge, label: &Label, image: &str) -> bool {
+    let made = judge.made.get(image);
+    made.is_some_and(|of| of.owner == label.owner && (of.uid != label.uid || of.build <= label.build))
+}
+
+fn is_source(spec: &Value, id: &str, ec2: &Ec2<'_>) -> bool {
+    let source = &spec["build"]["source"];
+    let mut ids = source["ids"].as_object().into_iter().flatten();
+    if ids.any(|(_, named)| named == id) {
+        return true;
+    }
+    let pattern = source["search"]["name"].as_str().unwrap_or("*");
+    let image = ec2.images.get(id);
+    let is_called = |arch: &str| image.is_some_and(|image| matches(&pattern.replace("{{arch}}", arch), image.name));
+    !source["search"].is_null() && ["x86_64", "arm64"].into_iter().any(is_called)
+}
+
+/// Whether `name` is what a pattern with `*` for any characters stands for.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(name) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut ends = name.char_indices().map(|(index, _)| index).chain([name.len()]);
+    ends.any(|end| matches(rest, &name[end..]))
+}
+
+/// Paths of files that hold a secret.
+fn secrets<'a>(ec2: &Ec2<'a>, snapshots: &BTreeSet<String>) -> Vec<&'a str> {
+    let disks = snapshots.iter().filter_map(|id| ec2.snapshots.get(id.as_str()));
+    let files = disks.flat_map(|disk| &disk.files);
+    let secret =
+        files.filter(|(path, file)| SECRETS.iter().any(|name| path.ends_with(name)) && !file.content.is_empty());
+    secret.map(|(path, _)| path.as_str()).collect()
+}
+
+fn holds(list: &Value, wanted: &str) -> bool {
+    list.as_array().into_iter().flatten().any(|one| one == wanted)
+}

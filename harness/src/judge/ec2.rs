@@ -1,0 +1,85 @@
+//! What EC2 has, whether or not anyone has looked: taken from the simulator's own state and not from its answers.
+
+use std::collections::BTreeMap;
+
+use goldsmith_simulator::disk::Disk;
+use goldsmith_simulator::engine::Simulator;
+
+/// Everything that is there, by id.
+#[derive(Debug, Default)]
+pub struct Ec2<'a> {
+    pub images: BTreeMap<&'a str, Image<'a>>,
+    pub instances: BTreeMap<&'a str, Instance<'a>>,
+    pub volumes: BTreeMap<&'a str, Volume<'a>>,
+    /// What is on them.
+    pub snapshots: BTreeMap<&'a str, &'a Disk>,
+}
+
+#[derive(Debug)]
+pub struct Image<'a> {
+    pub state: &'static str,
+    pub name: &'a str,
+    /// Account number.
+    pub owner: &'a str,
+    pub protected: bool,
+    pub snapshots: Vec<&'a str>,
+}
+
+#[derive(Debug)]
+pub struct Instance<'a> {
+    pub state: &'static str,
+    /// The code of why it is in that state.
+    pub reason: &'a str,
+    pub image: &'a str,
+    pub console: &'a str,
+}
+
+#[derive(Debug)]
+pub struct Volume<'a> {
+    pub state: &'static str,
+    pub snapshot: &'a str,
+    /// The instance that it is attached to.
+    pub instance: &'a str,
+}
+
+impl<'a> Ec2<'a> {
+    /// What there is now.
+    pub fn of(simulator: &'a Simulator) -> Self {
+        let mut ec2 = Self::default();
+        for region in simulator.state.regions.values() {
+            ec2.images.extend(region.images.values().map(|image| {
+                let devices = image.block_devices.iter();
+                let image_now = Image {
+                    state: image.state.name(),
+                    name: &image.name,
+                    owner: &image.owner,
+                    protected: image.protection.name() != "disabled",
+                    snapshots: devices.filter_map(|device| device.ebs.snapshot_id.as_deref()).collect(),
+                };
+                (image.id.as_str(), image_now)
+            }));
+            ec2.instances.extend(region.instances.values().map(|instance| {
+                let instance_now = Instance {
+                    state: instance.state.name(),
+                    reason: instance.state_reason.as_ref().map_or("", |reason| &reason.code),
+                    image: &instance.image_id,
+                    console: &instance.console,
+                };
+                (instance.id.as_str(), instance_now)
+            }));
+            ec2.volumes.extend(region.volumes.values().map(|volume| {
+                let attachment = volume.attachment.as_ref();
+                let volume_now = Volume {
+                    state: volume.state.name(),
+                    snapshot: volume.snapshot_id.as_deref().unwrap_or_default(),
+                    instance: attachment.map_or("", |attachment| &attachment.instance_id),
+                };
+                (volume.id.as_str(), volume_now)
+            }));
+            let snapshots = region.snapshots.values();
+            ec2.snapshots
+                .extend(snapshots.map(|snapshot| (snapshot.id.as_str(), &snapshot.disk)));
+        }
+        ec2
+    }
+}

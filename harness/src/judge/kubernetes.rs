@@ -1,0 +1,268 @@
+//! What is wrong with a write to the API server.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::call::{Label, path};
+use super::ec2::Ec2;
+use super::{Judge, status};
+use crate::api_server::{ApiServer, Kind};
+
+const FINALIZER: &str = "goldsmith.dev/cleanup";
+/// More writes of one object's status within [`BRIEFLY`] come of a pass that wakes itself.
+const MOST_WRITES: usize = 40;
+const BRIEFLY: SignedDuration = SignedDuration::from_secs(10);
+/// What the configuration's key file holds; it is for nobody's eyes.
+const SEAL_KEY: &str = include_str!("../../seal-key");
+
+/// A write, and what it made of the object.
+#[derive(Debug)]
+pub struct Write<'a> {
+    pub now: Timestamp,
+    pub method: &'a str,
+    pub path: &'a str,
+    /// What was sent.
+    pub body: &'a Value,
+    /// Null for an object that was not there.
+    pub before: &'a Value,
+    /// Null for one that is no more.
+    pub after: &'a Value,
+}
+
+/// A build's record.
+#[derive(Debug)]
+pub struct Record<'a> {
+    pub object: &'a Value,
+    pub frozen: Value,
+    pub progress: Value,
+}
+
+impl<'a> Record<'a> {
+    /// Reads one; none when the object is none.
+    pub fn read(object: &'a Value) -> Option<Self> {
+        let part = |name: &str| serde_json::from_str(object["data"][name].as_str()?).ok();
+        Some(Self {
+            object,
+            frozen: part("frozen.json")?,
+            progress: part("progress.json")?,
+        })
+    }
+}
+
+/// The record of the build that a thing was made for.
+pub fn record<'a>(api: &'a ApiServer, label: &Label) -> Option<Record<'a>> {
+    let (namespace, name) = label.owner.split_once('/')?;
+    let name = format!("{name}-build-{}", label.build);
+    let mut maps = api.objects(Kind::ConfigMap);
+    let object =
+        maps.find(|map| map["metadata"]["name"] == name.as_str() && map["metadata"]["namespace"] == namespace)?;
+    let mut owners = object["metadata"]["ownerReferences"].as_array()?.iter();
+    owners.any(|owner| owner["uid"] == label.uid.as_str()).then_some(())?;
+    Record::read(object)
+}
+
+/// What a status has to say before that thing is made.
+pub fn intent(label: &Label, instance_type: &str, subnet: &str) -> String {
+    let Label {
+        uid,
+        build,
+        attempt,
+        role,
+        ..
+    } = label;
+    match (role.as_str(), instance_type) {
+        // A volume is made for an inspector that status knows.
+        ("inspector", "") => format!("volume for {uid} {build} {attempt}"),
+        _ => format!("{role} for {uid} {build} {attempt} {instance_type} {subnet}"),
+    }
+}
+
+impl Judge {
+    /// Judges a write that the API server has taken, right after it.
+    pub fn written(&mut self, write: &Write<'_>, ec2: &Ec2<'_>) -> Vec<String> {
+        let Write {
+            method,
+            before,
+            after,
+            body,
+            ..
+        } = write;
+        let mut wrong = Vec::new();
+        let kind = [before, after].map(|object| object["kind"].as_str().unwrap_or_default());
+        let is = |wanted: &str| kind.contains(&wanted);
+        let versioned = body["metadata"]["resourceVersion"]
+            .as_str()
+            .is_some_and(|version| !version.is_empty());
+        if ["PUT", "PATCH"].contains(method) && !versioned && (is("ImageRecipe") || is("ConfigMap")) {
+            wrong.push(format!(
+                "{method} {} names no resourceVersion: it overwrites what it has not seen",
+                write.path
+            ));
+        }
+        if !is("Lease") && body.to_string().contains(SEAL_KEY.trim()) {
+            wrong.push(format!("{method} {} tells the seal key", write.path));
+        }
+        if is("ConfigMap") {
+            wrong.extend(self.records(write, before, after));
+        }
+        if is("ImageRecipe") && write.path.ends_with("/status") {
+            wrong.extend(self.status(write, ec2));
+        } else if is("ImageRecipe") && finalized(before) && !finalized(after) {
+            wrong.extend(self.released(before, ec2));
+        }
+        wrong
+    }
+
+    fn records(&self, write: &Write<'_>, before: &Value, after: &Value) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let name = write.path;
+        match (Record::read(before), Record::read(after)) {
+            (Some(old), Some(new)) => {
+                if old.frozen != new.frozen {
+                    wrong.push(format!("{name}: what was frozen when the build began is changed"));
+                }
+                if !old.progress["outcome"].is_null() && old.progress["outcome"] != new.progress["outcome"] {
+                    wrong.push(format!("{name}: the build has ended, and its end is written anew"));
+                }
+                if old.progress["attempt"].as_i64() > new.progress["attempt"].as_i64() {
+                    wrong.push(format!("{name}: the attempt goes back"));
+                }
+            }
+            (Some(old), None) => {
+                let owners = old.object["metadata"]["ownerReferences"]
+                    .as_array()
+                    .into_iter()
+                    .flatten();
+                let living = owners
+                    .filter_map(|owner| owner["uid"].as_str())
+                    .any(|uid| !self.deleted.contains(uid));
+                if living && old.progress["outcome"].is_null() {
+                    wrong.push(format!("{name}: the record of a build that runs is deleted"));
+                }
+            }
+            _ => {}
+        }
+        if let Some(new) = Record::read(after) {
+            let image = new.progress["outcome"]["image"].as_str();
+            let succeeded = new.progress["outcome"]["result"] == "Succeeded";
+            if let Some(image) = image.filter(|image| succeeded && !self.kept.contains_key(*image)) {
+                wrong.push(format!(
+                    "invariant 7: {name} says that {image} came of it, which was never declared proven"
+                ));
+            }
+        }
+        wrong
+    }
+
+    fn status(&mut self, write: &Write<'_>, ec2: &Ec2<'_>) -> Vec<String> {
+        let Write { now, before, after, .. } = write;
+        let mut wrong = status::wrong(after);
+        wrong.extend(status::changes(before, after, *now));
+        let uid = after["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        if before == after {
+            wrong.push("a status is written that is there already".to_owned());
+        }
+        let writes = self.writes.entry(uid.clone()).or_default();
+        writes.push_back(*now);
+        while writes.front().is_some_and(|first| now.duration_since(*first) > BRIEFLY) {
+            writes.pop_front();
+        }
+        if writes.len() > MOST_WRITES {
+            wrong.push(format!(
+                "invariant 9: more than {MOST_WRITES} writes of a status within {BRIEFLY:#}"
+            ));
+        }
+        wrong.extend(self.build(&uid, &after["status"]["build"]));
+        let (latest, had) = (images(&after["status"]["latest"]), images(&before["status"]["latest"]));
+        for id in &latest {
+            if !self.kept.contains_key(*id) {
+                wrong.push(format!("invariant 7: latest is {id}, which was never declared proven"));
+            }
+            let there = ec2.images.get(id).is_some_and(|image| image.state == "available");
+            if !there && !had.contains(id) {
+                wrong.push(format!(
+                    "invariant 7: latest becomes {id}, which EC2 does not have available"
+                ));
+            }
+        }
+        let ready = |object: &Value| status::condition(object, "Ready").is_some_and(|ready| ready["status"] == "True");
+        let stalled = status::condition(after, "Stalled").is_some();
+        let same_spec = before["status"]["observedGeneration"] == after["status"]["observedGeneration"];
+        let there = !had.is_empty()
+            && had
+                .iter()
+                .all(|id| ec2.images.get(id).is_some_and(|image| image.state == "available"));
+        if ready(before) && !ready(after) && !stalled && same_spec && there {
+            wrong.push("Ready ends though neither the spec nor the image has changed".to_owned());
+        }
+        wrong
+    }
+
+    /// The build in a status: where it stands goes forward, what it names was made, and what it announces may be made now.
+    fn build(&mut self, uid: &str, build: &Value) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let (Some(number), Some(attempt)) = (build["number"].as_i64(), build["attempt"].as_i64()) else {
+            return wrong;
+        };
+        let furthest = self.furthest.entry(uid.to_owned()).or_default();
+        if (number, attempt) < *furthest {
+            wrong.push(format!(
+                "status goes back from build and attempt {furthest:?} to {:?}",
+                (number, attempt)
+            ));
+        }
+        *furthest = (*furthest).max((number, attempt));
+        for architecture in build["architectures"].as_array().into_iter().flatten() {
+            let ids = ["instance", "test", "inspector"].map(|role| &architecture[role]["id"]);
+            let ids = ids.into_iter().chain([&architecture["image"]]);
+            for id in ids.filter_map(Value::as_str).filter(|id| !self.made.contains_key(*id)) {
+                wrong.push(format!("invariant 7: status names {id}, which nobody has made for it"));
+            }
+            let label = |role: &str| Label {
+                uid: uid.to_owned(),
+                owner: String::new(),
+                build: number,
+                attempt,
+                role: role.to_owned(),
+            };
+            for (slot, role) in [("instance", "builder"), ("test", "test"), ("inspector", "inspector")] {
+                let text = |field: &str| architecture[slot][field].as_str().unwrap_or_default();
+                if architecture[slot].is_object() {
+                    self.intended
+                        .insert(intent(&label(role), text("instanceType"), text("subnet")));
+                }
+            }
+            if architecture["inspector"]["id"].is_string() {
+                self.intended.insert(intent(&label("inspector"), "", ""));
+            }
+            if !architecture["imageTime"].is_null() {
+                self.intended.insert(intent(&label("image"), "", ""));
+            }
+        }
+        wrong
+    }
+
+    /// The finalizer goes: nothing temporary of the object may be left.
+    fn released(&self, object: &Value, ec2: &Ec2<'_>) -> Vec<String> {
+        let left = self.left(object["metadata"]["uid"].as_str(), ec2);
+        match left.is_empty() {
+            true => Vec::new(),
+            false => vec![format!(
+                "invariant 3: {} is let go, and {left:?} of it are left",
+                path(object)
+            )],
+        }
+    }
+}
+
+fn finalized(object: &Value) -> bool {
+    let mut finalizers = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+    finalizers.any(|one| one == FINALIZER)
+}
+
+/// Ids of the images of a `latest`, of all regions and architectures.
+pub fn images(latest: &Value) -> Vec<&str> {
+    let regions = latest["images"].as_object().into_iter().flatten();
+    let images = regions.flat_map(|(_, images)| images.as_object().into_iter().flatten());
+    images.filter_map(|(_, id)| id.as_str()).collect()
+}
