@@ -7,7 +7,7 @@ binaries := $(CARGO_TARGET_DIR)/debug
 generated := cargo test --package goldsmith --no-default-features --test generated
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down check lint generate generated-check tools build prerequisites
+.PHONY: help demo test mutants up down check lint generate generated-check tools build prerequisites
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: tools build ## Build, prove and keep an image on a real API server and a s
 
 test: tools build ## Run every test
 	cargo test --workspace
+
+mutants: prerequisites ## Plant faults into a copy of the tree, one after the other, and see that the harness finds each
+	@cargo run --quiet --package goldsmith-harness --bin mutants -- $(MUTANTS)
 
 up: tools build ## Leave API server, simulator and controller running; prints `export` lines for kubectl and aws
 	@$(binaries)/goldsmith-lab up

@@ -9,6 +9,7 @@ pub mod api_server;
 pub mod history;
 pub mod judge;
 pub mod kubernetes;
+pub mod people;
 pub mod plan;
 pub mod run;
 pub mod story;

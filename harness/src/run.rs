@@ -7,6 +7,7 @@ use goldsmith::controller::Config;
 use jiff::SignedDuration;
 use tokio::time::sleep;
 
+use crate::people;
 use crate::plan::Plan;
 use crate::process;
 use crate::story;
@@ -42,6 +43,7 @@ pub fn run(plan: &Plan) -> Result<Arc<World>, String> {
     let config = process::config().map_err(|error| error.to_string())?;
     let world = World::new(plan);
     story::begin(&plan.story, &world)?;
+    people::settle(&world);
     for _ in 0..MOST_LIVES {
         match live(&world, &config)? {
             End::Killed => {}

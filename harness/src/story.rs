@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 1] = ["proven-image"];
+pub const STORIES: [&str; 3] = ["proven-image", "second-attempt", "deleted"];
 
 /// Does what the users of `story` do at its beginning.
 ///
@@ -13,7 +13,13 @@ pub const STORIES: [&str; 1] = ["proven-image"];
 /// When there is no such story, or the API server takes something no user could write.
 pub fn begin(story: &str, world: &World) -> Result<(), String> {
     match story {
-        "proven-image" => world.apply(&recipe("web")),
+        "proven-image" | "deleted" => world.apply(&recipe("web")),
+        // Somebody terminates the first builder.
+        "second-attempt" => {
+            let mut recipe = recipe("web");
+            recipe["spec"]["failureLimit"] = 2.into();
+            world.apply(&recipe)
+        }
         _ => Err(format!("there is no story {story}; there are {}", STORIES.join(", "))),
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::api_server::{Answer, ApiServer, Request};
 use crate::history::Step;
 use crate::judge::{Ec2, Judge};
+use crate::people::{self, People};
 use crate::plan::{Fault, Plan};
 use crate::turnstile::Turnstile;
 
@@ -46,6 +47,9 @@ pub struct State {
     pub api: ApiServer,
     pub history: Vec<Step>,
     pub judge: Judge,
+    pub people: People,
+    /// The plan's.
+    pub story: String,
     /// What was wrong with what was seen between the first request and the last.
     pub wrong: Vec<String>,
     fault: Option<(Fault, usize)>,
@@ -73,6 +77,8 @@ impl World {
                 api: ApiServer::new(now),
                 history: Vec::new(),
                 judge: Judge::default(),
+                people: People::default(),
+                story: plan.story.clone(),
                 wrong: Vec::new(),
                 fault: plan.fault,
                 requests: 0,
@@ -172,6 +178,7 @@ impl World {
             return self.die().await;
         }
         let answer = answer(self, &mut step);
+        people::react(self, &step);
         let fault = step.fault;
         {
             let mut state = self.state();

@@ -1,5 +1,7 @@
 //! Every story, undisturbed and under every fault at every request.
 //!
+//! With `FIRST_FAILURE` set the first plan that fails ends it all.
+//!
 //! `PLAN=STORY/FAULT/REQUEST cargo test -p goldsmith-harness --test plans` carries out that plan alone.
 
 use std::fmt::Write;
@@ -132,10 +134,15 @@ fn judged(plan: &Plan, undisturbed: &World, world: &World) -> Result<(), String>
         return Ok(());
     }
     let (wrong, history) = (wrong.join("\n  "), history(world));
-    Err(format!(
+    let failure = format!(
         "plan {plan}:\n  {wrong}\nThe requests that change something, and those around the fault:\n{history}\
          again: PLAN={plan} cargo test -p goldsmith-harness --test plans"
-    ))
+    );
+    if std::env::var_os("FIRST_FAILURE").is_some() {
+        println!("\n{failure}");
+        std::process::exit(1);
+    }
+    Err(failure)
 }
 
 fn history(world: &World) -> String {

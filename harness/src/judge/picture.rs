@@ -24,6 +24,11 @@ const VARIES: [&str; 9] = [
     "uid",
 ];
 
+/// Hexadecimal digits of an id.
+const ID_DIGITS: usize = 17;
+/// How ids of the images of the seeded world begin.
+const SEEDED: &str = "0a20";
+
 /// The world, as pieces that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture(BTreeMap<String, Vec<String>>);
@@ -33,15 +38,9 @@ impl Picture {
     pub fn of(world: &World) -> Self {
         let inventory = inventory(world);
         let state = world.state();
-        let ids: BTreeSet<&str> = state
-            .history
-            .iter()
-            .flat_map(|step| &step.made)
-            .map(String::as_str)
-            .collect();
         let shown = |value: &Value| {
             let mut value = value.clone();
-            mask(&mut value, &ids);
+            mask(&mut value);
             value.to_string()
         };
         let mut pieces = BTreeMap::<String, Vec<String>>::new();
@@ -86,35 +85,53 @@ impl Picture {
 }
 
 /// Puts what does not differ in place of ids and times, also in JSON that is inside of a text.
-fn mask(value: &mut Value, ids: &BTreeSet<&str>) {
+fn mask(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
                 match VARIES.contains(&name.as_str()) {
                     true => *field = Value::Null,
-                    false => mask(field, ids),
+                    false => mask(field),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, ids)),
+        Value::Array(items) => items.iter_mut().for_each(mask),
         Value::String(text) => {
             if let Ok(mut inner @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
-                mask(&mut inner, ids);
+                mask(&mut inner);
                 *value = inner;
             } else if text.parse::<Timestamp>().is_ok() {
                 *value = "a time".into();
             } else {
-                for id in ids {
-                    if text.contains(id) {
-                        let kind = id.split('-').next().unwrap_or_default();
-                        *text = text.replace(id, &format!("{kind}-*"));
-                    }
-                }
+                *text = without_ids(text);
                 *text = without_durations(text);
             }
         }
         _ => {}
     }
+}
+
+/// `text` with `i-*` for every id of an instance, and so on. Ids of the seeded world are the same in every run.
+fn without_ids(text: &str) -> String {
+    let mut rest = text;
+    let mut masked = String::new();
+    while let Some(dash) = rest.find('-') {
+        let (before, after) = (&rest[..dash], &rest[dash + 1..]);
+        let digits = after.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let of_kind = ["ami", "eni", "i", "snap", "vol"].into_iter().any(|kind| {
+            let before = before.strip_suffix(kind);
+            before.is_some_and(|before| !before.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '-'))
+        });
+        masked.push_str(before);
+        if of_kind && digits == ID_DIGITS && !after.starts_with(SEEDED) {
+            masked.push_str("-*");
+            rest = &after[digits..];
+        } else {
+            masked.push('-');
+            rest = after;
+        }
+    }
+    masked + rest
 }
 
 /// `text` with `* ms` for every number of milliseconds.

@@ -1,0 +1,268 @@
+//! Plants one fault after the other into a copy of the tree and sees whether the harness finds it: `make mutants`.
+//!
+//! A mutant that no plan finds is a hole in the harness, so the end is an error unless the table says why it may survive.
+
+mod table;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use table::{MUTANTS, Mutant};
+
+/// A mutant under which the plans do not end in this time is found: something goes on for ever.
+const LONGEST: Duration = Duration::from_mins(20);
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    match run(&wanted) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("mutants: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What became of a mutant.
+enum Fate {
+    /// The plan, and what was wrong.
+    Caught(String, String),
+    Survived,
+}
+
+/// Whether every mutant of these names, or every one if none is named, has the fate that the table says.
+fn run(wanted: &[String]) -> Result<bool, String> {
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|name| !MUTANTS.iter().any(|mutant| mutant.name == **name))
+    {
+        let names: Vec<&str> = MUTANTS.iter().map(|mutant| mutant.name).collect();
+        return Err(format!("there is no mutant {unknown}; there are {}", names.join(", ")));
+    }
+    let source = tree();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source.join("target"), PathBuf::from);
+    let copy = target.join("mutants");
+    let copied = Instant::now();
+    copy_tree(&source, &copy)?;
+    println!(
+        "the tree is in {} ({:.1?}); without a mutant:",
+        copy.display(),
+        copied.elapsed()
+    );
+    if let Fate::Caught(plan, wrong) = plans(&copy, &target, &["undisturbed"])? {
+        return Err(format!("the tree fails as it is, in {plan}: {wrong}"));
+    }
+    let chosen: Vec<&Mutant> = MUTANTS
+        .iter()
+        .filter(|mutant| wanted.is_empty() || wanted.iter().any(|name| name == mutant.name))
+        .collect();
+    let (mut lines, mut as_said) = (Vec::new(), true);
+    for (number, mutant) in (1..).zip(&chosen) {
+        let began = Instant::now();
+        plant(mutant, &source, &copy)?;
+        let fate = plans(&copy, &target, &[]);
+        restore(mutant, &source, &copy)?;
+        let line = match (fate.map_err(|why| format!("{}: {why}", mutant.name))?, mutant.survives) {
+            (Fate::Caught(plan, wrong), None) => format!("| {} | {plan} | {wrong} |", mutant.name),
+            (Fate::Survived, Some(why)) => format!("| {} | SURVIVED, as listed | {why} |", mutant.name),
+            (Fate::Caught(plan, wrong), Some(_)) => {
+                as_said = false;
+                format!(
+                    "| {} | {plan} | {wrong}: no survivor any more, take its reason out of the table |",
+                    mutant.name
+                )
+            }
+            (Fate::Survived, None) => {
+                as_said = false;
+                format!("| {} | SURVIVED | {} |", mutant.name, mutant.fault)
+            }
+        };
+        println!("{number} of {}, {:.0?}: {line}", chosen.len(), began.elapsed());
+        lines.push(line);
+    }
+    println!(
+        "\n| mutant | caught by | what was wrong |\n| --- | --- | --- |\n{}",
+        lines.join("\n")
+    );
+    Ok(as_said)
+}
+
+/// The root of the repository.
+fn tree() -> PathBuf {
+    let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
+    harness.parent().unwrap_or(harness).to_owned()
+}
+
+/// Copies what git knows or would add. Files that are there and the same stay untouched, so that cargo compiles only what a mutant
+/// changes. The copy is of another version: its own crates are built beside those of the working tree, and what they depend on is
+/// taken from there.
+fn copy_tree(source: &Path, copy: &Path) -> Result<(), String> {
+    let listed = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(source)
+        .output()
+        .map_err(|error| format!("git ls-files: {error}"))?;
+    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for name in names
+        .split('\0')
+        .filter(|name| !name.is_empty() && *name != "Cargo.lock")
+    {
+        // Deleted, and git still knows it.
+        let Ok(bytes) = fs::read(source.join(name)) else {
+            continue;
+        };
+        write(&copy.join(name), &as_mutant(name, bytes))?;
+    }
+    // Cargo writes the version into it.
+    if !copy.join("Cargo.lock").exists() {
+        let lock = fs::read(source.join("Cargo.lock")).map_err(|error| format!("Cargo.lock: {error}"))?;
+        write(&copy.join("Cargo.lock"), &lock)?;
+    }
+    Ok(())
+}
+
+fn as_mutant(name: &str, bytes: Vec<u8>) -> Vec<u8> {
+    if name != "Cargo.toml" {
+        return bytes;
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let lines = text.lines().map(|line| match line.strip_prefix("version = \"") {
+        Some(rest) => format!("version = \"{}-mutant\"\n", rest.trim_end_matches('"')),
+        None => format!("{line}\n"),
+    });
+    lines.collect::<String>().into_bytes()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    if fs::read(path).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(path);
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, bytes));
+    written.map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The files that a mutant changes, as it makes them.
+fn planted(mutant: &Mutant, source: &Path) -> Result<Vec<(&'static str, String)>, String> {
+    let mut files: Vec<(&'static str, String)> = Vec::new();
+    for (file, before, after) in mutant.edits {
+        let text = match files.iter().position(|(name, _)| name == file) {
+            Some(index) => files.swap_remove(index).1,
+            None => fs::read_to_string(source.join(file)).map_err(|error| format!("{file}: {error}"))?,
+        };
+        let found = text.matches(before).count();
+        if found != 1 {
+            return Err(format!(
+                "mutant {}: {file} has {found} times what it changes, expected once; correct harness/mutants/table.rs:\n{before}",
+                mutant.name
+            ));
+        }
+        files.push((file, text.replacen(before, after, 1)));
+    }
+    Ok(files)
+}
+
+fn plant(mutant: &Mutant, source: &Path, copy: &Path) -> Result<(), String> {
+    for (file, text) in planted(mutant, source)? {
+        write(&copy.join(file), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn restore(mutant: &Mutant, source: &Path, copy: &Path) -> Result<(), String> {
+    for (file, _, _) in mutant.edits {
+        let bytes = fs::read(source.join(file)).map_err(|error| format!("{file}: {error}"))?;
+        write(&copy.join(file), &bytes)?;
+    }
+    Ok(())
+}
+
+/// Builds the copy and carries its plans out, to the first that fails.
+fn plans(copy: &Path, target: &Path, arguments: &[&str]) -> Result<Fate, String> {
+    // The whole workspace, so that what it depends on has the features that it is built with anyway.
+    let built = Command::new("cargo")
+        .args(["test", "--workspace", "--test", "plans", "--no-run"])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    let said = String::from_utf8_lossy(&built.stderr);
+    let program = said.lines().find_map(|line| {
+        line.trim()
+            .strip_prefix("Executable tests/plans.rs (")?
+            .strip_suffix(')')
+    });
+    let Some(program) = program.filter(|_| built.status.success()) else {
+        return Err(format!("it cannot be built:\n{said}"));
+    };
+    let mut child = Command::new(copy.join(program))
+        .args(arguments)
+        .current_dir(copy)
+        .env("FIRST_FAILURE", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("{program}: {error}"))?;
+    let output = child.stdout.take().ok_or("the plans say nothing")?;
+    let lines = thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).collect::<Vec<_>>());
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) => break Some(status),
+            None if began.elapsed() > LONGEST => {
+                child
+                    .kill()
+                    .and_then(|()| child.wait())
+                    .map_err(|error| error.to_string())?;
+                break None;
+            }
+            None => thread::sleep(Duration::from_millis(200)),
+        }
+    };
+    let lines = lines.join().map_err(|_| "the plans' output cannot be read")?;
+    match status {
+        None => Ok(Fate::Caught(
+            "no end".to_owned(),
+            format!("the plans do not end within {LONGEST:?}"),
+        )),
+        Some(status) if status.success() => Ok(Fate::Survived),
+        Some(_) => {
+            let mut lines = lines.iter().skip_while(|line| !line.starts_with("plan "));
+            let plan = lines
+                .next()
+                .and_then(|line| line.strip_prefix("plan "))
+                .unwrap_or("?")
+                .trim_end_matches(':');
+            let wrong: String = lines.next().map_or("", |line| line.trim()).chars().take(160).collect();
+            Ok(Fate::Caught(plan.to_owned(), wrong))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_still_has_its_place_in_the_tree() {
+        let problems: Vec<String> = MUTANTS
+            .iter()
+            .filter_map(|mutant| planted(mutant, &tree()).err())
+            .collect();
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
+
+    #[test]
+    fn a_copy_has_a_version_of_its_own() {
+        let text = as_mutant("Cargo.toml", b"[package]\nversion = \"0.1.0\"\nname = \"x\"\n".to_vec());
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "[package]\nversion = \"0.1.0-mutant\"\nname = \"x\"\n"
+        );
+    }
+}

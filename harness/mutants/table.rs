@@ -1,0 +1,315 @@
+//! The faults that are planted, as what is written in their place. A place that is not there any more fails the tests.
+
+/// A fault.
+pub struct Mutant {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub fault: &'static str,
+    /// File, what it says (once), and what it says instead.
+    pub edits: &'static [(&'static str, &'static str, &'static str)],
+    /// Why no plan can find it, if none can.
+    pub survives: Option<&'static str>,
+}
+
+const fn mutant(
+    name: &'static str,
+    fault: &'static str,
+    edits: &'static [(&'static str, &'static str, &'static str)],
+) -> Mutant {
+    Mutant {
+        name,
+        fault,
+        edits,
+        survives: None,
+    }
+}
+
+/// All of them.
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        "no-client-token",
+        "an instance is launched without a client token",
+        &[(
+            "src/aws/client/write.rs",
+            "            .client_token(&launch.token)\n",
+            "",
+        )],
+    ),
+    mutant(
+        "intent-left-out",
+        "nothing is in status before something is made",
+        &[(
+            "src/recipe/act.rs",
+            "if plan.effects.iter().any(Effect::creates) {",
+            "if false && plan.effects.iter().any(Effect::creates) {",
+        )],
+    ),
+    mutant(
+        "intent-after-effect",
+        "the intent is written once the effects have been carried out",
+        &[
+            (
+                "src/recipe/act.rs",
+                "    if plan.effects.iter().any(Effect::creates) {
+        write_status(context, recipe, report::intent(observed, plan)).await?;
+    }
+",
+                "",
+            ),
+            (
+                "src/recipe/act.rs",
+                "    Ok(outcomes)
+}
+
+/// Writes status, if it differs",
+                "    if plan.effects.iter().any(Effect::creates) {
+        write_status(context, recipe, report::intent(observed, plan)).await?;
+    }
+    Ok(outcomes)
+}
+
+/// Writes status, if it differs",
+            ),
+        ],
+    ),
+    mutant(
+        "user-data-not-kept",
+        "what a guest is sent is not kept before it is launched",
+        &[(
+            "src/recipe/record.rs",
+            "                self.user_data.insert(*guest, user_data.clone());\n",
+            "                let _ = user_data;\n",
+        )],
+    ),
+    mutant(
+        "status-unversioned",
+        "status is written without the resourceVersion that was read",
+        &[(
+            "src/recipe/act.rs",
+            "    wanted.status = Some(status);\n",
+            "    wanted.status = Some(status);\n    wanted.metadata.resource_version = None;\n",
+        )],
+    ),
+    mutant(
+        "record-unversioned",
+        "a record is replaced whatever has become of it meanwhile",
+        &[(
+            "src/recipe/act.rs",
+            "    changed.metadata.resource_version = config_map.metadata.resource_version;\n",
+            "",
+        )],
+    ),
+    mutant(
+        "status-always-written",
+        "a status that is there already is written again",
+        &[(
+            "src/recipe/act.rs",
+            "if recipe.status.as_ref() == Some(&status) {",
+            "if false && recipe.status.as_ref() == Some(&status) {",
+        )],
+    ),
+    mutant(
+        "requeue-forgotten",
+        "a pass that went well is followed by none",
+        &[(
+            "src/controller/pass.rs",
+            "                Action::requeue(again)\n",
+            "                let _ = again;\n                Action::await_change()\n",
+        )],
+    ),
+    mutant(
+        "finalizer-first",
+        "a deleted object is let go before its things are removed",
+        &[(
+            "src/recipe/decide/mod.rs",
+            "if decision.effects.is_empty() && !leftovers::any_left(observed) && !attempt::answer_may_be_out(observed) {",
+            "if decision.claims == Claims::none() {",
+        )],
+    ),
+    mutant(
+        "adopt-unborn",
+        "an instance is taken for ours by its tags alone",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "            && observed.is_born(claim, &origin, &instance.tags)\n",
+            "            && { let _ = &origin; true }\n",
+        )],
+    ),
+    mutant(
+        "adopt-unsealed",
+        "a verdict on an image is believed without a seal",
+        &[(
+            "src/recipe/observation.rs",
+            "claim.owner == path && self.keys.verify(&self.installation, image))",
+            "claim.owner == path && image.tags.contains_key(crate::world::SEAL))",
+        )],
+    ),
+    mutant(
+        "sweep-everybody",
+        "the sweep asks for no installation",
+        &[
+            (
+                "src/recipe/sweep.rs",
+                "tags.get(MANAGED_BY) == Some(&installation.name) && tags.get(CLUSTER) == Some(&installation.cluster)",
+                "tags.contains_key(MANAGED_BY) && tags.contains_key(CLUSTER)",
+            ),
+            (
+                "src/world/ownership.rs",
+                "if get(MANAGED_BY)? != installation.name || get(CLUSTER)? != installation.cluster {",
+                "if get(MANAGED_BY)?.is_empty() || get(CLUSTER)? == installation.name {",
+            ),
+            (
+                "src/aws/client/read.rs",
+                "        filter(format!(\"tag:{MANAGED_BY}\"), [&installation.name]),
+        filter(format!(\"tag:{CLUSTER}\"), [&installation.cluster]),
+",
+                "        filter(\"tag-key\", [MANAGED_BY]),
+        filter(\"tag-key\", [if installation.name.is_empty() { MANAGED_BY } else { CLUSTER }]),
+",
+            ),
+        ],
+    ),
+    mutant(
+        "one-page",
+        "of a list only the first page is read",
+        &[(
+            "src/aws/client/mod.rs",
+            "let next = next.filter(|next| !next.is_empty());",
+            "let next = next.filter(|next| next.is_empty());",
+        )],
+    ),
+    mutant(
+        "plan-age-unbounded",
+        "a plan is carried out however old it is",
+        &[(
+            "src/recipe/context.rs",
+            "if age > PLAN_LIFETIME {",
+            "if age > PLAN_LIFETIME * 1_000_000 {",
+        )],
+    ),
+    mutant(
+        "error-for-emptiness",
+        "instances that could not be read count as not there",
+        &[(
+            "src/aws/inventory/reader.rs",
+            "            ec2.describe_instances(installation),\n",
+            "            async { Ok(ec2.describe_instances(installation).await.unwrap_or_default()) },\n",
+        )],
+    ),
+    mutant(
+        "young-for-gone",
+        "what was just launched and does not show yet counts as gone",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "if young || since(missing, observed.now) < MISSING {",
+            "if false && (young || since(missing, observed.now) < MISSING) {",
+        )],
+    ),
+    mutant(
+        "retry-never",
+        "the time to the next attempt never passes",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    if wait.is_zero() {\n        return true;\n    }\n",
+            "    if wait.is_zero() {\n        return false;\n    }\n",
+        )],
+    ),
+    mutant(
+        "timeout-never",
+        "a builder that never ends is waited for for ever",
+        &[(
+            "src/recipe/decide/builder.rs",
+            "if since(builder.launch_time, observed.now) > timeout + GRACE {",
+            "if since(builder.launch_time, observed.now) > (timeout + GRACE) * 1000 {",
+        )],
+    ),
+    mutant(
+        "protection-forgotten",
+        "a proven image is never protected",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "if unprotected && !decision.effects.contains(&protect) {",
+            "if false && unprotected && !decision.effects.contains(&protect) {",
+        )],
+    ),
+    mutant(
+        "volumes-forgotten",
+        "volumes are no leftovers",
+        &[(
+            "src/recipe/decide/leftovers.rs",
+            "if matches!(volume.state, VolumeState::Available | VolumeState::Error) {",
+            "if matches!(volume.state, VolumeState::Error) {",
+        )],
+    ),
+    mutant(
+        "proof-without-inspector",
+        "an image is proven though no inspector has looked at it",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    let inspected = inspect(decision, record, image, &mut proof)?;\n",
+            "    let _ = inspect(decision, record, image, &mut proof)?;\n    let inspected = Half::Passed(());\n",
+        )],
+    ),
+    mutant(
+        "proof-without-test",
+        "an image is proven as soon as its test instance is launched",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    let tested = test(decision, record, image, &mut proof)?;\n",
+            "    let _ = test(decision, record, image, &mut proof)?;\n    let tested = Half::Passed(1);\n",
+        )],
+    ),
+    mutant(
+        "attempt-forgotten",
+        "the attempt that the record knows is not looked at",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    build.attempt = build.attempt.clamp(record.progress.attempt, most);\n",
+            "    build.attempt = build.attempt.min(most);\n",
+        )],
+    ),
+    mutant(
+        "image-untagged",
+        "the snapshots of an image are born without tags",
+        &[(
+            "src/aws/client/write.rs",
+            "let born = [ResourceType::Image, ResourceType::Snapshot];",
+            "let born = [ResourceType::Image];",
+        )],
+    ),
+    mutant(
+        "transition-always-now",
+        "a condition's time of change is that of its last write",
+        &[(
+            "src/api/conditions.rs",
+            "            let since = if present.status == wanted.status {",
+            "            let since = if present.status == wanted.status && present.message == wanted.message {",
+        )],
+    ),
+    mutant(
+        "latest-before-proof",
+        "a finished image becomes latest before it is proven",
+        &[
+            (
+                "src/recipe/observation.rs",
+                "claim.owner == path && self.keys.verify(&self.installation, image))",
+                "claim.owner == path)",
+            ),
+            (
+                "src/recipe/observation.rs",
+                "        images.retain(|image| image.tags.contains_key(PROVEN));\n",
+                "        images.retain(|image| !image.tags.contains_key(\"no\"));\n",
+            ),
+        ],
+    ),
+    mutant(
+        "end-rewritten",
+        "a build that has ended can end once more",
+        &[(
+            "src/recipe/record.rs",
+            "                if !self.is_active() {\n                    return false;\n                }\n                self.progress.outcome",
+            "                self.progress.outcome",
+        )],
+    ),
+];

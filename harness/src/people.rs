@@ -1,0 +1,196 @@
+//! What people do beside the controller: in every story they put our tags where they do not belong, and in some they interfere.
+
+use std::collections::BTreeMap;
+
+use goldsmith_simulator::engine;
+use goldsmith_simulator::tcp;
+use serde_json::Value;
+
+use crate::api_server::{Answer, Kind, Request};
+use crate::history::Step;
+use crate::world::World;
+
+const REGION: &str = "eu-central-1";
+
+/// What they have done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct People {
+    has_forged: bool,
+    has_interfered: bool,
+}
+
+/// Before the controller starts, others already use tags like ours: another installation, another cluster, and somebody who has seen
+/// what a builder of this recipe will carry.
+pub fn settle(world: &World) {
+    let (cluster, recipe) = {
+        let state = world.state();
+        let uid = |kind: Kind| {
+            let object = state.api.objects(kind).next();
+            object
+                .and_then(|object| object["metadata"]["uid"].as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        (uid(Kind::Namespace), uid(Kind::ImageRecipe))
+    };
+    let tags = |installation: &str, cluster: &str, uid: &str| {
+        let tags = [
+            ("managed-by", installation),
+            ("cluster", cluster),
+            ("owner", "platform/web"),
+            ("owner-uid", uid),
+            ("build", "1"),
+            ("attempt", "1"),
+            ("role", "builder"),
+            (
+                "birth",
+                "0000000000000000000000000000000000000000000000000000000000000000",
+            ),
+        ];
+        tags.map(|(name, value)| (format!("goldsmith.dev/{name}"), value.to_owned()))
+            .into()
+    };
+    let gone = "00000000-0000-4000-8000-00000000dead";
+    launch(world, &tags("another", &cluster, gone));
+    launch(world, &tags("harness", gone, gone));
+    let forged = launch(world, &tags("harness", &cluster, &recipe));
+    // Who carries our tags, down to the uid, is taken for a leftover.
+    world.state().judge.strangers(forged);
+}
+
+/// Does what people do once they see what `step` has done.
+pub fn react(world: &World, step: &Step) {
+    if step.outcome != "Success" || !step.mutates {
+        return;
+    }
+    let (
+        story,
+        People {
+            has_forged,
+            has_interfered,
+        },
+    ) = {
+        let state = world.state();
+        (state.story.clone(), state.people)
+    };
+    if step.request == "CreateTags" && !has_forged {
+        world.state().people.has_forged = true;
+        forge_verdict(world);
+    }
+    if step.request == "RunInstances" && !has_interfered {
+        world.state().people.has_interfered = true;
+        match story.as_str() {
+            "deleted" => delete(world),
+            "second-attempt" => {
+                let builder = step.made.first().map(String::as_str).unwrap_or_default();
+                call(world, &[("Action", "TerminateInstances"), ("InstanceId.1", builder)]);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Copies the verdict of a proven image, as that of a later build, to an image that nobody has looked at.
+fn forge_verdict(world: &World) {
+    let (tags, instance) = {
+        let simulator = tcp::lock(&world.simulator);
+        let regions = || simulator.state.regions.values();
+        let mut images = regions().flat_map(|region| region.images.values());
+        let proven = images.find(|image| image.tags.0.contains_key("goldsmith.dev/proven"));
+        let Some(mut tags) = proven.map(|image| image.tags.0.clone()) else {
+            return;
+        };
+        tags.insert("goldsmith.dev/build".into(), "2".into());
+        let mut instances = regions().flat_map(|region| region.instances.values());
+        let other = instances.find(|instance| {
+            instance
+                .tags
+                .0
+                .get("goldsmith.dev/managed-by")
+                .is_some_and(|installation| installation == "another")
+        });
+        (tags, other.map(|instance| instance.id.clone()).unwrap_or_default())
+    };
+    let mut parameters = vec![
+        ("Action".to_owned(), "CreateImage".to_owned()),
+        ("Name".to_owned(), "forged".to_owned()),
+        ("InstanceId".to_owned(), instance),
+    ];
+    parameters.extend(specification("image", &tags));
+    call(world, &parameters);
+}
+
+/// Deletes the recipe.
+fn delete(world: &World) {
+    let request = Request {
+        method: "DELETE".into(),
+        path: "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web".into(),
+        query: String::new(),
+        content_type: String::new(),
+        body: Vec::new(),
+    };
+    let answer = world.state().api.handle(world.now(), &request);
+    debug_assert!(matches!(answer, Answer::Value(200, Value::Object(_))), "{answer:?}");
+}
+
+/// An instance of the image that recipes are built from.
+fn launch(world: &World, tags: &BTreeMap<String, String>) -> Vec<String> {
+    let image = {
+        let simulator = tcp::lock(&world.simulator);
+        let images = simulator.state.regions.get(REGION).map(|region| region.images.values());
+        let sources = images.into_iter().flatten();
+        let sources =
+            sources.filter(|image| image.name.starts_with("al2023-ami-2023.") && image.architecture == "x86_64");
+        sources
+            .max_by_key(|image| image.created)
+            .map(|image| image.id.clone())
+            .unwrap_or_default()
+    };
+    let parameters = [
+        ("Action", "RunInstances"),
+        ("ImageId", &image),
+        ("InstanceType", "m7i.large"),
+        ("SubnetId", "subnet-0a100000000000001"),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+    ];
+    let parameters = parameters
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter();
+    call(
+        world,
+        &parameters.chain(specification("instance", tags)).collect::<Vec<_>>(),
+    )
+}
+
+fn specification(kind: &str, tags: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut parameters = vec![("TagSpecification.1.ResourceType".to_owned(), kind.to_owned())];
+    for (number, (key, value)) in (1..).zip(tags) {
+        parameters.push((format!("TagSpecification.1.Tag.{number}.Key"), key.clone()));
+        parameters.push((format!("TagSpecification.1.Tag.{number}.Value"), value.clone()));
+    }
+    parameters
+}
+
+/// A call to EC2 that is not the controller's; answers with the ids of what it made.
+fn call<T: AsRef<str>>(world: &World, parameters: &[(T, T)]) -> Vec<String> {
+    let body = form_urlencoded::Serializer::new(String::new())
+        .append_pair("Version", "2016-11-15")
+        .append_pair(
+            "X-Amz-Credential",
+            &format!("AKIDPEOPLE/20261123/{REGION}/ec2/aws4_request"),
+        )
+        .extend_pairs(parameters.iter().map(|(name, value)| (name.as_ref(), value.as_ref())))
+        .finish();
+    let request = engine::Request {
+        authorization: None,
+        parameters: body.as_bytes(),
+    };
+    let mut simulator = tcp::lock(&world.simulator);
+    simulator.handle(world.now(), request);
+    let Some(entry) = simulator.journal.last() else {
+        return Vec::new();
+    };
+    debug_assert_eq!(entry.outcome, "Success", "{entry:?}");
+    entry.made.clone()
+}
