@@ -18,8 +18,8 @@ demo: tools build ## Build, prove and keep an image on a real API server and a s
 test: tools build ## Run every test
 	cargo test --workspace
 
-mutants: prerequisites ## Plant faults into a copy of the tree, one after the other, and see that the harness finds each
-	@cargo run --quiet --package goldsmith-harness --bin mutants -- $(MUTANTS)
+mutants: build ## Plant faults into a copy of the tree, one after the other, and see that the harness finds each
+	@$(binaries)/mutants $(MUTANTS)
 
 up: tools build ## Leave API server, simulator and controller running; prints `export` lines for kubectl and aws
 	@$(binaries)/goldsmith-lab up

@@ -156,7 +156,11 @@ fn purpose(entry: &Entry) -> String {
         entry.parameters.get(&format!("{}Value", name.strip_suffix("Key")?))
     };
     let of = PURPOSE.iter().filter_map(|name| tag(name));
-    let of = of.chain(entry.parameters.get("SnapshotId"));
+    let of = of.chain(
+        ["SnapshotId", "ClientToken"]
+            .into_iter()
+            .filter_map(|name| entry.parameters.get(name)),
+    );
     let of: Vec<&str> = of.map(String::as_str).collect();
     format!("{} for {}", entry.operation, of.join(" "))
 }

@@ -29,7 +29,7 @@ pub struct Step {
     pub fault: Option<Fault>,
     /// Ids of what it made in AWS.
     pub made: Vec<String>,
-    /// What that was made for: of each there may be one.
+    /// What that was made for, and by which token.
     pub purpose: String,
 }
 

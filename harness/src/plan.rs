@@ -18,7 +18,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::DiesBefore, Self::DiesAfter, Self::DiesUnseen, Self::AnswerLost];
+    pub const ALL: [Self; 4] = [Self::DiesUnseen, Self::AnswerLost, Self::DiesAfter, Self::DiesBefore];
 
     /// Its name in plans.
     pub fn as_str(self) -> &'static str {

@@ -30,20 +30,27 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials = match std::env::var("PLAN") {
         Ok(plan) => vec![Trial::test(plan.clone(), move || alone(&plan).map_err(Into::into))],
-        Err(_) => STORIES.into_iter().flat_map(trials).collect(),
+        Err(_) => trials(),
     };
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trials(story: &'static str) -> Vec<Trial> {
-    let mut trials = vec![Trial::test(format!("{story}/undisturbed"), move || {
-        undisturbed_and_the_same_every_time(story).map_err(Into::into)
-    })];
-    trials.extend(Fault::ALL.map(|fault| {
-        Trial::test(format!("{story}/{}", fault.as_str()), move || {
-            at_every_request(story, fault).map_err(Into::into)
+/// What takes the least time comes first.
+fn trials() -> Vec<Trial> {
+    let mut trials: Vec<Trial> = STORIES
+        .map(|story| {
+            Trial::test(format!("{story}/undisturbed"), move || {
+                undisturbed_and_the_same_every_time(story).map_err(Into::into)
+            })
         })
-    }));
+        .into();
+    for fault in Fault::ALL {
+        trials.extend(STORIES.map(|story| {
+            Trial::test(format!("{story}/{}", fault.as_str()), move || {
+                at_every_request(story, fault).map_err(Into::into)
+            })
+        }));
+    }
     trials
 }
 
@@ -53,8 +60,11 @@ fn undisturbed_and_the_same_every_time(story: &str) -> Result<(), String> {
     judged(&plan, &first, &first)?;
     let (first, second) = (&first.state().history, &second.state().history);
     match first.iter().zip(second).find(|(first, second)| first != second) {
-        Some((first, second)) => Err(format!("two runs differ, first at\n{first}\n{second}")),
-        None if first.len() != second.len() => Err("two runs differ in length".into()),
+        Some((first, second)) => fail(format!(
+            "plan {plan}:\n  two runs differ, first at\n{first} {}\n{second} {}",
+            first.purpose, second.purpose
+        )),
+        None if first.len() != second.len() => fail(format!("plan {plan}:\n  two runs differ in length")),
         None => Ok(()),
     }
 }
@@ -134,10 +144,14 @@ fn judged(plan: &Plan, undisturbed: &World, world: &World) -> Result<(), String>
         return Ok(());
     }
     let (wrong, history) = (wrong.join("\n  "), history(world));
-    let failure = format!(
+    fail(format!(
         "plan {plan}:\n  {wrong}\nThe requests that change something, and those around the fault:\n{history}\
          again: PLAN={plan} cargo test -p goldsmith-harness --test plans"
-    );
+    ))
+}
+
+/// The failure of a plan; the end of it all if that is asked for.
+fn fail(failure: String) -> Result<(), String> {
     if std::env::var_os("FIRST_FAILURE").is_some() {
         println!("\n{failure}");
         std::process::exit(1);
