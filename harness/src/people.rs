@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use goldsmith_simulator::control::NewImage;
+use goldsmith_simulator::disk::Layout;
 use goldsmith_simulator::engine;
 use goldsmith_simulator::tcp;
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::api_server::{Answer, Kind, Request};
@@ -11,6 +14,8 @@ use crate::history::Step;
 use crate::world::World;
 
 const REGION: &str = "eu-central-1";
+
+const SOURCES: i64 = 8;
 
 /// What they have done so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +27,7 @@ pub struct People {
 /// Before the controller starts, others already use tags like ours: another installation, another cluster, and somebody who has seen
 /// what a builder of this recipe will carry.
 pub fn settle(world: &World) {
+    publish_sources(world);
     let (cluster, recipe) = {
         let state = world.state();
         let uid = |kind: Kind| {
@@ -56,6 +62,22 @@ pub fn settle(world: &World) {
     let forged = launch(world, &tags("harness", &cluster, &recipe));
     // Who carries our tags, down to the uid, is taken for a leftover.
     world.state().judge.strangers(forged);
+}
+
+/// Amazon publishes more images than fit on one page.
+fn publish_sources(world: &World) {
+    for number in 0..SOURCES {
+        let image = NewImage {
+            region: REGION.into(),
+            name: format!("al2023-ami-2023.9.2026111{number}.0-kernel-6.1-x86_64"),
+            architecture: "x86_64".into(),
+            owner: "137112412989".into(),
+            layout: Layout::Xfs,
+        };
+        let at = world.began() - SignedDuration::from_hours(24 * (SOURCES - number));
+        let published = tcp::lock(&world.simulator).publish_image(at, image);
+        debug_assert!(published.is_ok(), "{published:?}");
+    }
 }
 
 /// Does what people do once they see what `step` has done.

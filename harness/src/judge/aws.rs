@@ -303,10 +303,27 @@ fn is_source(spec: &Value, id: &str, ec2: &Ec2<'_>) -> bool {
     if ids.any(|(_, named)| named == id) {
         return true;
     }
-    let pattern = source["search"]["name"].as_str().unwrap_or("*");
-    let image = ec2.images.get(id);
-    let is_called = |arch: &str| image.is_some_and(|image| matches(&pattern.replace("{{arch}}", arch), image.name));
-    !source["search"].is_null() && ["x86_64", "arm64"].into_iter().any(is_called)
+    ec2.images.get(id).is_some_and(|image| is_found(spec, image.name))
+}
+
+/// Whether a search of the spec finds an image of that name.
+fn is_found(spec: &Value, name: &str) -> bool {
+    let search = &spec["build"]["source"]["search"];
+    let pattern = search["name"].as_str().unwrap_or("*");
+    let is_called = |arch: &str| matches(&pattern.replace("{{arch}}", arch), name);
+    let architectures = spec["build"]["architectures"].as_array().into_iter().flatten();
+    let mut architectures = architectures.filter_map(Value::as_str);
+    !search.is_null() && architectures.any(is_called)
+}
+
+/// An available image of Amazon's that the search of a spec finds, and that is newer than the one of that id.
+pub fn newer_source<'a>(spec: &Value, id: &str, ec2: &Ec2<'a>) -> Option<&'a str> {
+    let begun = ec2.images.get(id).filter(|image| is_found(spec, image.name))?.created;
+    let mut others = ec2.images.iter();
+    let newer = others.find(|(_, image)| {
+        (image.owner, image.state) == (AMAZON, "available") && image.created > begun && is_found(spec, image.name)
+    });
+    newer.map(|(id, _)| *id)
 }
 
 /// Whether `name` is what a pattern with `*` for any characters stands for.

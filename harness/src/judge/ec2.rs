@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use goldsmith_simulator::disk::Disk;
 use goldsmith_simulator::engine::Simulator;
+use jiff::Timestamp;
 
 /// Everything that is there, by id.
 #[derive(Debug, Default)]
@@ -19,6 +20,7 @@ pub struct Ec2<'a> {
 pub struct Image<'a> {
     pub state: &'static str,
     pub name: &'a str,
+    pub created: Timestamp,
     /// Account number.
     pub owner: &'a str,
     pub protected: bool,
@@ -52,6 +54,7 @@ impl<'a> Ec2<'a> {
                 let image_now = Image {
                     state: image.state.name(),
                     name: &image.name,
+                    created: image.created,
                     owner: &image.owner,
                     protected: image.protection.name() != "disabled",
                     snapshots: devices.filter_map(|device| device.ebs.snapshot_id.as_deref()).collect(),

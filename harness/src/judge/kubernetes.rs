@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::aws::newer_source;
 use super::call::{Label, path};
 use super::ec2::Ec2;
 use super::{Judge, status};
@@ -103,7 +104,7 @@ impl Judge {
             wrong.push(format!("{method} {} tells the seal key", write.path));
         }
         if is("ConfigMap") {
-            wrong.extend(self.records(write, before, after));
+            wrong.extend(self.records(write, ec2));
         }
         if is("ImageRecipe") && write.path.ends_with("/status") {
             wrong.extend(self.status(write, ec2));
@@ -113,7 +114,8 @@ impl Judge {
         wrong
     }
 
-    fn records(&self, write: &Write<'_>, before: &Value, after: &Value) -> Vec<String> {
+    fn records(&self, write: &Write<'_>, ec2: &Ec2<'_>) -> Vec<String> {
+        let Write { before, after, .. } = write;
         let mut wrong = Vec::new();
         let name = write.path;
         match (Record::read(before), Record::read(after)) {
@@ -138,6 +140,16 @@ impl Judge {
                     .any(|uid| !self.deleted.contains(uid));
                 if living && old.progress["outcome"].is_null() {
                     wrong.push(format!("{name}: the record of a build that runs is deleted"));
+                }
+            }
+            (None, Some(new)) => {
+                let id = new.frozen["source"]["imageId"].as_str().unwrap_or_default();
+                let specs = self.specs.values().flatten();
+                let newer = specs.filter_map(|spec| newer_source(spec, id, ec2)).next();
+                if let Some(newer) = newer {
+                    wrong.push(format!(
+                        "{name}: it begins from {id}, and its search finds {newer}, which is newer"
+                    ));
                 }
             }
             _ => {}
