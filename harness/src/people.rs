@@ -20,48 +20,48 @@ const SOURCES: i64 = 8;
 /// What they have done so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct People {
+    has_launched: bool,
     has_forged: bool,
     has_interfered: bool,
 }
 
-/// Before the controller starts, others already use tags like ours: another installation, another cluster, and somebody who has seen
-/// what a builder of this recipe will carry.
+/// Before the controller starts, others already use tags like ours: another installation, and another cluster.
 pub fn settle(world: &World) {
     publish_sources(world);
-    let (cluster, recipe) = {
-        let state = world.state();
-        let uid = |kind: Kind| {
-            let object = state.api.objects(kind).next();
-            object
-                .and_then(|object| object["metadata"]["uid"].as_str())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        (uid(Kind::Namespace), uid(Kind::ImageRecipe))
-    };
-    let tags = |installation: &str, cluster: &str, uid: &str| {
-        let tags = [
-            ("managed-by", installation),
-            ("cluster", cluster),
-            ("owner", "platform/web"),
-            ("owner-uid", uid),
-            ("build", "1"),
-            ("attempt", "1"),
-            ("role", "builder"),
-            (
-                "birth",
-                "0000000000000000000000000000000000000000000000000000000000000000",
-            ),
-        ];
-        tags.map(|(name, value)| (format!("goldsmith.dev/{name}"), value.to_owned()))
-            .into()
-    };
+    let (cluster, _) = uids(world);
     let gone = "00000000-0000-4000-8000-00000000dead";
     launch(world, &tags("another", &cluster, gone));
     launch(world, &tags("harness", gone, gone));
-    let forged = launch(world, &tags("harness", &cluster, &recipe));
-    // Who carries our tags, down to the uid, is taken for a leftover.
-    world.state().judge.strangers(forged);
+}
+
+/// The uids of the cluster and of the recipe.
+fn uids(world: &World) -> (String, String) {
+    let state = world.state();
+    let uid = |kind: Kind| {
+        let object = state.api.objects(kind).next();
+        let uid = object.and_then(|object| object["metadata"]["uid"].as_str());
+        uid.unwrap_or_default().to_owned()
+    };
+    (uid(Kind::Namespace), uid(Kind::ImageRecipe))
+}
+
+/// Tags like those of the first builder.
+fn tags(installation: &str, cluster: &str, uid: &str) -> BTreeMap<String, String> {
+    let tags = [
+        ("managed-by", installation),
+        ("cluster", cluster),
+        ("owner", "platform/web"),
+        ("owner-uid", uid),
+        ("build", "1"),
+        ("attempt", "1"),
+        ("role", "builder"),
+        (
+            "birth",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+        ),
+    ];
+    tags.map(|(name, value)| (format!("goldsmith.dev/{name}"), value.to_owned()))
+        .into()
 }
 
 /// Amazon publishes more images than fit on one page.
@@ -82,19 +82,25 @@ fn publish_sources(world: &World) {
 
 /// Does what people do once they see what `step` has done.
 pub fn react(world: &World, step: &Step) {
-    if step.outcome != "Success" || !step.mutates {
+    if !["Success", "201"].contains(&step.outcome.as_str()) || !step.mutates {
         return;
     }
-    let (
-        story,
-        People {
-            has_forged,
-            has_interfered,
-        },
-    ) = {
+    let (story, people) = {
         let state = world.state();
         (state.story.clone(), state.people)
     };
+    let People {
+        has_launched,
+        has_forged,
+        has_interfered,
+    } = people;
+    if step.request.ends_with("/configmaps") && !has_launched {
+        world.state().people.has_launched = true;
+        let (cluster, recipe) = uids(world);
+        let forged = launch(world, &tags("harness", &cluster, &recipe));
+        // Who carries our tags, down to the uid, is taken for a leftover.
+        world.state().judge.strangers(forged);
+    }
     if step.request == "CreateTags" && !has_forged {
         world.state().people.has_forged = true;
         forge_verdict(world);
