@@ -6,7 +6,7 @@ use goldsmith_simulator::control::NewImage;
 use goldsmith_simulator::disk::Layout;
 use goldsmith_simulator::engine;
 use goldsmith_simulator::tcp;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api_server::{Answer, Kind, Request};
@@ -15,7 +15,9 @@ use crate::world::World;
 
 const REGION: &str = "eu-central-1";
 
+/// Images that Amazon has published lately, and instances with mangled tags.
 const SOURCES: i64 = 8;
+const MANGLED: usize = 8;
 
 /// What they have done so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,8 +32,13 @@ pub fn settle(world: &World) {
     publish_sources(world);
     let (cluster, _) = uids(world);
     let gone = "00000000-0000-4000-8000-00000000dead";
-    launch(world, &tags("another", &cluster, gone));
-    launch(world, &tags("harness", gone, gone));
+    let earlier = world.began() - SignedDuration::from_hours(1);
+    launch(world, earlier, 1, &tags("another", &cluster, gone));
+    launch(world, earlier, 1, &tags("harness", gone, gone));
+    // Tags that were mangled by hand say too little to remove what carries them; there are more of them than fit on one page.
+    let mut mangled = tags("harness", &cluster, gone);
+    mangled.retain(|name, _| name.ends_with("managed-by") || name.ends_with("cluster"));
+    launch(world, earlier, MANGLED, &mangled);
 }
 
 /// The uids of the cluster and of the recipe.
@@ -97,7 +104,7 @@ pub fn react(world: &World, step: &Step) {
     if step.request.ends_with("/configmaps") && !has_launched {
         world.state().people.has_launched = true;
         let (cluster, recipe) = uids(world);
-        let forged = launch(world, &tags("harness", &cluster, &recipe));
+        let forged = launch(world, world.now(), 1, &tags("harness", &cluster, &recipe));
         // Who carries our tags, down to the uid, is taken for a leftover.
         world.state().judge.strangers(forged);
     }
@@ -111,7 +118,11 @@ pub fn react(world: &World, step: &Step) {
             "deleted" => delete(world),
             "second-attempt" => {
                 let builder = step.made.first().map(String::as_str).unwrap_or_default();
-                call(world, &[("Action", "TerminateInstances"), ("InstanceId.1", builder)]);
+                call(
+                    world,
+                    world.now(),
+                    &[("Action", "TerminateInstances"), ("InstanceId.1", builder)],
+                );
             }
             _ => {}
         }
@@ -145,7 +156,7 @@ fn forge_verdict(world: &World) {
         ("InstanceId".to_owned(), instance),
     ];
     parameters.extend(specification("image", &tags));
-    call(world, &parameters);
+    call(world, world.now(), &parameters);
 }
 
 /// Deletes the recipe.
@@ -161,8 +172,8 @@ fn delete(world: &World) {
     debug_assert!(matches!(answer, Answer::Value(200, Value::Object(_))), "{answer:?}");
 }
 
-/// An instance of the image that recipes are built from.
-fn launch(world: &World, tags: &BTreeMap<String, String>) -> Vec<String> {
+/// Instances of the image that recipes are built from.
+fn launch(world: &World, at: Timestamp, count: usize, tags: &BTreeMap<String, String>) -> Vec<String> {
     let image = {
         let simulator = tcp::lock(&world.simulator);
         let images = simulator.state.regions.get(REGION).map(|region| region.images.values());
@@ -174,19 +185,21 @@ fn launch(world: &World, tags: &BTreeMap<String, String>) -> Vec<String> {
             .map(|image| image.id.clone())
             .unwrap_or_default()
     };
+    let count = count.to_string();
     let parameters = [
         ("Action", "RunInstances"),
         ("ImageId", &image),
         ("InstanceType", "m7i.large"),
         ("SubnetId", "subnet-0a100000000000001"),
-        ("MinCount", "1"),
-        ("MaxCount", "1"),
+        ("MinCount", &count),
+        ("MaxCount", &count),
     ];
     let parameters = parameters
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into_iter();
     call(
         world,
+        at,
         &parameters.chain(specification("instance", tags)).collect::<Vec<_>>(),
     )
 }
@@ -201,7 +214,7 @@ fn specification(kind: &str, tags: &BTreeMap<String, String>) -> Vec<(String, St
 }
 
 /// A call to EC2 that is not the controller's; answers with the ids of what it made.
-fn call<T: AsRef<str>>(world: &World, parameters: &[(T, T)]) -> Vec<String> {
+fn call<T: AsRef<str>>(world: &World, at: Timestamp, parameters: &[(T, T)]) -> Vec<String> {
     let body = form_urlencoded::Serializer::new(String::new())
         .append_pair("Version", "2016-11-15")
         .append_pair(
@@ -215,7 +228,7 @@ fn call<T: AsRef<str>>(world: &World, parameters: &[(T, T)]) -> Vec<String> {
         parameters: body.as_bytes(),
     };
     let mut simulator = tcp::lock(&world.simulator);
-    simulator.handle(world.now(), request);
+    simulator.handle(at, request);
     let Some(entry) = simulator.journal.last() else {
         return Vec::new();
     };

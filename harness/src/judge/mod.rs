@@ -120,7 +120,7 @@ pub fn wrong(world: &World) -> Vec<String> {
         }
         for id in kubernetes::images(&recipe["status"]["latest"]) {
             let image = ec2.images.get(id);
-            if !image.is_some_and(|image| image.state == "available") {
+            if image.is_none_or(|image| image.state != "available") {
                 wrong.push(format!(
                     "invariant 7: the status of {name} claims image {id}, which EC2 does not have available"
                 ));
