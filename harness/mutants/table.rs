@@ -179,24 +179,26 @@ pub const MUTANTS: &[Mutant] = &[
             "let next = next.filter(|next| next.is_empty());",
         )],
     ),
-    mutant(
-        "plan-age-unbounded",
-        "a plan is carried out however old it is",
-        &[(
+    Mutant {
+        name: "plan-age-unbounded",
+        fault: "a plan is carried out however old it is",
+        edits: &[(
             "src/recipe/context.rs",
             "if age > PLAN_LIFETIME {",
             "if age > PLAN_LIFETIME * 1_000_000 {",
         )],
-    ),
-    mutant(
-        "error-for-emptiness",
-        "instances that could not be read count as not there",
-        &[(
+        survives: Some("no plan freezes a controller between its look and its call"),
+    },
+    Mutant {
+        name: "error-for-emptiness",
+        fault: "instances that could not be read count as not there",
+        edits: &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_instances(installation),\n",
             "            async { Ok(ec2.describe_instances(installation).await.unwrap_or_default()) },\n",
         )],
-    ),
+        survives: Some("no plan has AWS refuse a read"),
+    },
     mutant(
         "young-for-gone",
         "what was just launched and does not show yet counts as gone",
@@ -215,15 +217,18 @@ pub const MUTANTS: &[Mutant] = &[
             "    if wait.is_zero() {\n        return false;\n    }\n",
         )],
     ),
-    mutant(
-        "timeout-never",
-        "a builder that never ends is waited for for ever",
-        &[(
+    Mutant {
+        name: "timeout-never",
+        fault: "a builder that never ends is waited for for ever",
+        edits: &[(
             "src/recipe/decide/builder.rs",
             "if since(builder.launch_time, observed.now) > timeout + GRACE {",
             "if since(builder.launch_time, observed.now) > (timeout + GRACE) * 1000 {",
         )],
-    ),
+        survives: Some(
+            "no story has a builder that hangs: it takes minutes of looking every second, and each look would be a plan",
+        ),
+    },
     mutant(
         "protection-forgotten",
         "a proven image is never protected",
@@ -253,22 +258,37 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "proof-without-test",
-        "an image is proven as soon as its test instance is launched",
+        "an image is proven though its test instance has failed",
         &[(
             "src/recipe/decide/proof.rs",
             "    let tested = test(decision, record, image, &mut proof)?;\n",
-            "    let _ = test(decision, record, image, &mut proof)?;\n    let tested = Half::Passed(1);\n",
+            "    let tested = test(decision, record, image, &mut proof).unwrap_or(Half::Passed(1));\n",
         )],
     ),
     mutant(
-        "attempt-forgotten",
-        "the attempt that the record knows is not looked at",
+        "findings-ignored",
+        "what an inspector refuses is let pass",
         &[(
+            "src/recipe/decide/proof.rs",
+            "        Inspection::Refused { reason, message } => {\n",
+            "        Inspection::Refused { reason: _, message } if !message.is_empty() => {
+            proof.inspected = true;
+            return Ok(Half::Passed(()));
+        }
+        Inspection::Refused { reason, message } => {
+",
+        )],
+    ),
+    Mutant {
+        name: "attempt-forgotten",
+        fault: "the attempt that the record knows is not looked at",
+        edits: &[(
             "src/recipe/decide/attempt.rs",
             "    build.attempt = build.attempt.clamp(record.progress.attempt, most);\n",
             "    build.attempt = build.attempt.min(most);\n",
         )],
-    ),
+        survives: Some("no plan takes a status away"),
+    },
     mutant(
         "image-untagged",
         "the snapshots of an image are born without tags",

@@ -112,10 +112,15 @@ pub fn react(world: &World, step: &Step) {
         world.state().people.has_forged = true;
         forge_verdict(world);
     }
-    if step.request == "RunInstances" && !has_interfered {
+    let moment = match story.as_str() {
+        "deleted" | "second-attempt" => "RunInstances",
+        "deleted-late" => "CreateVolume",
+        _ => return,
+    };
+    if step.request == moment && !has_interfered {
         world.state().people.has_interfered = true;
         match story.as_str() {
-            "deleted" => delete(world),
+            "deleted" | "deleted-late" => delete(world),
             "second-attempt" => {
                 let builder = step.made.first().map(String::as_str).unwrap_or_default();
                 call(

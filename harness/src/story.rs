@@ -5,7 +5,14 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 3] = ["proven-image", "second-attempt", "deleted"];
+pub const STORIES: [&str; 6] = [
+    "proven-image",
+    "second-attempt",
+    "deleted",
+    "deleted-late",
+    "check-fails",
+    "secret-left",
+];
 
 /// Does what the users of `story` do at its beginning.
 ///
@@ -13,14 +20,33 @@ pub const STORIES: [&str; 3] = ["proven-image", "second-attempt", "deleted"];
 /// When there is no such story, or the API server takes something no user could write.
 pub fn begin(story: &str, world: &World) -> Result<(), String> {
     match story {
-        "proven-image" | "deleted" => world.apply(&recipe("web")),
+        "proven-image" | "deleted" | "deleted-late" => world.apply(&recipe("web")),
         // Somebody terminates the first builder.
         "second-attempt" => {
             let mut recipe = recipe("web");
             recipe["spec"]["failureLimit"] = 2.into();
             world.apply(&recipe)
         }
+        // Of an image that nobody can vouch for nothing is ever proven.
+        "check-fails" => {
+            let mut recipe = recipe("web");
+            recipe["spec"]["test"] = json!({"checks": [{"name": "nginx", "run": "#sim: exit=1", "timeout": "1s"}]});
+            world.apply(&recipe)
+        }
+        "secret-left" => {
+            let mut recipe = recipe("web");
+            recipe["spec"]["build"]["steps"][0]["run"] = "#sim: leave=/root/.ssh/id_ed25519".into();
+            world.apply(&recipe)
+        }
         _ => Err(format!("there is no story {story}; there are {}", STORIES.join(", "))),
+    }
+}
+
+/// What kstatus says of a story's recipe at its end, if it is still there.
+pub fn end(story: &str) -> &'static str {
+    match story {
+        "check-fails" | "secret-left" => "Failed",
+        _ => "Current",
     }
 }
 

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api_server::{ApiServer, Kind};
+use crate::story;
 use crate::world::World;
 
 pub use call::{Call, Label};
@@ -114,7 +115,7 @@ pub fn wrong(world: &World) -> Vec<String> {
     }
     for recipe in state.api.objects(Kind::ImageRecipe) {
         let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));
-        if said != "Current" {
+        if said != story::end(&state.story) {
             let conditions = &recipe["status"]["conditions"];
             wrong.push(format!("{name} is {said} at the end: {conditions}"));
         }
