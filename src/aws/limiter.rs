@@ -118,6 +118,9 @@ struct Bucket {
 /// The part of AWS's bucket that is used: calls that were delayed on their way arrive closer together than they were sent.
 const USED: f64 = 0.8;
 
+/// What timers can tell apart.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 impl Bucket {
     fn full(budget: Budget, now: Instant) -> Self {
         let (size, refill_per_second) = budget.bucket();
@@ -139,7 +142,8 @@ impl Bucket {
         };
         let missing = reserve + 1.0 - self.tokens;
         if missing > 0.0 {
-            return Err(Duration::from_secs_f64(missing / self.refill_per_second));
+            // Rounding may leave so little missing that it is no time at all: whoever waits for that goes round and round.
+            return Err(Duration::from_secs_f64(missing / self.refill_per_second).max(SHORTEST));
         }
         self.tokens -= 1.0;
         Ok(self.tokens)
@@ -204,6 +208,15 @@ mod tests {
             bucket.take(Urgency::Effect, start + Duration::from_millis(200)),
             Ok(0.0)
         );
+    }
+
+    #[test]
+    fn a_call_that_is_missing_by_a_rounding_error_is_waited_for() {
+        let start = now();
+        let mut bucket = Bucket::full(Budget::Describe, start);
+        bucket.tokens = 1.0 - f64::EPSILON;
+        assert_eq!(bucket.take(Urgency::Effect, start), Err(SHORTEST));
+        assert!(bucket.take(Urgency::Effect, start + SHORTEST).is_ok());
     }
 
     #[test]
