@@ -7,7 +7,7 @@ binaries := $(CARGO_TARGET_DIR)/debug
 generated := cargo test --package goldsmith --no-default-features --test generated
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants up down check lint generate generated-check tools build prerequisites
+.PHONY: help demo test faults mutants up down check lint generate generated-check tools build prerequisites
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: tools build ## Build, prove and keep an image on a real API server and a s
 
 test: tools build ## Run every test
 	cargo test --workspace
+
+faults: prerequisites ## Faults at every request, and PAIRS of them drawn from SEED, each looked at for a simulated hour
+	@WHOLE_HOUR=1 PAIRS=$(or $(PAIRS),500) SEED=$(or $(SEED),0) cargo test --workspace --test plans
 
 mutants: build ## Plant faults into a copy of the tree, one after the other, and see that the harness finds each
 	@$(binaries)/mutants $(MUTANTS)

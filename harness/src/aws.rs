@@ -1,7 +1,7 @@
 //! The simulated EC2 as the SDK's connection.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
@@ -13,8 +13,6 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use goldsmith_simulator::engine::Simulator;
-use goldsmith_simulator::faults::{Fault, FaultKind};
 use goldsmith_simulator::in_process::InProcess;
 use goldsmith_simulator::journal::Entry;
 use goldsmith_simulator::tcp;
@@ -22,7 +20,7 @@ use jiff::Timestamp;
 
 use crate::history::{Peer, Step};
 use crate::judge::Call;
-use crate::plan;
+use crate::strike;
 use crate::turnstile::Turnstile;
 use crate::world::World;
 
@@ -33,9 +31,6 @@ const PURPOSE: [&str; 4] = [
     "goldsmith.dev/attempt",
     "goldsmith.dev/role",
 ];
-
-/// Calls to which an effect does not show: those of the first look of the next process.
-const UNSEEN: u32 = 8;
 
 /// What the SDK needs to reach the world's EC2, in requests that take their turns.
 pub fn config(world: &Arc<World>, turnstile: &Arc<Turnstile>) -> SdkConfig {
@@ -86,9 +81,12 @@ impl HttpConnector for Connection {
                 made: Vec::new(),
                 purpose: String::new(),
             };
-            let asked = world.ask(&turnstile, what, step, |world, step| {
-                if step.fault == Some(plan::Fault::DiesUnseen) {
-                    hide(&mut tcp::lock(&world.simulator));
+            let asked = world.ask(&turnstile, what, step, move |world, step| {
+                strike::before_aws(world, step);
+                let earlier = step.fault.and_then(|fault| world.state().in_force.earlier(fault));
+                if let Some((then, simulator)) = earlier {
+                    step.outcome = "of an earlier state".into();
+                    return InProcess::new(Arc::new(Mutex::new(simulator)), move || then).call(request);
                 }
                 let answer = inner.call(request);
                 if let Some(entry) = tcp::lock(&world.simulator).journal.last() {
@@ -118,24 +116,6 @@ fn with_short_pages(body: &[u8]) -> Option<String> {
     let body = std::str::from_utf8(body).ok()?;
     let parameter = body.split('&').find(|parameter| parameter.starts_with("MaxResults="))?;
     Some(body.replace(parameter, "MaxResults=5"))
-}
-
-/// The effect of the next call does not show for a while.
-fn hide(simulator: &mut Simulator) {
-    let added = simulator.faults.add(Fault {
-        operation: "*".into(),
-        region: None,
-        value: None,
-        kind: FaultKind::Stale,
-        code: None,
-        message: None,
-        status: None,
-        seconds: None,
-        // The call itself counts.
-        count: Some(1 + UNSEEN),
-        probability: 1.0,
-    });
-    debug_assert_eq!(added, Ok(()));
 }
 
 /// Shows the judge a call that may have changed something, and consoles as they are read.

@@ -1,10 +1,12 @@
 //! The API server as a client's connection.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use http::Response;
@@ -20,6 +22,7 @@ use tower::service_fn;
 use crate::api_server::{Answer, Events, Request};
 use crate::history::{Peer, Step};
 use crate::judge::Write;
+use crate::strike;
 use crate::turnstile::Turnstile;
 use crate::world::World;
 
@@ -51,13 +54,16 @@ async fn answer(
     };
     let mut what = format!("kubernetes {} {}?{}\n", request.method, request.path, request.query).into_bytes();
     what.extend(&request.body);
-    let asked = world.ask(&turnstile, what, step, |world, step| {
+    let asked = world.ask(&turnstile, what, step, move |world, step| {
         let before = if step.mutates {
             object(world, &request.path)
         } else {
             Value::Null
         };
-        let answer = world.state().api.handle(step.time, &request);
+        strike::before_kubernetes(world, step);
+        let refusal = world.state().in_force.refusal(step);
+        let answer = refusal.unwrap_or_else(|| world.state().api.handle(step.time, &request));
+        strike::wrote(world, step, &answer);
         step.outcome = match &answer {
             Answer::Value(code, _) => code.to_string(),
             Answer::Events(_) => "200".to_owned(),
@@ -133,6 +139,39 @@ fn lines(world: Arc<World>, mut events: Events) -> BoxStream<'static, Bytes> {
         return first.map(line).boxed();
     };
     let end = tokio::time::sleep(Duration::from_secs(events.seconds));
+    let told = Arc::clone(&world);
+    let later = stream::unfold(later, move |later| batch(Arc::clone(&told), later)).flat_map(stream::iter);
     let bookmark = stream::once(async move { events.bookmark(world.state().api.revision()) });
     first.chain(later.take_until(end)).chain(bookmark).map(line).boxed()
+}
+
+/// The next events that are told: one, or after a pause of the watch all that have come meanwhile.
+async fn batch(
+    world: Arc<World>,
+    mut events: UnboundedReceiver<Value>,
+) -> Option<(Vec<Value>, UnboundedReceiver<Value>)> {
+    let mut batch = vec![events.next().await?];
+    let held = world.state().in_force.watches_held(world.now());
+    if let Some((until, last_alone)) = held {
+        tokio::time::sleep(until.duration_since(world.now()).unsigned_abs()).await;
+        while let Some(Some(event)) = events.next().now_or_never() {
+            batch.push(event);
+        }
+        if last_alone {
+            // One that was made meanwhile is told as made, whatever has become of it.
+            let of = |event: &Value| event["object"]["metadata"]["uid"].clone();
+            let last: BTreeMap<String, usize> = batch
+                .iter()
+                .enumerate()
+                .map(|(index, event)| (of(event).to_string(), index))
+                .collect();
+            let mut index = 0;
+            batch.retain(|event| {
+                let keeps = last.get(&of(event).to_string()) == Some(&index);
+                index += 1;
+                keeps
+            });
+        }
+    }
+    Some((batch, events))
 }

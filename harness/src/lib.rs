@@ -13,6 +13,7 @@ pub mod people;
 pub mod plan;
 pub mod run;
 pub mod story;
+pub mod strike;
 pub mod turnstile;
 pub mod world;
 

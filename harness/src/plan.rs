@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::history::{Peer, Step};
+
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -14,11 +16,65 @@ pub enum Fault {
     DiesUnseen,
     /// The request has its effect, and the connection closes without an answer.
     AnswerLost,
+    /// The process is frozen, another takes its place, and the request arrives long after that.
+    ArrivesLate,
+    /// AWS answers as it would have before the latest change.
+    OlderByOne,
+    /// AWS answers as it would have three changes ago.
+    OlderByThree,
+    /// Whom it asks refuses it, and what comes next, as too much at a time.
+    Throttled,
+    /// Whom it asks answers it, and what comes next, with an error of its own.
+    Unavailable,
+    /// Whom it asks denies it, and what comes next.
+    Denied,
+    /// What this write changes, and what comes next, reaches watches late.
+    WatchDelayed,
+    /// As `WatchDelayed`, and of each object the last state alone is told.
+    WatchCoalesced,
+    /// All watches end with 410: what is there has to be listed anew.
+    WatchExpired,
+    /// The status that was just written is emptied.
+    StatusEmptied,
+    /// The status that was just written is set back to the one before.
+    StatusSetBack,
+    /// The status that was just written is set back to one of three writes ago.
+    StatusSetFarBack,
+    /// The user suspends the object for a minute.
+    Suspended,
 }
 
 impl Fault {
-    /// Every one.
-    pub const ALL: [Self; 4] = [Self::DiesUnseen, Self::AnswerLost, Self::DiesAfter, Self::DiesBefore];
+    /// Every one, in the order of the classes.
+    pub const ALL: [Self; 17] = [
+        Self::DiesBefore,
+        Self::DiesAfter,
+        Self::DiesUnseen,
+        Self::AnswerLost,
+        Self::ArrivesLate,
+        Self::OlderByOne,
+        Self::OlderByThree,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::Denied,
+        Self::WatchDelayed,
+        Self::WatchCoalesced,
+        Self::WatchExpired,
+        Self::StatusEmptied,
+        Self::StatusSetBack,
+        Self::StatusSetFarBack,
+        Self::Suspended,
+    ];
+
+    /// Those of which pairs are drawn.
+    pub const PAIRED: [Self; 6] = [
+        Self::DiesBefore,
+        Self::DiesAfter,
+        Self::DiesUnseen,
+        Self::AnswerLost,
+        Self::OlderByOne,
+        Self::OlderByThree,
+    ];
 
     /// Its name in plans.
     pub fn as_str(self) -> &'static str {
@@ -27,16 +83,55 @@ impl Fault {
             Self::DiesAfter => "dies-after",
             Self::DiesUnseen => "dies-unseen",
             Self::AnswerLost => "answer-lost",
+            Self::ArrivesLate => "arrives-late",
+            Self::OlderByOne => "older-by-one",
+            Self::OlderByThree => "older-by-three",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+            Self::Denied => "denied",
+            Self::WatchDelayed => "watch-delayed",
+            Self::WatchCoalesced => "watch-coalesced",
+            Self::WatchExpired => "watch-expired",
+            Self::StatusEmptied => "status-emptied",
+            Self::StatusSetBack => "status-set-back",
+            Self::StatusSetFarBack => "status-set-far-back",
+            Self::Suspended => "suspended",
         }
+    }
+
+    /// Whether it can strike `step`, as that was in the undisturbed run. To die after a request that changes nothing is to die
+    /// before the next one.
+    pub fn strikes(self, step: &Step) -> bool {
+        let aws = step.peer == Peer::Aws;
+        let recipes = step.mutates && step.request.contains("/imagerecipes/");
+        match self {
+            Self::DiesBefore | Self::Throttled | Self::Unavailable | Self::Denied => true,
+            Self::DiesAfter | Self::AnswerLost | Self::ArrivesLate => step.mutates,
+            Self::DiesUnseen => step.mutates && aws,
+            Self::OlderByOne | Self::OlderByThree => !step.mutates && aws,
+            Self::WatchDelayed | Self::WatchCoalesced | Self::WatchExpired => recipes,
+            Self::StatusEmptied | Self::StatusSetBack | Self::StatusSetFarBack => {
+                recipes && step.request.ends_with("/status")
+            }
+            Self::Suspended => step.is_activity(),
+        }
+    }
+
+    /// Whether the process is gone with it.
+    pub fn kills(self) -> bool {
+        matches!(
+            self,
+            Self::DiesBefore | Self::DiesAfter | Self::DiesUnseen | Self::ArrivesLate
+        )
     }
 }
 
-/// A run: which story, and what goes wrong in it. Written `STORY`, or `STORY/FAULT/REQUEST`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A run: which story, and what goes wrong in it. Written `STORY`, `STORY/FAULT/REQUEST`, or with more of the latter behind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Plan {
     pub story: String,
-    /// With the number of the request that it strikes, counted from 1.
-    pub fault: Option<(Fault, usize)>,
+    /// Each with the number of the request that it strikes, counted from 1 through all lives of the process.
+    pub faults: Vec<(Fault, usize)>,
 }
 
 impl Plan {
@@ -44,7 +139,7 @@ impl Plan {
     pub fn undisturbed(story: &str) -> Self {
         Self {
             story: story.to_owned(),
-            fault: None,
+            faults: Vec::new(),
         }
     }
 
@@ -52,7 +147,16 @@ impl Plan {
     pub fn with(story: &str, fault: Fault, request: usize) -> Self {
         Self {
             story: story.to_owned(),
-            fault: Some((fault, request)),
+            faults: vec![(fault, request)],
+        }
+    }
+
+    /// What it is counted under: the fault, or `pairs`.
+    pub fn class(&self) -> &'static str {
+        match self.faults[..] {
+            [] => "undisturbed",
+            [(fault, _)] => fault.as_str(),
+            _ => "pairs",
         }
     }
 }
@@ -60,10 +164,9 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.story)?;
-        match self.fault {
-            Some((fault, request)) => write!(formatter, "/{}/{request}", fault.as_str()),
-            None => Ok(()),
-        }
+        self.faults
+            .iter()
+            .try_for_each(|(fault, request)| write!(formatter, "/{}/{request}", fault.as_str()))
     }
 }
 
@@ -75,15 +178,13 @@ impl FromStr for Plan {
             let faults = Fault::ALL.map(Fault::as_str).join(", ");
             format!("{text:?} is no plan; write STORY or STORY/FAULT/REQUEST, where FAULT is one of {faults}")
         };
-        let parts: Vec<&str> = text.split('/').collect();
-        match &parts[..] {
-            [story] => Ok(Self::undisturbed(story)),
-            [story, fault, request] => {
-                let fault = Fault::ALL.into_iter().find(|known| known.as_str() == *fault);
-                let request = request.parse().map_err(|_| wrong())?;
-                Ok(Self::with(story, fault.ok_or_else(wrong)?, request))
-            }
-            _ => Err(wrong()),
+        let mut parts = text.split('/');
+        let mut plan = Self::undisturbed(parts.next().unwrap_or_default());
+        while let Some(name) = parts.next() {
+            let fault = Fault::ALL.into_iter().find(|known| known.as_str() == name);
+            let request = parts.next().and_then(|number| number.parse().ok());
+            plan.faults.push(fault.zip(request).ok_or_else(wrong)?);
         }
+        Ok(plan)
     }
 }

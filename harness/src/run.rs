@@ -16,6 +16,8 @@ use crate::world::World;
 
 /// The world is at rest once nothing has been changed for this long.
 pub const QUIET: SignedDuration = SignedDuration::from_hours(1);
+/// Longer than any pause that the controller makes by itself, of which the longest are ten minutes.
+pub const BRIEF: SignedDuration = SignedDuration::from_mins(11);
 /// A story that goes on for longer never ends.
 const LONGEST: SignedDuration = SignedDuration::from_hours(6);
 /// Between the death of a process and the start of the next.
@@ -37,15 +39,18 @@ enum End {
 /// Carries out `plan`, from an empty world to one that is at rest. What came of it is in the world; what went wrong on the way, so
 /// that there was no rest, is in its `wrong`.
 ///
+/// `is_known` may say, after a [`BRIEF`] rest, that the world is one of which the rest of the hour is known.
+///
 /// # Errors
 /// When it cannot be begun.
-pub fn run(plan: &Plan) -> Result<Arc<World>, String> {
+pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>, String> {
     let config = process::config().map_err(|error| error.to_string())?;
     let world = World::new(plan);
     story::begin(&plan.story, &world)?;
     people::settle(&world);
     for _ in 0..MOST_LIVES {
-        match live(&world, &config)? {
+        match live(&world, &config, is_known)? {
+            End::Killed if world.is_exhausted() => return Ok(world),
             End::Killed => {}
             End::ByItself(why) => world
                 .state()
@@ -64,7 +69,7 @@ pub fn run(plan: &Plan) -> Result<Arc<World>, String> {
 }
 
 /// One life of the process. With its runtime everything is dropped that it knew and was about to do.
-fn live(world: &Arc<World>, config: &Config) -> Result<End, String> {
+fn live(world: &Arc<World>, config: &Config, is_known: &dyn Fn(&World) -> bool) -> Result<End, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -77,7 +82,7 @@ fn live(world: &Arc<World>, config: &Config) -> Result<End, String> {
             biased;
             () = world.died() => End::Killed,
             ended = process::run(world, &turnstile, config.clone()) => End::ByItself(format!("{ended:?}")),
-            at_rest = rest(world) => if at_rest { End::AtRest } else { End::Restless },
+            at_rest = rest(world, is_known) => if at_rest { End::AtRest } else { End::Restless },
             () = turnstile.drive() => End::Restless,
         };
         world.end(RESTART);
@@ -87,18 +92,26 @@ fn live(world: &Arc<World>, config: &Config) -> Result<End, String> {
 }
 
 /// Waits until nothing has been changed for long; false when that does not come.
-async fn rest(world: &World) -> bool {
+async fn rest(world: &World, is_known: &dyn Fn(&World) -> bool) -> bool {
     let began = world.began();
+    let mut looked = None;
     loop {
         let now = world.now();
-        let at_rest = world.state().active + QUIET;
-        if now >= at_rest {
+        let active = world.state().active;
+        let brief = active + BRIEF;
+        if now >= brief && looked != Some(active) {
+            looked = Some(active);
+            if is_known(world) {
+                return true;
+            }
+        }
+        if now >= active + QUIET {
             return true;
         }
         if now.duration_since(began) > LONGEST {
             return false;
         }
-        let pause = at_rest.duration_since(now).unsigned_abs();
-        sleep(pause.max(Duration::from_millis(1))).await;
+        let next = if now < brief { brief } else { active + QUIET };
+        sleep(next.duration_since(now).unsigned_abs().max(Duration::from_millis(1))).await;
     }
 }

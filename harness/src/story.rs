@@ -1,20 +1,33 @@
-//! What users do.
+//! What users do, and where it leads.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::api_server::{Answer, Request};
+use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 6] = [
+pub const STORIES: [&str; 9] = [
     "proven-image",
     "second-attempt",
     "deleted",
     "deleted-late",
     "check-fails",
     "secret-left",
+    "failing-step",
+    "changed-step",
+    "adoption",
 ];
 
-/// Does what the users of `story` do at its beginning.
+const RECIPES: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes";
+const WEB: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web";
+
+/// Later than any build ends that one fault delays, and before the world is taken to be at rest.
+const BUILT: SignedDuration = SignedDuration::from_mins(8);
+const SOON_AFTER: SignedDuration = SignedDuration::from_mins(9);
+
+/// Does what the users of `story` do at its beginning, and has them do the rest at its time.
 ///
 /// # Errors
 /// When there is no such story, or the API server takes something no user could write.
@@ -38,6 +51,24 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             recipe["spec"]["build"]["steps"][0]["run"] = "#sim: leave=/root/.ssh/id_ed25519".into();
             world.apply(&recipe)
         }
+        "failing-step" => {
+            let mut recipe = recipe("web");
+            recipe["spec"]["failureLimit"] = 2.into();
+            recipe["spec"]["build"]["steps"][0]["run"] = "#sim: exit=1".into();
+            world.apply(&recipe)
+        }
+        "changed-step" => {
+            world.at(BUILT, |world| {
+                let steps = json!([{"name": "packages", "run": "dnf -y install httpd"}]);
+                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+            });
+            world.apply(&recipe("web"))
+        }
+        "adoption" => {
+            world.at(BUILT, |world| write(world, "DELETE", WEB, &Value::Null));
+            world.at(SOON_AFTER, |world| write(world, "POST", RECIPES, &recipe("web")));
+            world.apply(&recipe("web"))
+        }
         _ => Err(format!("there is no story {story}; there are {}", STORIES.join(", "))),
     }
 }
@@ -45,10 +76,30 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
 /// What kstatus says of a story's recipe at its end, if it is still there.
 pub fn end(story: &str) -> &'static str {
     match story {
-        "check-fails" | "secret-left" => "Failed",
+        "check-fails" | "secret-left" | "failing-step" => "Failed",
         _ => "Current",
     }
 }
+
+/// What may go wrong in `story` without leading to another end.
+pub fn faults(story: &str) -> &'static [Fault] {
+    match story {
+        "proven-image" => &Fault::ALL,
+        _ => &OTHERS,
+    }
+}
+
+/// Where the controller's own machinery is the same in every story, one story is enough.
+const OTHERS: [Fault; 8] = [
+    Fault::DiesBefore,
+    Fault::DiesAfter,
+    Fault::DiesUnseen,
+    Fault::AnswerLost,
+    Fault::ArrivesLate,
+    Fault::OlderByOne,
+    Fault::WatchExpired,
+    Fault::StatusEmptied,
+];
 
 /// A recipe that is built in a few minutes, of which the first failure would be the last.
 pub fn recipe(name: &str) -> Value {
@@ -70,4 +121,30 @@ pub fn recipe(name: &str) -> Value {
             },
         },
     })
+}
+
+/// What someone other than the controller writes, whatever is there now; what is gone is not written.
+pub fn write(world: &World, method: &str, path: &str, body: &Value) {
+    let request = Request {
+        method: method.into(),
+        path: path.into(),
+        query: String::new(),
+        content_type: "application/merge-patch+json".into(),
+        body: body.to_string().into_bytes(),
+    };
+    let now = world.now();
+    let mut state = world.state();
+    state.active = now;
+    match state.api.handle(now, &request) {
+        Answer::Value(404, _) => {}
+        Answer::Value(code @ 400.., why) => state
+            .wrong
+            .push(format!("{method} {path} is refused with {code}: {why}")),
+        _ => {}
+    }
+}
+
+/// Has the user suspend the recipe, or go on.
+pub fn suspend(world: &World, suspend: bool) {
+    write(world, "PATCH", WEB, &json!({"spec": {"suspend": suspend}}));
 }

@@ -14,12 +14,16 @@ use crate::history::Step;
 use crate::judge::{Ec2, Judge};
 use crate::people::{self, People};
 use crate::plan::{Fault, Plan};
+use crate::strike::{self, InForce};
 use crate::turnstile::Turnstile;
 
 /// Of the simulated EC2's ids and durations.
 const SEED: u64 = 0;
 /// What EC2's durations are multiplied by: a build takes minutes of simulated time, and thereby some hundred requests.
 const LATENCY_SCALE: f64 = 0.05;
+
+/// A run that asks more than this goes round in circles: an hour of rest takes some 3,000 requests.
+const MOST_REQUESTS: usize = 20_000;
 
 /// When every story begins.
 const BEGAN: Timestamp = Timestamp::constant(1_795_435_200, 0);
@@ -52,7 +56,9 @@ pub struct State {
     pub story: String,
     /// What was wrong with what was seen between the first request and the last.
     pub wrong: Vec<String>,
-    fault: Option<(Fault, usize)>,
+    faults: Vec<(Fault, usize)>,
+    /// What of the faults lasts beyond the requests that they strike.
+    pub in_force: InForce,
     requests: usize,
     /// When something was last changed, or the story began.
     pub active: Timestamp,
@@ -80,7 +86,8 @@ impl World {
                 people: People::default(),
                 story: plan.story.clone(),
                 wrong: Vec::new(),
-                fault: plan.fault,
+                faults: plan.faults.clone(),
+                in_force: InForce::default(),
                 requests: 0,
                 active: now,
             }),
@@ -155,43 +162,89 @@ impl World {
 
     /// Puts a request to the world: in its turn, and under the fault that strikes it. `answer` carries it out and says, in the step,
     /// what came of it.
-    pub async fn ask<T>(
+    pub async fn ask<T: 'static>(
         &self,
         turnstile: &Turnstile,
         what: Vec<u8>,
         mut step: Step,
-        answer: impl FnOnce(&Self, &mut Step) -> T,
+        answer: impl FnOnce(&Self, &mut Step) -> T + Send + 'static,
     ) -> Result<T, Lost> {
         turnstile.pass(what).await;
         step.time = self.now();
+        loop {
+            let due = self.state().in_force.due(step.time);
+            let Some(happens) = due else { break };
+            happens(self);
+        }
         {
             let mut state = self.state();
             state.requests += 1;
             step.number = state.requests;
+            if state.requests == MOST_REQUESTS {
+                state
+                    .wrong
+                    .push(format!("after {MOST_REQUESTS} requests it is not at rest"));
+            }
             step.fault = state
-                .fault
-                .filter(|(_, request)| *request == step.number)
-                .map(|(fault, _)| fault);
+                .faults
+                .iter()
+                .find(|(_, request)| *request == step.number)
+                .map(|(fault, _)| *fault);
         }
-        if step.fault == Some(Fault::DiesBefore) {
-            self.state().history.push(step);
-            return self.die().await;
+        match step.fault {
+            _ if self.is_exhausted() => {
+                self.state().history.push(step);
+                return self.die().await;
+            }
+            Some(Fault::DiesBefore) => {
+                self.state().history.push(step);
+                return self.die().await;
+            }
+            Some(Fault::ArrivesLate) => {
+                let now = step.time;
+                self.state().history.push(step.clone());
+                let arrives = move |world: &Self| {
+                    step.time = world.now();
+                    let judged = world.state().wrong.len();
+                    drop(answer(world, &mut step));
+                    // It was sent when it was right. What it leaves behind is judged, and not when it arrives.
+                    world.state().wrong.truncate(judged);
+                    world.record(step);
+                };
+                self.state().in_force.arrives_late(now, Box::new(arrives));
+                return self.die().await;
+            }
+            _ => {}
         }
         let answer = answer(self, &mut step);
-        people::react(self, &step);
         let fault = step.fault;
-        {
-            let mut state = self.state();
-            if step.is_activity() {
-                state.active = step.time;
-            }
-            state.history.push(step);
+        if let Some(fault) = fault {
+            strike::after(self, &step, fault);
         }
+        self.record(step);
         match fault {
-            Some(Fault::DiesAfter | Fault::DiesUnseen) => self.die().await,
+            Some(fault) if fault.kills() => self.die().await,
             Some(Fault::AnswerLost) => Err(Lost),
-            Some(Fault::DiesBefore) | None => Ok(answer),
+            _ => Ok(answer),
         }
+    }
+
+    fn record(&self, step: Step) {
+        if step.is_activity() {
+            self.state().active = step.time;
+        }
+        people::react(self, &step);
+        self.state().history.push(step);
+    }
+
+    /// Has `happens` happen so long after the story began.
+    pub fn at(&self, after: SignedDuration, happens: impl FnOnce(&Self) + Send + 'static) {
+        self.state().in_force.at(BEGAN + after, Box::new(happens));
+    }
+
+    /// Whether more was asked than in any run that ends.
+    pub fn is_exhausted(&self) -> bool {
+        self.state().requests >= MOST_REQUESTS
     }
 
     async fn die<T>(&self) -> T {

@@ -1,28 +1,37 @@
 //! Every story, undisturbed and under every fault at every request.
 //!
-//! With `FIRST_FAILURE` set the first plan that fails ends it all.
-//!
-//! `PLAN=STORY/FAULT/REQUEST cargo test -p goldsmith-harness --test plans` carries out that plan alone.
+//! `PLAN=STORY/FAULT/REQUEST cargo test --workspace --test plans` carries out that plan alone. `PAIRS` says how many pairs
+//! of faults are drawn for each story, `SEED` from where. With `WHOLE_HOUR` set every world at rest is looked at for an hour, also one
+//! that is as the undisturbed run's by then; with `FIRST_FAILURE` set the first plan that fails ends it all.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use goldsmith_harness::history::Peer;
 use goldsmith_harness::judge;
 use goldsmith_harness::plan::{Fault, Plan};
 use goldsmith_harness::run::run;
-use goldsmith_harness::story::STORIES;
+use goldsmith_harness::story::{self, STORIES};
 use goldsmith_harness::world::World;
 use libtest_mimic::{Arguments, Trial};
 
 /// Failures that are told in full; the others would repeat them.
 const MOST_TOLD: usize = 3;
-/// Requests before the end of a failed run that are shown with those that changed something.
-const LAST_SHOWN: usize = 5;
+/// Requests around a fault that are shown with those that changed something.
+const SHOWN: usize = 5;
+/// Pairs of faults for each story, unless `PAIRS` says how many.
+const PAIRS: usize = 50;
+/// How many plans make a line of progress.
+const PROGRESS: usize = 250;
+/// Plans that have failed once.
+const KEPT: &str = include_str!("kept.txt");
+
+/// By story and class: how many plans, how many of them have failed, and how long all took.
+static OUTCOMES: Mutex<BTreeMap<String, (usize, usize, Duration)>> = Mutex::new(BTreeMap::new());
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -32,7 +41,9 @@ fn main() -> ExitCode {
         Ok(plan) => vec![Trial::test(plan.clone(), move || alone(&plan).map_err(Into::into))],
         Err(_) => trials(),
     };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    summary();
+    conclusion.exit_code()
 }
 
 /// What takes the least time comes first.
@@ -44,19 +55,32 @@ fn trials() -> Vec<Trial> {
             })
         })
         .into();
+    trials.push(Trial::test("kept", || carry_out("kept", &kept()?).map_err(Into::into)));
     for fault in Fault::ALL {
-        trials.extend(STORIES.map(|story| {
-            Trial::test(format!("{story}/{}", fault.as_str()), move || {
-                at_every_request(story, fault).map_err(Into::into)
+        let stories = STORIES
+            .into_iter()
+            .filter(|story| story::faults(story).contains(&fault));
+        trials.extend(stories.map(|story| {
+            let name = format!("{story}/{}", fault.as_str());
+            Trial::test(name.clone(), move || {
+                at_every_request(&name, story, fault).map_err(Into::into)
             })
         }));
     }
+    trials.extend(STORIES.map(|story| {
+        let name = format!("{story}/pairs");
+        Trial::test(name.clone(), move || in_pairs(&name, story).map_err(Into::into))
+    }));
     trials
+}
+
+fn undisturbed(story: &str) -> Result<std::sync::Arc<World>, String> {
+    run(&Plan::undisturbed(story), &|_| false)
 }
 
 fn undisturbed_and_the_same_every_time(story: &str) -> Result<(), String> {
     let plan = Plan::undisturbed(story);
-    let (first, second) = (run(&plan)?, run(&plan)?);
+    let (first, second) = (undisturbed(story)?, undisturbed(story)?);
     judged(&plan, &first, &first)?;
     let (first, second) = (&first.state().history, &second.state().history);
     match first.iter().zip(second).find(|(first, second)| first != second) {
@@ -69,57 +93,125 @@ fn undisturbed_and_the_same_every_time(story: &str) -> Result<(), String> {
     }
 }
 
-/// Carries out one plan for each request of the undisturbed run that `fault` can strike, until the world is at rest. To die after
-/// a request that changes nothing is to die before the next one.
-fn at_every_request(story: &str, fault: Fault) -> Result<(), String> {
-    let undisturbed = run(&Plan::undisturbed(story))?;
-    let plans: Vec<Plan> = {
-        let state = undisturbed.state();
-        let last = state
-            .history
-            .iter()
-            .rposition(|step| step.is_activity())
-            .unwrap_or_default();
-        // One more, so that the process also dies when all is done.
-        let struck = state.history.iter().take(last + 2);
-        let struck = struck.filter(|step| match fault {
-            Fault::DiesBefore => true,
-            Fault::DiesAfter | Fault::AnswerLost => step.mutates,
-            Fault::DiesUnseen => step.mutates && step.peer == Peer::Aws,
-        });
-        struck.map(|step| Plan::with(story, fault, step.number)).collect()
+/// The numbers of the requests of an undisturbed run that `fault` can strike: until the world is at rest, and one more, so that the
+/// process also dies when all is done.
+fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
+    let state = undisturbed.state();
+    let last = state.history.iter().rposition(|step| step.is_activity());
+    let until_rest = state.history.iter().take(last.unwrap_or_default() + 2);
+    let struck = until_rest.filter(|step| fault.strikes(step));
+    struck.map(|step| step.number).collect()
+}
+
+fn at_every_request(name: &str, story: &str, fault: Fault) -> Result<(), String> {
+    let requests = struck(&*undisturbed(story)?, fault);
+    let plans: Vec<Plan> = requests
+        .into_iter()
+        .map(|request| Plan::with(story, fault, request))
+        .collect();
+    carry_out(name, &plans)
+}
+
+/// Draws pairs from `SEED`: both strike requests of the undisturbed run, the second whatever has become of its request by then.
+fn in_pairs(name: &str, story: &str) -> Result<(), String> {
+    let number = |name: &str, default| std::env::var(name).map_or(Ok(default), |text| text.parse());
+    let wrong = |error| format!("PAIRS and SEED are numbers: {error}");
+    let (pairs, seed) = (
+        number("PAIRS", PAIRS).map_err(wrong)?,
+        number("SEED", 0).map_err(wrong)?,
+    );
+    let undisturbed = undisturbed(story)?;
+    let singles: Vec<(Fault, usize)> = Fault::PAIRED
+        .into_iter()
+        .filter(|fault| story::faults(story).contains(fault))
+        .flat_map(|fault| {
+            struck(&undisturbed, fault)
+                .into_iter()
+                .map(move |request| (fault, request))
+        })
+        .collect();
+    let mut random = u64::try_from(seed).unwrap_or_default();
+    let mut draw = || {
+        let drawn = splitmix(&mut random) % u64::try_from(singles.len().max(1)).unwrap_or(1);
+        singles.get(usize::try_from(drawn).unwrap_or_default()).copied()
     };
+    let mut plans = Vec::new();
+    while plans.len() < pairs {
+        let (Some(one), Some(other)) = (draw(), draw()) else {
+            break;
+        };
+        if one.1 == other.1 {
+            continue;
+        }
+        let mut faults = vec![one, other];
+        faults.sort_by_key(|(_, request)| *request);
+        plans.push(Plan {
+            story: story.to_owned(),
+            faults,
+        });
+    }
+    carry_out(name, &plans)
+}
+
+/// The next of a sequence that looks random (splitmix64).
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+fn kept() -> Result<Vec<Plan>, String> {
+    let lines = KEPT.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(str::parse).collect()
+}
+
+/// Carries plans out on all processors.
+fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
+    let mut references = BTreeMap::new();
+    for plan in plans {
+        if !references.contains_key(plan.story.as_str()) {
+            references.insert(plan.story.as_str(), undisturbed(&plan.story)?);
+        }
+    }
+    let whole_hour = std::env::var_os("WHOLE_HOUR").is_some();
     let began = Instant::now();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while let Some(plan) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = run(plan).and_then(|world| judged(plan, &undisturbed, &world));
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(plan) = plans.get(index) else { break };
+                    let undisturbed = &references[plan.story.as_str()];
+                    let is_known = |world: &World| !whole_hour && wrong(undisturbed, world).is_empty();
+                    let outcome = run(plan, &is_known).and_then(|world| judged(plan, undisturbed, &world));
                     if let Err(failure) = outcome {
-                        failures
-                            .lock()
-                            .expect("nobody panics here")
-                            .push((plan.to_string(), failure));
+                        let mut failures = failures.lock().expect("nobody panics here");
+                        failures.push((index, plan.to_string(), failure));
+                    }
+                    if (index + 1) % PROGRESS == 0 {
+                        println!("{name}: {} of {}, {:.0?}", index + 1, plans.len(), began.elapsed());
                     }
                 }
             });
         }
     });
     let mut failures = failures.into_inner().expect("nobody panics here");
-    failures.sort_by_key(|(plan, _)| plans.iter().position(|known| known.to_string() == *plan));
+    failures.sort();
     let (count, failed) = (plans.len(), failures.len());
-    println!(
-        "{story}/{}: {count} plans, {failed} failed, {:.1?}",
-        fault.as_str(),
-        began.elapsed()
-    );
+    let mut outcomes = OUTCOMES.lock().expect("nobody panics here");
+    outcomes.insert(name.to_owned(), (count, failed, began.elapsed()));
     if failures.is_empty() {
         return Ok(());
     }
-    let names: Vec<&str> = failures.iter().map(|(plan, _)| plan.as_str()).collect();
-    let told = failures.iter().take(MOST_TOLD).map(|(_, failure)| failure.as_str());
-    let told: Vec<&str> = told.collect();
+    let names: Vec<&str> = failures.iter().map(|(_, plan, _)| plan.as_str()).collect();
+    let told: Vec<&str> = failures
+        .iter()
+        .take(MOST_TOLD)
+        .map(|(_, _, failure)| failure.as_str())
+        .collect();
     Err(format!(
         "{failed} of {count} plans failed: {}\n{}",
         names.join(" "),
@@ -127,26 +219,45 @@ fn at_every_request(story: &str, fault: Fault) -> Result<(), String> {
     ))
 }
 
+/// By class, and in the last line altogether.
+fn summary() {
+    let outcomes = OUTCOMES.lock().expect("nobody panics here");
+    let (mut plans, mut failed) = (0, 0);
+    for (name, (count, of_them, took)) in &*outcomes {
+        println!("{name:<40} {count:>6} plans {of_them:>4} failed {took:>8.1?}");
+        plans += count;
+        failed += of_them;
+    }
+    if !outcomes.is_empty() {
+        println!("{plans} plans, {failed} failed");
+    }
+}
+
 fn alone(plan: &str) -> Result<(), String> {
     let plan: Plan = plan.parse()?;
-    let undisturbed = run(&Plan::undisturbed(&plan.story))?;
-    let world = run(&plan)?;
+    let undisturbed = undisturbed(&plan.story)?;
+    let world = run(&plan, &|_| false)?;
     judged(&plan, &undisturbed, &world)?;
     println!("{}", history(&world));
     Ok(())
 }
 
-/// What is wrong with the end of a run, with the requests that lead there.
-fn judged(plan: &Plan, undisturbed: &World, world: &World) -> Result<(), String> {
+fn wrong(undisturbed: &World, world: &World) -> Vec<String> {
     let mut wrong = judge::wrong(world);
     wrong.extend(judge::differences(undisturbed, world));
+    wrong
+}
+
+/// What is wrong with the end of a run, with the requests that lead there.
+fn judged(plan: &Plan, undisturbed: &World, world: &World) -> Result<(), String> {
+    let wrong = wrong(undisturbed, world);
     if wrong.is_empty() {
         return Ok(());
     }
     let (wrong, history) = (wrong.join("\n  "), history(world));
     fail(format!(
         "plan {plan}:\n  {wrong}\nThe requests that change something, and those around the fault:\n{history}\
-         again: PLAN={plan} cargo test -p goldsmith-harness --test plans"
+         again: PLAN={plan} cargo test --workspace --test plans"
     ))
 }
 
@@ -160,13 +271,19 @@ fn fail(failure: String) -> Result<(), String> {
 }
 
 fn history(world: &World) -> String {
+    let exhausted = world.is_exhausted();
     let state = world.state();
-    let struck = state
+    let struck: Vec<usize> = state
         .history
         .iter()
-        .find(|step| step.fault.is_some())
-        .map(|step| step.number);
-    let near = |number: usize| struck.is_some_and(|struck| number.abs_diff(struck) <= LAST_SHOWN);
+        .filter(|step| step.fault.is_some())
+        .map(|step| step.number)
+        .collect();
+    let last = state.history.last().map_or(0, |step| step.number);
+    let near = |number: usize| {
+        let around = |struck: &usize| number.abs_diff(*struck) <= SHOWN;
+        struck.iter().any(around) || exhausted && last - number.min(last) <= 4 * SHOWN
+    };
     let mut text = String::new();
     for step in &state.history {
         if step.is_activity() || near(step.number) {

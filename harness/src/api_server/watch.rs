@@ -86,6 +86,16 @@ impl ApiServer {
         self.revision
     }
 
+    /// Ends all watches with 410, and forgets how the present came about.
+    pub fn expire(&mut self) {
+        self.compact();
+        let expired = event("ERROR", &Refusal::expired(self.revision, self.oldest).status());
+        for watcher in self.watchers.drain(..) {
+            // Whoever is gone need not be told.
+            let _ = watcher.sender.unbounded_send(expired.clone());
+        }
+    }
+
     pub(super) fn tell(&mut self, key: &Key, type_: Type, object: &Value) {
         let change = Change {
             revision: self.revision,

@@ -142,7 +142,7 @@ pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
     let mut differences = Picture::of(undisturbed).differences(&Picture::of(world));
     let (usual, asked) = (at_rest(undisturbed), at_rest(world));
     if asked > usual * MORE_AT_REST {
-        differences.push(format!("{asked} requests at rest, undisturbed {usual}"));
+        differences.push(format!("{asked} requests an hour at rest, undisturbed {usual}"));
     }
     // One after the other: both may be the same world.
     let usual = undisturbed.state().active;
@@ -153,11 +153,14 @@ pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
     differences
 }
 
-/// Requests after the last one that changed something: passes that never end show here. The Lease is renewed all the time.
+/// Requests an hour after the last one that changed something: passes that never end show here. The Lease is renewed all the time.
 fn at_rest(world: &World) -> usize {
     let state = world.state();
     let after = state.history.iter().rev().take_while(|step| !step.is_activity());
-    after.filter(|step| !step.mutates).count()
+    let asked = after.filter(|step| !step.mutates).count();
+    let lasted = state.history.last().map(|last| last.time.duration_since(state.active));
+    let seconds = lasted.map_or(0, |lasted| lasted.unsigned_abs().as_secs());
+    asked * 3600 / usize::try_from(seconds.max(1)).unwrap_or(usize::MAX)
 }
 
 /// What EC2 has that was not there from the beginning.

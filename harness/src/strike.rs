@@ -1,0 +1,197 @@
+//! What faults do to the world around a request, and what of it lasts beyond that request.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use goldsmith_simulator::engine::{Simulator, State};
+use goldsmith_simulator::faults::{self, FaultKind};
+use goldsmith_simulator::tcp;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::api_server::Answer;
+use crate::history::Step;
+use crate::plan::Fault;
+use crate::story::{suspend, write};
+use crate::world::World;
+
+/// Calls to which an effect does not show: those of the first look of the next process.
+const UNSEEN: u32 = 8;
+/// Requests that are refused: more than any client sends again by itself.
+const REFUSED: u32 = 5;
+/// How late a request arrives: the Lease has run out by then, and another process is at work.
+const LATE: SignedDuration = SignedDuration::from_secs(30);
+/// How late watches are.
+const DELAYED: SignedDuration = SignedDuration::from_secs(10);
+/// How long a user suspends an object.
+const SUSPENDED: SignedDuration = SignedDuration::from_secs(60);
+/// Earlier states that are kept.
+const KEPT: usize = 3;
+
+/// Something that happens later by itself.
+pub type Later = Box<dyn FnOnce(&World) + Send>;
+
+/// What lasts beyond the request that was struck.
+#[derive(Default)]
+pub struct InForce {
+    later: VecDeque<(Timestamp, Later)>,
+    /// With what Kubernetes answers, and how often yet.
+    refuses: Option<(Fault, u32)>,
+    watches: Option<(Timestamp, Fault)>,
+    /// Statuses as they were written, the latest last.
+    statuses: VecDeque<Value>,
+    /// EC2 as it was before its latest changes, the latest last.
+    earlier: VecDeque<(Timestamp, State)>,
+}
+
+impl fmt::Debug for InForce {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("InForce").finish_non_exhaustive()
+    }
+}
+
+impl InForce {
+    /// Has `happens` happen at `time`.
+    pub fn at(&mut self, time: Timestamp, happens: Later) {
+        self.later.push_back((time, happens));
+    }
+
+    /// Has `happens` happen once it is `LATE`.
+    pub fn arrives_late(&mut self, now: Timestamp, happens: Later) {
+        self.at(now + LATE, happens);
+    }
+
+    /// The first that is due.
+    pub fn due(&mut self, now: Timestamp) -> Option<Later> {
+        let position = self.later.iter().position(|(at, _)| *at <= now)?;
+        self.later.remove(position).map(|(_, happens)| happens)
+    }
+
+    /// Until when watches are not told anything, and whether they will be told the last state alone.
+    pub fn watches_held(&self, now: Timestamp) -> Option<(Timestamp, bool)> {
+        let (until, fault) = self.watches?;
+        (now < until).then_some((until, fault == Fault::WatchCoalesced))
+    }
+
+    /// What Kubernetes says instead of doing what `step` asks.
+    pub fn refusal(&mut self, step: &Step) -> Option<Answer> {
+        if let Some(fault @ (Fault::Throttled | Fault::Unavailable | Fault::Denied)) = step.fault {
+            self.refuses = Some((fault, REFUSED));
+        }
+        let (fault, times) = self.refuses.as_mut()?;
+        *times = times.checked_sub(1)?;
+        let (code, reason) = match fault {
+            Fault::Throttled => (429, "TooManyRequests"),
+            Fault::Denied => (403, "Forbidden"),
+            _ => (503, "ServiceUnavailable"),
+        };
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason,
+            "message": "refused on purpose",
+        });
+        Some(Answer::Value(code, status))
+    }
+
+    /// EC2 as it was before its latest change or some before, and when that was.
+    pub fn earlier(&self, fault: Fault) -> Option<(Timestamp, Simulator)> {
+        let back = match fault {
+            Fault::OlderByOne => 1,
+            Fault::OlderByThree => KEPT,
+            _ => return None,
+        };
+        let position = self.earlier.len().saturating_sub(back);
+        let (then, state) = self.earlier.get(position)?;
+        Some((*then, Simulator::resume(state.clone())))
+    }
+}
+
+/// What is done to EC2 before it is asked.
+pub fn before_aws(world: &World, step: &Step) {
+    let fault = |kind, code: Option<&str>, count| faults::Fault {
+        operation: "*".into(),
+        region: None,
+        value: None,
+        kind,
+        code: code.map(str::to_owned),
+        message: None,
+        status: None,
+        seconds: None,
+        count: Some(count),
+        probability: 1.0,
+    };
+    let added = match step.fault {
+        // The call itself counts.
+        Some(Fault::DiesUnseen) => Some(fault(FaultKind::Stale, None, 1 + UNSEEN)),
+        Some(Fault::Throttled) => Some(fault(FaultKind::Throttle, None, REFUSED)),
+        Some(Fault::Unavailable) => Some(fault(FaultKind::Error, Some("Unavailable"), REFUSED)),
+        Some(Fault::Denied) => Some(fault(FaultKind::Error, Some("UnauthorizedOperation"), REFUSED)),
+        _ => None,
+    };
+    let mut simulator = tcp::lock(&world.simulator);
+    if let Some(fault) = added {
+        let added = simulator.faults.add(fault);
+        debug_assert_eq!(added, Ok(()));
+    }
+    if step.mutates {
+        simulator.advance(step.time);
+        let state = simulator.state.clone();
+        let earlier = &mut world.state().in_force.earlier;
+        earlier.push_back((step.time, state));
+        if earlier.len() > KEPT {
+            earlier.pop_front();
+        }
+    }
+}
+
+/// What others do once the request has had its effect.
+pub fn after(world: &World, step: &Step, fault: Fault) {
+    let now = step.time;
+    match fault {
+        Fault::WatchExpired => world.state().api.expire(),
+        Fault::StatusEmptied => set_status(world, &step.request, &Value::Null),
+        Fault::StatusSetBack | Fault::StatusSetFarBack => {
+            let back = if fault == Fault::StatusSetBack { 1 } else { KEPT };
+            let earlier = {
+                let state = world.state();
+                let statuses = &state.in_force.statuses;
+                let position = statuses.len().checked_sub(1 + back);
+                position.and_then(|position| statuses.get(position)).cloned()
+            };
+            set_status(world, &step.request, &earlier.unwrap_or_default());
+        }
+        Fault::Suspended => {
+            suspend(world, true);
+            let later: Later = Box::new(move |world| suspend(world, false));
+            world.state().in_force.later.push_back((now + SUSPENDED, later));
+        }
+        _ => {}
+    }
+}
+
+/// Watches are held from the write on that is struck.
+pub fn before_kubernetes(world: &World, step: &Step) {
+    if let Some(fault @ (Fault::WatchDelayed | Fault::WatchCoalesced)) = step.fault {
+        world.state().in_force.watches = Some((step.time + DELAYED, fault));
+    }
+}
+
+/// Keeps the status that was written.
+pub fn wrote(world: &World, step: &Step, answer: &Answer) {
+    if let Answer::Value(200, object) = answer
+        && step.mutates
+        && step.request.contains("/imagerecipes/")
+        && step.request.ends_with("/status")
+    {
+        let statuses = &mut world.state().in_force.statuses;
+        statuses.push_back(object["status"].clone());
+        if statuses.len() > KEPT + 1 {
+            statuses.pop_front();
+        }
+    }
+}
+
+fn set_status(world: &World, request: &str, status: &Value) {
+    let path = request.split(' ').next_back().unwrap_or_default();
+    let recipe = json!({"apiVersion": "goldsmith.dev/v1alpha1", "kind": "ImageRecipe", "status": status});
+    write(world, "PUT", path, &recipe);
+}
