@@ -18,8 +18,8 @@ demo: tools build ## Build, prove and keep an image on a real API server and a s
 test: tools build ## Run every test
 	cargo test --workspace
 
-faults: prerequisites ## Faults at every request, and PAIRS of them drawn from SEED, each looked at for a simulated hour
-	@WHOLE_HOUR=1 PAIRS=$(or $(PAIRS),500) SEED=$(or $(SEED),0) cargo test --workspace --test plans
+faults: prerequisites ## More faults than `make test`: in every story, and PAIRS of them in each, drawn from SEED
+	@THOROUGH=1 PAIRS=$(or $(PAIRS),500) SEED=$(or $(SEED),0) cargo test --workspace --test plans
 
 mutants: build ## Plant faults into a copy of the tree, one after the other, and see that the harness finds each
 	@$(binaries)/mutants $(MUTANTS)

@@ -45,18 +45,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every one, in the order of the classes.
+    /// Every one; what takes the least time comes first.
     pub const ALL: [Self; 17] = [
-        Self::DiesBefore,
-        Self::DiesAfter,
         Self::DiesUnseen,
         Self::AnswerLost,
+        Self::DiesAfter,
         Self::ArrivesLate,
-        Self::OlderByOne,
-        Self::OlderByThree,
-        Self::Throttled,
-        Self::Unavailable,
-        Self::Denied,
         Self::WatchDelayed,
         Self::WatchCoalesced,
         Self::WatchExpired,
@@ -64,6 +58,12 @@ impl Fault {
         Self::StatusSetBack,
         Self::StatusSetFarBack,
         Self::Suspended,
+        Self::OlderByOne,
+        Self::OlderByThree,
+        Self::DiesBefore,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::Denied,
     ];
 
     /// Those of which pairs are drawn.

@@ -57,11 +57,18 @@ impl Picture {
                 for (field, value) in fields {
                     let parts = value.as_object().into_iter().flatten();
                     for (part, value) in parts {
+                        let mut value = value.clone();
+                        if part == "conditions"
+                            && let Value::Array(conditions) = &mut value
+                        {
+                            // A map by type, as the definition says: their order says nothing.
+                            conditions.sort_by_key(|condition| condition["type"].to_string());
+                        }
                         let place = format!("{} {name} {field}.{part}", kind.name());
                         let shown = if VARIES.contains(&part.as_str()) {
                             String::new()
                         } else {
-                            shown(value)
+                            shown(&value)
                         };
                         pieces.entry(place).or_default().push(shown);
                     }
