@@ -199,15 +199,16 @@ pub const MUTANTS: &[Mutant] = &[
         )],
         survives: Some("no plan has AWS refuse a read"),
     },
-    mutant(
-        "young-for-gone",
-        "what was just launched and does not show yet counts as gone",
-        &[(
+    Mutant {
+        name: "young-for-gone",
+        fault: "what was just launched and does not show yet counts as gone",
+        edits: &[(
             "src/recipe/decide/launch.rs",
             "if young || since(missing, observed.now) < MISSING {",
             "if false && (young || since(missing, observed.now) < MISSING) {",
         )],
-    ),
+        survives: Some("no plan shows an older answer of EC2 to a controller that knows better"),
+    },
     mutant(
         "retry-never",
         "the time to the next attempt never passes",
@@ -323,15 +324,16 @@ pub const MUTANTS: &[Mutant] = &[
             ),
         ],
     ),
-    mutant(
-        "end-rewritten",
-        "a build that has ended can end once more",
-        &[(
+    Mutant {
+        name: "end-rewritten",
+        fault: "a build that has ended can end once more",
+        edits: &[(
             "src/recipe/record.rs",
             "                if !self.is_active() {\n                    return false;\n                }\n                self.progress.outcome",
             "                self.progress.outcome",
         )],
-    ),
+        survives: Some("no plan has two controllers"),
+    },
     mutant(
         "proven-removed",
         "the image of a build that ended well is a leftover",
