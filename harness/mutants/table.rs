@@ -199,15 +199,16 @@ pub const MUTANTS: &[Mutant] = &[
         )],
         survives: Some("no plan has AWS refuse a read"),
     },
-    mutant(
-        "young-for-gone",
-        "what was just launched and does not show yet counts as gone",
-        &[(
+    Mutant {
+        name: "young-for-gone",
+        fault: "what was just launched and does not show yet counts as gone",
+        edits: &[(
             "src/recipe/decide/launch.rs",
             "if young || since(missing, observed.now) < MISSING {",
             "if false && (young || since(missing, observed.now) < MISSING) {",
         )],
-    ),
+        survives: Some("no plan shows an older answer of EC2 to a controller that knows better"),
+    },
     mutant(
         "retry-never",
         "the time to the next attempt never passes",
@@ -323,13 +324,57 @@ pub const MUTANTS: &[Mutant] = &[
             ),
         ],
     ),
-    mutant(
-        "end-rewritten",
-        "a build that has ended can end once more",
-        &[(
+    Mutant {
+        name: "end-rewritten",
+        fault: "a build that has ended can end once more",
+        edits: &[(
             "src/recipe/record.rs",
             "                if !self.is_active() {\n                    return false;\n                }\n                self.progress.outcome",
             "                self.progress.outcome",
+        )],
+        survives: Some("no plan has two controllers"),
+    },
+    mutant(
+        "proven-removed",
+        "the image of a build that ended well is a leftover",
+        &[
+            (
+                "src/recipe/decide/leftovers.rs",
+                "    let kept = image.tags.contains_key(PROVEN) || image.tags.contains_key(FINISHED) || image.is_protected();\n",
+                "    let kept = image.tags.contains_key(FINISHED);\n",
+            ),
+            (
+                "src/recipe/decide/leftovers.rs",
+                "may_be_removed(image) && !observed.is_on_record(&image.id)",
+                "may_be_removed(image) && observed.is_on_record(&image.id)",
+            ),
+        ],
+    ),
+    mutant(
+        "generation-ahead",
+        "status claims to have seen a generation that is still to come",
+        &[(
+            "src/recipe/report.rs",
+            "    status.observed_generation = Some(generation);\n    status.build",
+            "    status.observed_generation = Some(generation + 1);\n    status.build",
+        )],
+    ),
+    mutant(
+        "inspector-from-image",
+        "the image that is looked at also looks",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "find_or_launch(decision, record, Role::Inspector, &trusted)",
+            "find_or_launch(decision, record, Role::Inspector, if trusted.as_str().is_empty() { &trusted } else { &image.id })",
+        )],
+    ),
+    mutant(
+        "search-one-page",
+        "of the images that a search finds only those on the first page count",
+        &[(
+            "src/aws/client/read.rs",
+            "            token = next.filter(|next| !next.is_empty());\n",
+            "            token = next.filter(|next| next.is_empty());\n",
         )],
     ),
 ];

@@ -15,8 +15,9 @@ use crate::world::World;
 
 const REGION: &str = "eu-central-1";
 
-/// Images that Amazon has published lately, and instances with mangled tags.
-const SOURCES: i64 = 8;
+/// Most images that Amazon has published lately, how many are on a page, and how many instances have mangled tags.
+const SOURCES: i64 = 20;
+const PAGE: usize = 5;
 const MANGLED: usize = 8;
 
 /// What they have done so far.
@@ -71,12 +72,13 @@ fn tags(installation: &str, cluster: &str, uid: &str) -> BTreeMap<String, String
         .into()
 }
 
-/// Amazon publishes more images than fit on one page.
+/// Amazon publishes more images than fit on one page, until the newest of them is not on the first: pages are in the order of ids.
 fn publish_sources(world: &World) {
+    let mut ids = Vec::new();
     for number in 0..SOURCES {
         let image = NewImage {
             region: REGION.into(),
-            name: format!("al2023-ami-2023.9.2026111{number}.0-kernel-6.1-x86_64"),
+            name: format!("al2023-ami-2023.9.202611{:02}.0-kernel-6.1-x86_64", 10 + number),
             architecture: "x86_64".into(),
             owner: "137112412989".into(),
             layout: Layout::Xfs,
@@ -84,6 +86,11 @@ fn publish_sources(world: &World) {
         let at = world.began() - SignedDuration::from_hours(24 * (SOURCES - number));
         let published = tcp::lock(&world.simulator).publish_image(at, image);
         debug_assert!(published.is_ok(), "{published:?}");
+        let newest = published.unwrap_or_default();
+        if ids.iter().filter(|id| **id < newest).count() >= PAGE {
+            return;
+        }
+        ids.push(newest);
     }
 }
 
