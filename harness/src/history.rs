@@ -36,7 +36,12 @@ pub struct Step {
 impl Step {
     /// Whether it changes what people see: renewing the Lease does not.
     pub fn is_activity(&self) -> bool {
-        self.mutates && !self.request.contains("/leases")
+        self.mutates && !self.renews_lease()
+    }
+
+    /// Whether it writes the Lease.
+    pub fn renews_lease(&self) -> bool {
+        self.mutates && self.request.contains("/leases")
     }
 }
 

@@ -187,6 +187,7 @@ impl Progress {
     pub fn begin_attempt(&mut self, attempt: i64) {
         if attempt > self.attempt {
             self.attempt = attempt;
+            self.failed = None;
             self.proof = Proof::default();
         }
     }
