@@ -8,12 +8,23 @@ skipped() {
 
 line_break='
 '
-# For find: prints names, each in one line, whoever chose them. A line break becomes a question mark.
+# For find: prints names, each in one line, whoever chose them. Control characters become question marks.
 # shellcheck disable=SC2016
-one_line='for path; do printf "%s" "$path" | tr "\n" "?"; echo; done'
-# The same of files that hold one of the expressions in the file $1.
+one_line='for path; do printf "%s" "$path" | LC_ALL=C tr "[:cntrl:]" "?"; echo; done'
+# For find: `ITEM PATH`, as above and without $base, of the files that hold a secret.
 # shellcheck disable=SC2016
-one_line_if_found='expressions=$1; shift; for path; do grep -qE -f "$expressions" -- "$path" && printf "Credentials %s" "$path" | tr "\n" "?" && echo; done'
+told_if_found='for path; do
+  while read -r item expression; do
+    if grep -aE -e "$expression" -- "$path" | grep -aqv EXAMPLE; then
+      printf "%s " "$item"
+      printf "%s" "${path#"$base"}" | tr "[:cntrl:]" "?"
+      echo
+      break
+    fi
+  done <<CONTENTS
+$contents
+CONTENTS
+done'
 
 # named BASE RULES: `ITEM PATH` of every file that is not empty and that a rule names, on the filesystem mounted at BASE.
 named() {
@@ -52,18 +63,12 @@ UNSEARCHED
   printf '%s\n' "$GOLDSMITH_CONTENTS" | cut -d ' ' -f 2- >"$work/expressions"
   {
     named "$base" "$GOLDSMITH_SECRETS"
+    # One search finds the few files that are looked at one by one; names with a line break do not come through.
     LC_ALL=C find "${base:-/}" -xdev -type f -size +0 -size -129 ! -path "*$line_break*" "$@" -exec grep -lE -f "$work/expressions" -- {} + 2>/dev/null |
       while IFS= read -r path; do
-        while read -r item expression; do
-          if LC_ALL=C grep -aE -e "$expression" -- "$path" | grep -aqv EXAMPLE; then
-            printf '%s %s\n' "$item" "${path#"$base"}"
-            break
-          fi
-        done <<CONTENTS
-$GOLDSMITH_CONTENTS
-CONTENTS
+        LC_ALL=C base=$base contents=$GOLDSMITH_CONTENTS sh -c "$told_if_found" sh "$path"
       done
-    LC_ALL=C find "${base:-/}" -xdev -type f -size +0 -size -129 -path "*$line_break*" "$@" \
-      -exec sh -c "$one_line_if_found" sh "$work/expressions" {} + 2>/dev/null | sed "s|^Credentials $base|Credentials |"
+    LC_ALL=C base=$base contents=$GOLDSMITH_CONTENTS find "${base:-/}" -xdev -type f -size +0 -size -129 -path "*$line_break*" "$@" \
+      -exec sh -c "$told_if_found" sh {} + 2>/dev/null
   } | sort -u
 }

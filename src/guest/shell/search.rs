@@ -141,18 +141,23 @@ fn secrets_are_found_by_name_and_by_content_and_are_not_removed() {
 }
 
 #[test]
-fn a_line_break_in_a_name_hides_nothing() {
+fn a_line_break_in_a_name_hides_nothing_and_says_nothing() {
     let directory = Directory::new();
     directory.write("/home/a\nb/.ssh/id_rsa", "anything");
     directory.write("/srv/of\nit", KEY);
+    directory.write("/srv/to\nken", "ghp_abcdefghijklmnopqrstuvwxyz0123456789\n");
+    directory.write("/srv/bell\u{7}\u{1b}[2J", KEY);
     directory.write("/srv/innocent\n", "nothing\n");
+    directory.write("/srv/sample\n", "AKIAIOSFODNN7EXAMPLE\n");
     directory.write("/home/a\nb/.bash_history", "ls\n");
     let report = inspect(&directory, Timestamp::UNIX_EPOCH);
     let mut found = paths(&report.findings);
     found.sort();
     let expected = [
-        "Credentials /srv/of?it",
+        "Credentials /srv/to?ken",
         "PrivateKeys /home/a?b/.ssh/id_rsa",
+        "PrivateKeys /srv/bell??[2J",
+        "PrivateKeys /srv/of?it",
         "ShellHistory /home/a?b/.bash_history",
     ];
     assert_eq!(found, expected);
