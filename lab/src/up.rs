@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use goldsmith_lab::{Error, Lab, Options, Result, cache, tools, until};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -52,13 +52,20 @@ pub fn up() -> Result<()> {
     print!("{exports}");
     eprintln!("goldsmith-lab: up; `make down` ends it");
     eprintln!("  use it:      eval \"$(make -s up)\"");
-    eprintln!(
-        "  its clients: {}  {}",
-        tools::kubectl()?.display(),
-        tools::python("aws")?.display()
-    );
-    eprintln!("  its logs:    {}", logs(&exports).display());
+    let clients = [tools::kubectl()?, tools::python("aws")?];
+    eprintln!("  its clients: {}", for_a_shell(&clients));
+    eprintln!("  its logs:    {}", for_a_shell(&[logs(&exports)]));
+    eprintln!("  without:     kube-controller-manager, so that nothing is deleted because its owner is");
     Ok(())
+}
+
+/// Paths to be copied into a command.
+fn for_a_shell(paths: &[PathBuf]) -> String {
+    let quoted = paths.iter().map(|path| {
+        let path = path.display().to_string();
+        shlex::try_quote(&path).map_or_else(|_| path.clone(), |quoted| quoted.into_owned())
+    });
+    quoted.collect::<Vec<_>>().join("  ")
 }
 
 /// Where the lab keeps its files: beside the kubeconfig that it hands out.
@@ -93,7 +100,7 @@ pub fn down() -> Result<()> {
     Ok(())
 }
 
-/// Runs the lab until SIGTERM. A controller that ends is started again, as a kubelet would.
+/// Runs the lab until SIGTERM, SIGINT or SIGHUP. A controller that ends is started again, as a kubelet would.
 pub fn serve() -> Result<()> {
     let files = Files::locate()?;
     let lock = files.open_lock()?;
@@ -102,7 +109,7 @@ pub fn serve() -> Result<()> {
         eprintln!("another one serves already");
         return Ok(());
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::io("listen for signals"))?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(Error::io("listen for signals"))?;
     write(&files.pid, &std::process::id().to_string())?;
     let lab = Lab::start(&Options::default())?;
     lab.start_controller()?;

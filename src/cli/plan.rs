@@ -103,3 +103,51 @@ fn namespaced(text: &str) -> Result<(String, String), String> {
         _ => Err("write namespace and name, for example platform/web".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::api::Reason;
+    use crate::recipe::plan::{Draft, Effect};
+    use crate::recipe::record::Failure;
+
+    fn plan(effects: Vec<Effect>, readiness: Readiness, seconds: u64) -> Plan {
+        Plan {
+            effects,
+            draft: Draft {
+                readiness,
+                source: Err(Failure::new(Reason::SourceNotFound, "none".to_owned())),
+                content_hash: None,
+                build: None,
+                latest: None,
+                image_missing_since: None,
+            },
+            notes: Vec::new(),
+            look_again: Duration::from_secs(seconds),
+        }
+    }
+
+    #[test]
+    fn a_plan_says_what_would_be_done_and_why_nothing_would() {
+        let (reason, message) = (Reason::CreatingImage, "half of it".to_owned());
+        let progressing = Readiness::Progressing { reason, message };
+        let effects = vec![Effect::RequireImdsV2 {
+            image: "ami-0a".parse().expect("an id"),
+        }];
+        let told = described(&plan(effects, progressing.clone(), 0));
+        assert!(told.starts_with("  1. "), "{told}");
+        assert!(told.contains("ami-0a"), "{told}");
+        assert!(told.ends_with("Reconciling, CreatingImage: half of it\nThe next look follows at once.\n"));
+        assert_eq!(
+            described(&plan(Vec::new(), progressing, 90)),
+            "Nothing is to be done now: something in AWS has to happen first.\nReconciling, CreatingImage: half of it\n\
+             The next look is in 1m 30s, or when something changes.\n"
+        );
+        assert_eq!(
+            described(&plan(Vec::new(), Readiness::Suspended, 600)),
+            "Nothing is begun while spec.suspend is true.\nThe next look is in 10m, or when something changes.\n"
+        );
+    }
+}

@@ -59,6 +59,10 @@ fn a_recipe_becomes_a_proven_image_and_leaves_nothing() {
     assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
     assert_eq!(status.history.len(), 1);
     assert_eq!(status.history[0].result, BuildResult::Succeeded);
+    // Both name images in the same way, by region and architecture.
+    assert_eq!(status.history[0].images, latest.images);
+    assert_eq!(latest.images.keys().collect::<Vec<_>>(), ["eu-central-1"]);
+    assert_eq!(latest.images["eu-central-1"].keys().collect::<Vec<_>>(), ["x86_64"]);
     assert!(world.view.images[0].is_protected());
     assert!(world.view.images[0].imds_v2_required);
     assert_eq!(
