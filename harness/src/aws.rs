@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use goldsmith_simulator::faults::FaultKind;
 use goldsmith_simulator::in_process::InProcess;
 use goldsmith_simulator::journal::Entry;
 use goldsmith_simulator::tcp;
@@ -32,13 +33,14 @@ const PURPOSE: [&str; 4] = [
     "goldsmith.dev/role",
 ];
 
-/// What the SDK needs to reach the world's EC2, in requests that take their turns.
-pub fn config(world: &Arc<World>, turnstile: &Arc<Turnstile>) -> SdkConfig {
+/// What the SDK of the process of that name needs to reach the world's EC2, in requests that take their turns.
+pub fn config(world: &Arc<World>, turnstile: &Arc<Turnstile>, process: &'static str) -> SdkConfig {
     let clock = Arc::clone(world);
     let connection = Connection {
         inner: InProcess::new(Arc::clone(&world.simulator), move || clock.now()),
         world: Arc::clone(world),
         turnstile: Arc::clone(turnstile),
+        process,
     };
     let credentials = Credentials::new("AKIDHARNESS", "harness", None, None, "harness");
     SdkConfig::builder()
@@ -53,6 +55,7 @@ struct Connection {
     inner: InProcess,
     world: Arc<World>,
     turnstile: Arc<Turnstile>,
+    process: &'static str,
 }
 
 impl HttpConnector for Connection {
@@ -61,6 +64,7 @@ impl HttpConnector for Connection {
             inner,
             world,
             turnstile,
+            process,
         } = self.clone();
         HttpConnectorFuture::new(async move {
             if let Some(short) = request.body().bytes().and_then(with_short_pages) {
@@ -69,7 +73,7 @@ impl HttpConnector for Connection {
             let body = request.body().bytes().unwrap_or_default();
             let operation = operation(body);
             let parameters: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
-            let what = [b"aws ", body].concat();
+            let what = [b"aws ", body, process.as_bytes()].concat();
             let step = Step {
                 number: 0,
                 time: Timestamp::UNIX_EPOCH,
@@ -91,6 +95,9 @@ impl HttpConnector for Connection {
                 let answer = inner.call(request);
                 if let Some(entry) = tcp::lock(&world.simulator).journal.last() {
                     step.outcome.clone_from(&entry.outcome);
+                    if entry.fault == Some(FaultKind::Stale) {
+                        step.outcome += ", of an earlier state";
+                    }
                     step.made.clone_from(&entry.made);
                     step.purpose = purpose(entry);
                 }

@@ -28,16 +28,18 @@ use crate::world::World;
 
 type Answered = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// A client of the world's API server, whose requests take their turns.
-pub fn client(world: &Arc<World>, turnstile: &Arc<Turnstile>) -> Client {
+/// A client of the world's API server, whose requests take their turns, for the process of that name.
+pub fn client(world: &Arc<World>, turnstile: &Arc<Turnstile>, process: &'static str) -> Client {
     let (world, turnstile) = (Arc::clone(world), Arc::clone(turnstile));
-    let service = service_fn(move |request| answer(Arc::clone(&world), Arc::clone(&turnstile), request).boxed());
+    let service =
+        service_fn(move |request| answer(Arc::clone(&world), Arc::clone(&turnstile), process, request).boxed());
     Client::new(service, "default")
 }
 
 async fn answer(
     world: Arc<World>,
     turnstile: Arc<Turnstile>,
+    process: &'static str,
     request: http::Request<Body>,
 ) -> Result<Answered, Box<dyn std::error::Error + Send + Sync>> {
     let request = read(request).await?;
@@ -54,6 +56,7 @@ async fn answer(
     };
     let mut what = format!("kubernetes {} {}?{}\n", request.method, request.path, request.query).into_bytes();
     what.extend(&request.body);
+    what.extend(process.as_bytes());
     let asked = world.ask(&turnstile, what, step, move |world, step| {
         let before = if step.mutates {
             object(world, &request.path)

@@ -7,6 +7,7 @@
 
 pub mod api_server;
 pub mod history;
+pub mod interference;
 pub mod judge;
 pub mod kubernetes;
 pub mod people;

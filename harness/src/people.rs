@@ -226,7 +226,7 @@ fn specification(kind: &str, tags: &BTreeMap<String, String>) -> Vec<(String, St
 }
 
 /// A call to EC2 that is not the controller's; answers with the ids of what it made.
-fn call<T: AsRef<str>>(world: &World, at: Timestamp, parameters: &[(T, T)]) -> Vec<String> {
+pub fn call<T: AsRef<str>>(world: &World, at: Timestamp, parameters: &[(T, T)]) -> Vec<String> {
     let body = form_urlencoded::Serializer::new(String::new())
         .append_pair("Version", "2016-11-15")
         .append_pair(

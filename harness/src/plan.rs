@@ -42,11 +42,36 @@ pub enum Fault {
     StatusSetFarBack,
     /// The user suspends the object for a minute.
     Suspended,
+    /// The process is frozen with this request in hand; another takes its place and comes to rest; then the first goes on with what it
+    /// was about to do.
+    Frozen,
+    /// From now on a second process believes that it leads, as the first does.
+    SecondLeader,
+    /// The object is deleted, without its finalizer, and made anew with another uid.
+    Recreated,
+    /// The user changes a tag of the image.
+    TagEdited,
+    /// The user changes a step.
+    StepEdited,
+    /// The user deletes the object.
+    Deleted,
+    /// EC2 has no capacity, for this launch and the next two.
+    NoCapacity,
+    /// Someone terminates the controller's instances.
+    InstancesTerminated,
+    /// Someone takes the protection off the controller's images and deregisters them.
+    ImagesDeregistered,
+    /// The image that is being made ends in `failed`.
+    ImageFailed,
+    /// The volume never becomes available, or attached.
+    VolumeStuck,
+    /// Nothing that the instance says reaches its console.
+    ConsoleSilent,
 }
 
 impl Fault {
     /// Every one; what takes the least time comes first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 29] = [
         Self::DiesUnseen,
         Self::AnswerLost,
         Self::DiesAfter,
@@ -58,12 +83,24 @@ impl Fault {
         Self::StatusSetBack,
         Self::StatusSetFarBack,
         Self::Suspended,
+        Self::NoCapacity,
+        Self::ImageFailed,
+        Self::VolumeStuck,
+        Self::ConsoleSilent,
+        Self::TagEdited,
+        Self::StepEdited,
+        Self::Deleted,
+        Self::Recreated,
+        Self::InstancesTerminated,
+        Self::ImagesDeregistered,
         Self::OlderByOne,
         Self::OlderByThree,
         Self::DiesBefore,
         Self::Throttled,
         Self::Unavailable,
         Self::Denied,
+        Self::Frozen,
+        Self::SecondLeader,
     ];
 
     /// Those of which pairs are drawn.
@@ -96,6 +133,18 @@ impl Fault {
             Self::StatusSetBack => "status-set-back",
             Self::StatusSetFarBack => "status-set-far-back",
             Self::Suspended => "suspended",
+            Self::Frozen => "frozen",
+            Self::SecondLeader => "second-leader",
+            Self::Recreated => "recreated",
+            Self::TagEdited => "tag-edited",
+            Self::StepEdited => "step-edited",
+            Self::Deleted => "deleted",
+            Self::NoCapacity => "no-capacity",
+            Self::InstancesTerminated => "instances-terminated",
+            Self::ImagesDeregistered => "images-deregistered",
+            Self::ImageFailed => "image-failed",
+            Self::VolumeStuck => "volume-stuck",
+            Self::ConsoleSilent => "console-silent",
         }
     }
 
@@ -105,16 +154,65 @@ impl Fault {
         let aws = step.peer == Peer::Aws;
         let recipes = step.mutates && step.request.contains("/imagerecipes/");
         match self {
-            Self::DiesBefore | Self::Throttled | Self::Unavailable | Self::Denied => true,
+            Self::DiesBefore
+            | Self::Throttled
+            | Self::Unavailable
+            | Self::Denied
+            | Self::Frozen
+            | Self::SecondLeader => true,
             Self::DiesAfter | Self::AnswerLost | Self::ArrivesLate => step.mutates,
             Self::DiesUnseen => step.mutates && aws,
             Self::OlderByOne | Self::OlderByThree => !step.mutates && aws,
             Self::WatchDelayed | Self::WatchCoalesced | Self::WatchExpired => recipes,
-            Self::StatusEmptied | Self::StatusSetBack | Self::StatusSetFarBack => {
+            Self::StatusEmptied | Self::StatusSetBack | Self::StatusSetFarBack | Self::Recreated => {
                 recipes && step.request.ends_with("/status")
             }
-            Self::Suspended => step.is_activity(),
+            Self::Suspended
+            | Self::TagEdited
+            | Self::StepEdited
+            | Self::Deleted
+            | Self::InstancesTerminated
+            | Self::ImagesDeregistered => step.is_activity(),
+            Self::NoCapacity | Self::ConsoleSilent => step.request == "RunInstances",
+            Self::ImageFailed => step.request == "CreateImage",
+            Self::VolumeStuck => ["CreateVolume", "AttachVolume"].contains(&step.request.as_str()),
         }
+    }
+
+    /// How the id begins of what has to have been made before it makes a difference.
+    pub fn of_what_was_made(self) -> Option<&'static str> {
+        match self {
+            Self::InstancesTerminated => Some("i-"),
+            Self::ImagesDeregistered => Some("ami-"),
+            _ => None,
+        }
+    }
+
+    /// Whether it is something that a user asks for: the end is what it is when the user asks for it once all is done.
+    pub fn is_asked_for(self) -> bool {
+        matches!(
+            self,
+            Self::Suspended | Self::TagEdited | Self::StepEdited | Self::Deleted | Self::Recreated
+        )
+    }
+
+    /// Whether other attempts or builds lie behind the world at the end: it is compared by what users have got, and not object by
+    /// object.
+    pub fn takes_another_way(self) -> bool {
+        self.is_asked_for() && self != Self::Suspended
+            || matches!(
+                self,
+                Self::InstancesTerminated
+                    | Self::ImagesDeregistered
+                    | Self::ImageFailed
+                    | Self::VolumeStuck
+                    | Self::ConsoleSilent
+            )
+    }
+
+    /// Whether a process may end by itself under it: it is not the leader any more.
+    pub fn ends_processes(self) -> bool {
+        matches!(self, Self::Frozen | Self::SecondLeader)
     }
 
     /// Whether the process is gone with it.
@@ -149,6 +247,12 @@ impl Plan {
             story: story.to_owned(),
             faults: vec![(fault, request)],
         }
+    }
+
+    /// The fault that decides with what the end is compared, if not with the undisturbed run.
+    pub fn decisive(&self) -> Option<Fault> {
+        let mut faults = self.faults.iter().map(|(fault, _)| *fault);
+        faults.find(|fault| fault.is_asked_for() || fault.takes_another_way())
     }
 
     /// What it is counted under: the fault, or `pairs`.

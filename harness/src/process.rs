@@ -26,17 +26,22 @@ pub fn config() -> Result<Config, Failure> {
     )))?)
 }
 
-/// Runs the controller in `world` until it ends by itself, which it should not.
-pub async fn run(world: &Arc<World>, turnstile: &Arc<Turnstile>, config: Config) -> Result<(), Failure> {
+/// Runs the controller in `world` until it ends by itself, which it should not while it holds the Lease of that name.
+pub async fn run(
+    world: Arc<World>,
+    turnstile: Arc<Turnstile>,
+    config: Config,
+    lease_name: &'static str,
+) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new()?);
     let account = Account::new(
         "default",
-        &aws::config(world, turnstile),
+        &aws::config(&world, &turnstile, lease_name),
         AwsMetrics::register(metrics.registry())?,
     );
     let regions = config.accounts.iter().flat_map(|account| &account.regions);
-    let client = kubernetes::client(world, turnstile);
-    let clock = Arc::clone(world);
+    let client = kubernetes::client(&world, &turnstile, lease_name);
+    let clock = Arc::clone(&world);
     // Nobody asks it to stop: a process that is killed is not asked.
     let (_stopper, stop) = stop::channel();
     let process = Process {
@@ -46,7 +51,7 @@ pub async fn run(world: &Arc<World>, turnstile: &Arc<Turnstile>, config: Config)
             // Nobody listens.
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             lease_namespace: "goldsmith-system".into(),
-            lease_name: "goldsmith".into(),
+            lease_name: lease_name.into(),
             lease_identity: "goldsmith-0".into(),
         },
         clients: Clients {

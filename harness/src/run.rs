@@ -1,11 +1,14 @@
 //! Carries a plan out.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use goldsmith::controller::Config;
-use jiff::SignedDuration;
-use tokio::time::sleep;
+use futures::future::OptionFuture;
+use goldsmith::controller::{Config, Failure};
+use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Runtime;
+use tokio::time::{advance, sleep};
 
 use crate::people;
 use crate::plan::Plan;
@@ -26,10 +29,15 @@ const RESTART: SignedDuration = SignedDuration::from_millis(200);
 /// A process that cannot live is restarted this often.
 const MOST_LIVES: usize = 10;
 
-/// How a process has ended.
+/// The Lease that processes want, and the one that a second leader takes for it.
+const LEASES: [&str; 2] = ["goldsmith", "goldsmith-of-another"];
+
+/// How a stretch of a process's life has ended.
 enum End {
     /// The plan has killed it.
     Killed,
+    /// The plan has frozen it.
+    Frozen,
     /// By itself, and why.
     ByItself(String),
     AtRest,
@@ -49,15 +57,31 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
     let world = World::new(plan);
     story::begin(&plan.story, &world)?;
     people::settle(&world);
+    let may_end = plan.faults.iter().any(|(fault, _)| fault.ends_processes());
+    let mut frozen: Option<(Life, Timestamp)> = None;
+    let mut life = Life::begin(&world, &config)?;
     for _ in 0..MOST_LIVES {
-        match live(&world, &config, is_known)? {
+        match life.go_on(&world, is_known) {
             End::Killed if world.is_exhausted() => return Ok(world),
-            End::Killed => {}
-            End::ByItself(why) => world
-                .state()
-                .wrong
-                .push(format!("the process has ended by itself: {why}")),
-            End::AtRest => return Ok(world),
+            End::Killed => life = Life::begin(&world, &config)?,
+            End::Frozen => {
+                let held = std::mem::replace(&mut life, Life::begin(&world, &config)?);
+                frozen = Some((held, world.now()));
+            }
+            End::ByItself(why) => {
+                if !may_end {
+                    let wrong = format!("the process has ended by itself: {why}");
+                    world.state().wrong.push(wrong);
+                }
+                life = Life::begin(&world, &config)?;
+            }
+            End::AtRest => match frozen.take() {
+                Some((held, since)) => {
+                    life = held;
+                    life.thaw(&world, since);
+                }
+                None => return Ok(world),
+            },
             End::Restless => {
                 let wrong = format!("something is still changed after {LONGEST:#}");
                 world.state().wrong.push(wrong);
@@ -69,27 +93,79 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
     Ok(world)
 }
 
+type Running = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+
 /// One life of the process. With its runtime everything is dropped that it knew and was about to do.
-fn live(world: &Arc<World>, config: &Config, is_known: &dyn Fn(&World) -> bool) -> Result<End, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(|error| format!("cannot make a runtime: {error}"))?;
-    let end = runtime.block_on(async {
-        world.begin();
+struct Life {
+    process: Running,
+    second: Option<Running>,
+    driver: Pin<Box<dyn Future<Output = ()>>>,
+    turnstile: Arc<Turnstile>,
+    config: Config,
+    // Last: the others are dropped while it is there.
+    runtime: Runtime,
+}
+
+impl Life {
+    fn begin(world: &Arc<World>, config: &Config) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .map_err(|error| format!("cannot make a runtime: {error}"))?;
         let turnstile = Arc::new(Turnstile::default());
-        let end = tokio::select! {
-            biased;
-            () = world.died() => End::Killed,
-            ended = process::run(world, &turnstile, config.clone()) => End::ByItself(format!("{ended:?}")),
-            at_rest = rest(world, is_known) => if at_rest { End::AtRest } else { End::Restless },
-            () = turnstile.drive() => End::Restless,
-        };
-        world.end(RESTART);
-        end
-    });
-    Ok(end)
+        let process = process::run(Arc::clone(world), Arc::clone(&turnstile), config.clone(), LEASES[0]);
+        let driven = Arc::clone(&turnstile);
+        Ok(Self {
+            process: Box::pin(process),
+            second: None,
+            driver: Box::pin(async move { driven.drive().await }),
+            turnstile,
+            config: config.clone(),
+            runtime,
+        })
+    }
+
+    /// Until something ends or freezes it, or the world is at rest.
+    fn go_on(&mut self, world: &Arc<World>, is_known: &dyn Fn(&World) -> bool) -> End {
+        let Self {
+            process,
+            second,
+            driver,
+            turnstile,
+            config,
+            runtime,
+        } = self;
+        runtime.block_on(async {
+            world.begin();
+            let mut rest = pin!(rest(world, is_known));
+            let end = loop {
+                let doubled = OptionFuture::from(second.as_mut());
+                tokio::select! {
+                    biased;
+                    () = world.died() => break End::Killed,
+                    () = world.frozen() => break End::Frozen,
+                    () = world.doubled() => {
+                        let process = process::run(Arc::clone(world), Arc::clone(turnstile), config.clone(), LEASES[1]);
+                        *second = Some(Box::pin(process));
+                    }
+                    ended = &mut *process => break End::ByItself(format!("{ended:?}")),
+                    Some(ended) = doubled => break End::ByItself(format!("{ended:?}")),
+                    at_rest = &mut rest => break if at_rest { End::AtRest } else { End::Restless },
+                    () = &mut *driver => break End::Restless,
+                }
+            };
+            world.end(RESTART);
+            end
+        })
+    }
+
+    /// It was frozen, and now it is as late as the world is.
+    fn thaw(&mut self, world: &World, since: Timestamp) {
+        let passed = world.now().duration_since(since).unsigned_abs();
+        self.runtime.block_on(advance(passed));
+        world.thaw();
+    }
 }
 
 /// Waits until nothing has been changed for long; false when that does not come.

@@ -8,8 +8,9 @@ use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 9] = [
+pub const STORIES: [&str; 10] = [
     "proven-image",
+    "three-attempts",
     "second-attempt",
     "deleted",
     "deleted-late",
@@ -20,7 +21,8 @@ pub const STORIES: [&str; 9] = [
     "adoption",
 ];
 
-const RECIPES: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes";
+/// Where the recipes of all stories are.
+pub const RECIPES: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes";
 const WEB: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web";
 
 /// Later than any build ends that one fault delays, and before the world is taken to be at rest.
@@ -34,6 +36,12 @@ const SOON_AFTER: SignedDuration = SignedDuration::from_mins(4);
 pub fn begin(story: &str, world: &World) -> Result<(), String> {
     match story {
         "proven-image" | "deleted" | "deleted-late" => world.apply(&recipe("web")),
+        // Nothing goes wrong by itself; something may.
+        "three-attempts" => {
+            let mut recipe = recipe("web");
+            recipe["spec"]["failureLimit"] = 3.into();
+            world.apply(&recipe)
+        }
         // Somebody terminates the first builder.
         "second-attempt" => {
             let mut recipe = recipe("web");
@@ -83,7 +91,8 @@ pub fn end(story: &str) -> &'static str {
 
 /// What may go wrong in `story` without leading to another end; unless `thorough`, as much as there is time for: where the controller's
 /// own machinery is the same in every story, one story is enough.
-pub fn faults(story: &str, thorough: bool) -> &'static [Fault] {
+pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
+    const FEW: usize = 4;
     const OTHERS: [Fault; 8] = [
         Fault::DiesUnseen,
         Fault::AnswerLost,
@@ -94,10 +103,19 @@ pub fn faults(story: &str, thorough: bool) -> &'static [Fault] {
         Fault::OlderByOne,
         Fault::DiesBefore,
     ];
+    // An attempt is lost with each of these.
+    const COSTLY: [Fault; 5] = [
+        Fault::ImageFailed,
+        Fault::VolumeStuck,
+        Fault::ConsoleSilent,
+        Fault::InstancesTerminated,
+        Fault::ImagesDeregistered,
+    ];
     match (story, thorough) {
-        ("proven-image", _) => &Fault::ALL,
-        (_, true) => &OTHERS,
-        (_, false) => OTHERS.first_chunk::<4>().map_or(&[], |few| few),
+        ("three-attempts", _) => COSTLY.into(),
+        ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
+        (_, true) => OTHERS.into(),
+        (_, false) => OTHERS.into_iter().take(FEW).collect(),
     }
 }
 

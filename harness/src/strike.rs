@@ -11,14 +11,23 @@ use serde_json::{Value, json};
 
 use crate::api_server::Answer;
 use crate::history::Step;
+use crate::interference;
 use crate::plan::Fault;
 use crate::story::{suspend, write};
 use crate::world::World;
 
-/// Calls to which an effect does not show: those of the first look of the next process.
-const UNSEEN: u32 = 8;
+/// Reads to which an effect does not show, of each kind: those of the first looks of the next process, pages included.
+const UNSEEN: u32 = 6;
+const READS: [&str; 4] = [
+    "DescribeInstances",
+    "DescribeVolumes",
+    "DescribeImages",
+    "DescribeSnapshots",
+];
 /// Requests that are refused: more than any client sends again by itself.
 const REFUSED: u32 = 5;
+/// Launches for which there is no capacity.
+const LAUNCHES: u32 = 3;
 /// How late a request arrives: the Lease has run out by then, and another process is at work.
 const LATE: SignedDuration = SignedDuration::from_secs(30);
 /// How late watches are.
@@ -120,15 +129,27 @@ pub fn before_aws(world: &World, step: &Step) {
         probability: 1.0,
     };
     let added = match step.fault {
-        // The call itself counts.
-        Some(Fault::DiesUnseen) => Some(fault(FaultKind::Stale, None, 1 + UNSEEN)),
         Some(Fault::Throttled) => Some(fault(FaultKind::Throttle, None, REFUSED)),
         Some(Fault::Unavailable) => Some(fault(FaultKind::Error, Some("Unavailable"), REFUSED)),
         Some(Fault::Denied) => Some(fault(FaultKind::Error, Some("UnauthorizedOperation"), REFUSED)),
+        Some(Fault::NoCapacity) => Some(faults::Fault {
+            operation: "RunInstances".into(),
+            ..fault(FaultKind::Capacity, None, LAUNCHES)
+        }),
+        Some(Fault::ImageFailed) => Some(faults::Fault {
+            operation: "CreateImage".into(),
+            ..fault(FaultKind::Failed, None, 1)
+        }),
+        Some(Fault::VolumeStuck) => Some(fault(FaultKind::Stuck, None, 1)),
         _ => None,
     };
     let mut simulator = tcp::lock(&world.simulator);
-    if let Some(fault) = added {
+    let unseen = READS.iter().filter(|_| step.fault == Some(Fault::DiesUnseen));
+    let unseen = unseen.map(|read| faults::Fault {
+        operation: (*read).into(),
+        ..fault(FaultKind::Stale, None, UNSEEN)
+    });
+    for fault in added.into_iter().chain(unseen) {
         let added = simulator.faults.add(fault);
         debug_assert_eq!(added, Ok(()));
     }
@@ -164,7 +185,7 @@ pub fn after(world: &World, step: &Step, fault: Fault) {
             let later: Later = Box::new(move |world| suspend(world, false));
             world.state().in_force.later.push_back((now + SUSPENDED, later));
         }
-        _ => {}
+        _ => interference::interfere(world, step, fault),
     }
 }
 

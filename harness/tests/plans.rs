@@ -103,15 +103,13 @@ fn undisturbed(story: &str) -> Result<Arc<World>, String> {
 /// With what the end of `plan` is compared: the undisturbed run, in which the user does the same when all is done.
 fn reference(plan: &Plan) -> Result<Arc<World>, String> {
     let world = undisturbed(&plan.story)?;
-    let last = struck(&world, Fault::Suspended).pop().unwrap_or_default();
-    match is_edited(plan) {
-        true => known(&Plan::with(&plan.story, Fault::Suspended, last)),
-        false => Ok(world),
+    match plan.decisive().filter(|fault| fault.is_asked_for()) {
+        Some(fault) => {
+            let last = struck(&world, fault).pop().unwrap_or_default();
+            known(&Plan::with(&plan.story, fault, last))
+        }
+        None => Ok(world),
     }
-}
-
-fn is_edited(plan: &Plan) -> bool {
-    plan.faults.iter().any(|(fault, _)| *fault == Fault::Suspended)
 }
 
 fn undisturbed_and_the_same_every_time(story: &str) -> Result<(), String> {
@@ -135,6 +133,11 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
     let state = undisturbed.state();
     let last = state.history.iter().rposition(|step| step.is_activity());
     let until_rest = state.history.iter().take(last.unwrap_or_default() + 2);
+    let mut missing = fault.of_what_was_made();
+    let until_rest = until_rest.skip_while(|step| {
+        missing = missing.filter(|prefix| !step.made.iter().any(|id| id.starts_with(prefix)));
+        missing.is_some()
+    });
     let mut renewals = 0..RENEWALS;
     let struck = until_rest.filter(|step| fault.strikes(step) && (!step.renews_lease() || renewals.next().is_some()));
     struck.map(|step| step.number).collect()
@@ -208,7 +211,7 @@ fn kept() -> Result<Vec<Plan>, String> {
 fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
     let mut references = BTreeMap::new();
     for plan in plans {
-        if let Entry::Vacant(vacant) = references.entry((plan.story.as_str(), is_edited(plan))) {
+        if let Entry::Vacant(vacant) = references.entry((plan.story.as_str(), plan.decisive())) {
             vacant.insert(reference(plan)?);
         }
     }
@@ -221,9 +224,9 @@ fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(plan) = plans.get(index) else { break };
-                    let undisturbed = &references[&(plan.story.as_str(), is_edited(plan))];
+                    let undisturbed = &references[&(plan.story.as_str(), plan.decisive())];
                     let looks_on = thorough || index % LOOKED_AT_LONG == 0;
-                    let is_known = |world: &World| !looks_on && wrong(undisturbed, world).is_empty();
+                    let is_known = |world: &World| !looks_on && wrong(plan, undisturbed, world).is_empty();
                     let outcome = run(plan, &is_known).and_then(|world| judged(plan, undisturbed, &world));
                     if let Err(failure) = outcome {
                         let mut failures = failures.lock().expect("nobody panics here");
@@ -280,15 +283,19 @@ fn alone(plan: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn wrong(undisturbed: &World, world: &World) -> Vec<String> {
+fn wrong(plan: &Plan, reference: &World, world: &World) -> Vec<String> {
     let mut wrong = judge::wrong(world);
-    wrong.extend(judge::differences(undisturbed, world));
+    let goes_another_way = plan.decisive().is_some_and(Fault::takes_another_way);
+    wrong.extend(match goes_another_way {
+        true => judge::other_results(reference, world),
+        false => judge::differences(reference, world),
+    });
     wrong
 }
 
 /// What is wrong with the end of a run, with the requests that lead there.
 fn judged(plan: &Plan, undisturbed: &World, world: &World) -> Result<(), String> {
-    let wrong = wrong(undisturbed, world);
+    let wrong = wrong(plan, undisturbed, world);
     if wrong.is_empty() {
         return Ok(());
     }

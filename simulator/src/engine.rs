@@ -229,6 +229,14 @@ impl Simulator {
         }
         let before = self.faults.any_stale().then(|| region.clone());
         let outcome = execute(region, others, incoming, request_id, now);
+        match kind.filter(|_| outcome.is_ok()) {
+            Some(FaultKind::Stuck) => {
+                let made = region.made.iter().chain(incoming.pairs.values());
+                region.schedule.drop_all_of(made);
+            }
+            Some(FaultKind::Failed) => region.fail_images(now),
+            _ => {}
+        }
         if let Some(before) = before.filter(|_| outcome.is_ok()) {
             self.before.insert(region.name.clone(), before);
         }

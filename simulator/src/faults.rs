@@ -64,7 +64,14 @@ pub enum FaultKind {
     Capacity,
     /// The response comes later.
     Slow,
+    /// What the call sets going never ends: an image stays `pending`, a volume `attaching`, an instance `shutting-down`.
+    Stuck,
+    /// The image that the call makes ends in `failed`.
+    Failed,
 }
+
+/// The calls whose images can fail.
+const MAKE_IMAGES: [&str; 2] = ["CreateImage", "CopyImage"];
 
 impl Fault {
     /// The error it answers with before any effect.
@@ -80,7 +87,12 @@ impl Fault {
                 error.status = self.status.unwrap_or(error.status);
                 Some(error)
             }
-            FaultKind::Lost | FaultKind::Stale | FaultKind::Capacity | FaultKind::Slow => None,
+            FaultKind::Lost
+            | FaultKind::Stale
+            | FaultKind::Capacity
+            | FaultKind::Slow
+            | FaultKind::Stuck
+            | FaultKind::Failed => None,
         }
     }
 
@@ -106,6 +118,13 @@ impl Fault {
                 "the kind stale strikes reads only, which {} is not",
                 self.operation
             ))
+        } else if self.kind == FaultKind::Stuck && is_read(&self.operation) {
+            Some(format!(
+                "the kind stuck strikes calls that set something going, which {} does not",
+                self.operation
+            ))
+        } else if self.kind == FaultKind::Failed && !MAKE_IMAGES.contains(&self.operation.as_str()) {
+            Some("the kind failed strikes CreateImage and CopyImage only".to_owned())
         } else if !(0.0..=1.0).contains(&self.probability) {
             Some(format!("probability is {}; it must be from 0 to 1", self.probability))
         } else if self.count == Some(0) {

@@ -63,7 +63,19 @@ impl Region {
         }
     }
 
-    /// A copy that can't be finished: its snapshots end in error.
+    /// The images that the call in hand has made fail soon.
+    pub(crate) fn fail_images(&mut self, now: Timestamp) {
+        for image in self.made.iter().filter(|id| self.images.contains_key(*id)) {
+            let due = Due::ImageFailed {
+                image: image.clone(),
+                code: "Client.InternalError".to_owned(),
+                message: "Client.InternalError: An internal error has occurred".to_owned(),
+            };
+            self.schedule.put(now, due);
+        }
+    }
+
+    /// An image that can't be finished: its snapshots end in error.
     fn image_failed(&mut self, at: Timestamp, id: &str, reason: StateReason) {
         let Some(image) = self
             .images

@@ -1,5 +1,7 @@
 //! What is due when: the only way in which the world moves between two requests.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,26 @@ pub enum Due {
     },
 }
 
+impl Due {
+    /// Id of what it happens to; none for what a guest does.
+    fn thing(&self) -> Option<&String> {
+        match self {
+            Due::InstanceRunning { instance: id }
+            | Due::InstanceStopped { instance: id }
+            | Due::InstanceTerminated { instance: id }
+            | Due::InstanceForgotten { instance: id }
+            | Due::VolumeAvailable { volume: id }
+            | Due::VolumeAttached { volume: id }
+            | Due::VolumeDetached { volume: id }
+            | Due::VolumeGone { volume: id }
+            | Due::SnapshotCompleted { snapshot: id }
+            | Due::ImageAvailable { image: id }
+            | Due::ImageFailed { image: id, .. } => Some(id),
+            Due::Guest { .. } | Due::ConsoleCaptured { .. } => None,
+        }
+    }
+}
+
 /// What a guest does to the world around it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum GuestAct {
@@ -77,6 +99,13 @@ impl Schedule {
     pub fn take(&mut self, now: Timestamp) -> Option<(Timestamp, Due)> {
         let (at, _) = self.0.first()?;
         (*at <= now).then(|| self.0.remove(0))
+    }
+
+    /// Whatever these things were about to become, they do not.
+    pub fn drop_all_of<'a>(&mut self, ids: impl Iterator<Item = &'a String>) {
+        let ids: BTreeSet<&String> = ids.collect();
+        self.0
+            .retain(|(_, due)| due.thing().is_none_or(|thing| !ids.contains(thing)));
     }
 
     /// When the world moves next.

@@ -45,16 +45,16 @@ impl Judge {
     /// Learns from a console that was read what the guest on it has said, whatever the reader makes of it.
     pub fn heard(&mut self, id: &str, ec2: &Ec2<'_>) {
         let Some(instance) = ec2.instances.get(id) else { return };
-        let said = |word: &str| {
-            instance
-                .console
-                .lines()
-                .any(|line| line.split_whitespace().any(|one| one == word))
+        // The kind of a record that fits in one line is the fifth word of that line.
+        let said = |kind: &str| {
+            let mut lines = instance.console.lines();
+            lines.any(|line| line.split_whitespace().nth(4) == Some(kind))
         };
-        if said("tested") && said("passed") && !said("failed") {
+        let has_failed = said("failed") || instance.console.contains(" failed ");
+        if said("tested") && said("passed") && !has_failed && !said("boot-error") {
             self.tested.insert(instance.image.to_owned());
         }
-        if said("inspected") {
+        if said("inspected") && !said("unsupported") && !said("failed") {
             let attached = ec2.volumes.values().filter(|volume| volume.instance == id);
             self.inspected.extend(attached.map(|volume| volume.snapshot.to_owned()));
         }
@@ -65,8 +65,9 @@ impl Judge {
         let mut wrong = Vec::new();
         let operation = call.operation;
         let mut labels = Vec::new();
+        let gone = self.gone_lately();
         for kind in call.creates().unwrap_or_default() {
-            match label(&call.tags(Some(kind)), api) {
+            match label(&call.tags(Some(kind)), api, &gone) {
                 Ok(label) => labels.push(label),
                 Err(why) => wrong.push(format!(
                     "invariant 8: {operation} makes a {kind} without its tags: {why}"
@@ -211,7 +212,8 @@ impl Judge {
                 let finished = ec2.instances.get(id).is_some_and(|instance| {
                     (instance.state, instance.reason) == ("stopped", "Client.InstanceInitiatedShutdown")
                 });
-                if !is_ours(id) || !finished {
+                // EC2 makes none of an instance that someone has terminated this moment.
+                if !is_ours(id) || call.succeeded() && !finished {
                     refuse(
                         "an instance that is not its builder, or has not powered itself off:",
                         id,
@@ -219,11 +221,9 @@ impl Judge {
                 }
             }
             _ => {
+                // Made with the image, which someone may have deregistered this moment.
                 let snapshot = call.parameter("SnapshotId");
-                let mut images = ec2.images.iter();
-                let of_image =
-                    images.any(|(id, image)| image.snapshots.contains(&snapshot) && is_proof_of(self, label, id));
-                if !of_image {
+                if !is_proof_of(self, label, snapshot) {
                     refuse("snapshot", snapshot);
                 }
             }

@@ -1,6 +1,6 @@
 //! A mutating call to EC2, as it was sent, and who says what it is for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -95,8 +95,9 @@ impl Call<'_> {
     }
 }
 
-/// Reads tags; what is wrong with them if they are not those of a recipe of this cluster.
-pub fn label(tags: &BTreeMap<&str, &str>, api: &ApiServer) -> Result<Label, String> {
+/// Reads tags; what is wrong with them if they are not those of a recipe of this cluster. `gone` are uids and names of those that
+/// were there a moment ago.
+pub fn label(tags: &BTreeMap<&str, &str>, api: &ApiServer, gone: &BTreeSet<(String, String)>) -> Result<Label, String> {
     let tag = |name: &str| {
         tags.get(format!("goldsmith.dev/{name}").as_str())
             .copied()
@@ -122,7 +123,8 @@ pub fn label(tags: &BTreeMap<&str, &str>, api: &ApiServer) -> Result<Label, Stri
         attempt: number("attempt")?,
         role: tag("role").to_owned(),
     };
-    match recipe(api, &label.uid).is_some_and(|recipe| path(recipe) == label.owner) {
+    let there = recipe(api, &label.uid).is_some_and(|recipe| path(recipe) == label.owner);
+    match there || gone.contains(&(label.uid.clone(), label.owner.clone())) {
         true => Ok(label),
         false => Err(format!("there is no recipe {} of uid {}", label.owner, label.uid)),
     }

@@ -191,7 +191,7 @@ impl Judge {
                 wrong.push(format!("invariant 7: latest is {id}, which was never declared proven"));
             }
             let there = ec2.images.get(id).is_some_and(|image| image.state == "available");
-            if !there && !had.contains(id) {
+            if !there && !had.contains(id) && !self.was_available_lately(id) {
                 wrong.push(format!(
                     "invariant 7: latest becomes {id}, which EC2 does not have available"
                 ));

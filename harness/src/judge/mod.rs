@@ -28,6 +28,8 @@ pub use picture::Picture;
 
 /// How many times as many requests a world at rest may see after a fault.
 const MORE_AT_REST: usize = 2;
+/// What a pass takes at most from its look to its last call.
+const PASS: SignedDuration = SignedDuration::from_mins(1);
 /// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what is missing for a minute.
 const LATER: SignedDuration = SignedDuration::from_mins(5);
 
@@ -50,6 +52,12 @@ pub struct Judge {
     inspected: BTreeSet<String>,
     /// Every spec that a recipe has had, by uid.
     specs: BTreeMap<String, Vec<Value>>,
+    /// When a recipe was last there, by uid, and its name.
+    seen: BTreeMap<String, (Timestamp, String)>,
+    /// When an image that is kept was last available.
+    available: BTreeMap<String, Timestamp>,
+    /// The time of day.
+    now: Timestamp,
     /// Uids of recipes whose deletion was asked for.
     deleted: BTreeSet<String>,
     /// The last build and attempt in a status, by uid.
@@ -59,10 +67,21 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Learns what users have asked for: called before every request.
-    pub fn learn(&mut self, api: &ApiServer) {
+    /// Learns what users have asked for, and what there is: called after every request.
+    pub fn learn(&mut self, api: &ApiServer, ec2: &Ec2<'_>, now: Timestamp) {
+        self.now = now;
+        for id in self.kept.keys() {
+            if ec2
+                .images
+                .get(id.as_str())
+                .is_some_and(|image| image.state == "available")
+            {
+                self.available.insert(id.clone(), now);
+            }
+        }
         for recipe in api.objects(Kind::ImageRecipe) {
             let uid = recipe["metadata"]["uid"].as_str().unwrap_or_default();
+            self.seen.insert(uid.to_owned(), (now, call::path(recipe)));
             let specs = self.specs.entry(uid.to_owned()).or_default();
             if specs.last() != Some(&recipe["spec"]) {
                 specs.push(recipe["spec"].clone());
@@ -73,12 +92,29 @@ impl Judge {
         }
     }
 
+    /// Uids and names of recipes that were there a moment ago: a pass may not know yet that they have gone.
+    fn gone_lately(&self) -> BTreeSet<(String, String)> {
+        let lately = self
+            .seen
+            .iter()
+            .filter(|(_, (seen, _))| self.now.duration_since(*seen) < PASS);
+        lately.map(|(uid, (_, name))| (uid.clone(), name.clone())).collect()
+    }
+
+    /// Whether an image was available a moment ago.
+    fn was_available_lately(&self, id: &str) -> bool {
+        let last = self.available.get(id);
+        last.is_some_and(|last| self.now.duration_since(*last) < PASS)
+    }
+
     /// What is temporary, was made for the recipe of that uid, or for any, and is still there.
     fn left(&self, uid: Option<&str>, ec2: &Ec2<'_>) -> Vec<&str> {
         let of_images: BTreeSet<&str> = ec2
             .images
             .values()
             .flat_map(|image| image.snapshots.iter().copied())
+            // Of an image that someone else has deregistered: they may still want it.
+            .chain(self.kept.values().flatten().map(String::as_str))
             .collect();
         let left = self.made.iter().filter(|(id, label)| {
             let id = id.as_str();
@@ -87,7 +123,11 @@ impl Judge {
                     .instances
                     .get(id)
                     .is_some_and(|instance| instance.state != "terminated"),
-                Some("vol") => ec2.volumes.get(id).is_some_and(|volume| volume.state != "deleting"),
+                // EC2 deletes none that it is still creating.
+                Some("vol") => ec2
+                    .volumes
+                    .get(id)
+                    .is_some_and(|volume| !["creating", "deleting"].contains(&volume.state)),
                 Some("ami") => ec2.images.contains_key(id) && !self.kept.contains_key(id),
                 Some("snap") => ec2.snapshots.contains_key(id) && !of_images.contains(id),
                 _ => false,
@@ -137,11 +177,18 @@ pub fn wrong(world: &World) -> Vec<String> {
     wrong
 }
 
+/// What users have otherwise than in the world of another run, whatever lies behind it.
+pub fn other_results(reference: &World, world: &World) -> Vec<String> {
+    Picture::of_what_users_have(reference).differences(&Picture::of_what_users_have(world))
+}
+
 /// What differs from the world of the undisturbed run, and from the way it came to rest.
 pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
     let mut differences = Picture::of(undisturbed).differences(&Picture::of(world));
     let (usual, asked) = (at_rest(undisturbed), at_rest(world));
-    if asked > usual * MORE_AT_REST {
+    // Each of those that believe that they lead looks on.
+    let leaders = world.state().api.objects(Kind::Lease).count();
+    if asked > usual * MORE_AT_REST * leaders {
         differences.push(format!("{asked} requests an hour at rest, undisturbed {usual}"));
     }
     // One after the other: both may be the same world.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{inventory, things};
+use super::kubernetes::images;
+use super::{inventory, status, things};
 use crate::api_server::Kind;
 use crate::world::World;
 
@@ -76,6 +77,30 @@ impl Picture {
             }
         }
         pieces.values_mut().for_each(|shown| shown.sort());
+        Self(pieces)
+    }
+
+    /// What users have got in the end, without the attempts and builds that lie behind it.
+    pub fn of_what_users_have(world: &World) -> Self {
+        let inventory = inventory(world);
+        let state = world.state();
+        let mut pieces = BTreeMap::<String, Vec<String>>::new();
+        for recipe in state.api.objects(Kind::ImageRecipe) {
+            let name = recipe["metadata"]["name"].as_str().unwrap_or_default();
+            let mut add = |what: &str, value: String| pieces.entry(format!("{name} {what}")).or_default().push(value);
+            add("spec", recipe["spec"].to_string());
+            add("kstatus", status::kstatus(recipe).to_owned());
+            add("content hash", recipe["status"]["contentHash"].to_string());
+            for id in images(&recipe["status"]["latest"]) {
+                let image = things(&inventory, "images").find(|image| image["id"] == id);
+                let tags = image.and_then(|image| image["tags"].as_object()).into_iter().flatten();
+                // The name counts builds.
+                let tags = tags.filter(|(key, _)| {
+                    *key != "Name" && (!key.starts_with("goldsmith.dev/") || key.ends_with("/content-hash"))
+                });
+                add("latest", tags.map(|(key, value)| format!("{key}={value} ")).collect());
+            }
+        }
         Self(pieces)
     }
 

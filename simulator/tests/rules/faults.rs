@@ -81,6 +81,35 @@ fn a_throttle_empties_the_bucket() {
 }
 
 #[test]
+fn what_is_stuck_stays_as_it_is() {
+    let mut aws = Aws::new();
+    let id = aws.running(&[]);
+    set(
+        &mut aws,
+        json!({"operation": "TerminateInstances", "kind": "stuck", "count": 1}),
+    );
+    aws.call("TerminateInstances", &[("InstanceId.1", &id)]);
+    aws.wait(3600);
+    assert_eq!(aws.state(&id), "shutting-down");
+}
+
+#[test]
+fn an_image_that_fails_says_so_once_it_was_pending() {
+    let mut aws = Aws::new();
+    let id = aws.running(&[]);
+    set(
+        &mut aws,
+        json!({"operation": "CreateImage", "kind": "failed", "count": 1}),
+    );
+    let made = aws.call("CreateImage", &[("InstanceId", &id), ("Name", "one")]);
+    let image = made.get("imageId").to_owned();
+    aws.wait(3600);
+    let described = aws.call("DescribeImages", &[("ImageId.1", &image)]);
+    assert_eq!(described.get("imageState"), "failed");
+    assert!(described.get("stateReason").contains("InternalError"));
+}
+
+#[test]
 fn a_slow_answer_comes_later_and_a_probable_fault_by_the_seed() {
     let mut aws = Aws::new();
     set(
@@ -102,6 +131,8 @@ fn a_fault_that_could_not_strike_is_refused() {
         json!({"operation": "RunInstance", "kind": "lost"}),
         json!({"operation": "StopInstances", "kind": "stale"}),
         json!({"operation": "StopInstances", "kind": "capacity"}),
+        json!({"operation": "DescribeVolumes", "kind": "stuck"}),
+        json!({"operation": "StopInstances", "kind": "failed"}),
     ] {
         let fault: Fault = serde_json::from_value(fault).unwrap();
         assert!(Aws::new().simulator.faults.add(fault).is_err());

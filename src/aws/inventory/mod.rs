@@ -22,6 +22,8 @@ use crate::world::{AwsError, Installation, InstanceId, Interest, Owner, View};
 
 /// Between two looks while something moves: AWS's own processes take seconds to minutes.
 const FAST: Duration = Duration::from_secs(1);
+/// The same while nothing has changed for long, as during the steps of a long build: a thirtieth of that time, up to this.
+const PATIENT: Duration = Duration::from_secs(5);
 /// Between two looks while nothing moves: a changed source is noticed well within a minute.
 const SLOW: Duration = Duration::from_secs(30);
 
@@ -52,6 +54,8 @@ struct Latest {
     /// Number of the poll that was ended last.
     ended: u64,
     ended_at: Option<Instant>,
+    /// When a poll last showed that something had changed, or something began to move.
+    changed_at: Option<Instant>,
     /// Which set of interests the view answers.
     interests: u64,
     /// Why the poll that was ended last has failed.
@@ -83,9 +87,11 @@ impl Inventory {
         self.interests().register(owner, interests);
     }
 
-    /// Whether something of `owner`'s is on its way in AWS: while anything is, the region is looked at every second.
+    /// Whether something of `owner`'s is on its way in AWS: while anything is, the region is looked at every second, and less often once
+    /// nothing has changed for half a minute.
     pub fn set_moving(&self, owner: &Owner, moving: bool) {
         if self.interests().set_moving(owner, moving) {
+            self.state().changed_at = Some(Instant::now());
             self.0.hurry.notify_one();
         }
     }
@@ -149,12 +155,16 @@ impl Inventory {
 
     /// How long to wait before the next look.
     fn pause(&self) -> Duration {
-        let interval = match self.interests().pace() {
+        let pace = self.interests().pace();
+        let latest = self.state();
+        let interval = match pace {
             Pace::Idle => return SLOW,
             Pace::Slow => SLOW,
-            Pace::Fast => FAST,
+            Pace::Fast => {
+                let unchanged = latest.changed_at.map(|at| at.elapsed()).unwrap_or_default();
+                (unchanged / 30).clamp(FAST, PATIENT)
+            }
         };
-        let latest = self.state();
         // After failures one, two, four ... seconds, so that a region that refuses us isn't asked every second.
         let backoff = |times: u32| FAST * 2_u32.saturating_pow(times.min(6)) / 2;
         let interval = match latest.unanswered {
@@ -188,7 +198,11 @@ impl Inventory {
                     true => 0,
                     false => latest.unanswered.saturating_add(1),
                 };
-                for owner in self.interests().affected(&before, &latest.view) {
+                let affected = self.interests().affected(&before, &latest.view);
+                if !affected.is_empty() {
+                    latest.changed_at = Some(Instant::now());
+                }
+                for owner in affected {
                     // An error means that nobody listens any more: the process is about to end.
                     let _ = self.0.pokes.send(owner);
                 }
