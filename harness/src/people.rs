@@ -21,9 +21,11 @@ const PAGE: usize = 5;
 const MANGLED: usize = 8;
 
 /// What they have done so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct People {
-    has_launched: bool,
+    /// The instance that was given our tags, uid included.
+    double: Option<String>,
+    has_copied: bool,
     has_forged: bool,
     has_interfered: bool,
 }
@@ -101,19 +103,27 @@ pub fn react(world: &World, step: &Step) {
     }
     let (story, people) = {
         let state = world.state();
-        (state.story.clone(), state.people)
+        (state.story.clone(), state.people.clone())
     };
     let People {
-        has_launched,
+        double,
+        has_copied,
         has_forged,
         has_interfered,
     } = people;
-    if step.request.ends_with("/configmaps") && !has_launched {
-        world.state().people.has_launched = true;
+    if step.request.ends_with("/configmaps") && double.is_none() {
         let (cluster, recipe) = uids(world);
         let forged = launch(world, world.now(), 1, &tags("harness", &cluster, &recipe));
+        world.state().people.double = forged.first().cloned();
         // Who carries our tags, down to the uid, is taken for a leftover.
         world.state().judge.strangers(forged);
+    }
+    if let Some((double, builder)) = double.as_ref().zip(step.made.first())
+        && step.request == "RunInstances"
+        && !has_copied
+    {
+        world.state().people.has_copied = true;
+        copy_tags(world, builder, double);
     }
     if step.request == "CreateTags" && !has_forged {
         world.state().people.has_forged = true;
@@ -139,6 +149,31 @@ pub fn react(world: &World, step: &Step) {
             _ => {}
         }
     }
+}
+
+/// Gives an instance that was there before the builder every tag that the builder was born with.
+fn copy_tags(world: &World, builder: &str, double: &str) {
+    let (tags, there) = {
+        let simulator = tcp::lock(&world.simulator);
+        let mut regions = simulator.state.regions.values();
+        let Some(region) = regions.find(|region| region.instances.contains_key(builder)) else {
+            return;
+        };
+        let tags = region.instances.get(builder).map(|builder| builder.tags.0.clone());
+        (tags.unwrap_or_default(), region.instances.contains_key(double))
+    };
+    if !there {
+        return;
+    }
+    let mut parameters = vec![
+        ("Action".to_owned(), "CreateTags".to_owned()),
+        ("ResourceId.1".to_owned(), double.to_owned()),
+    ];
+    for (number, (key, value)) in (1..).zip(tags) {
+        parameters.push((format!("Tag.{number}.Key"), key));
+        parameters.push((format!("Tag.{number}.Value"), value));
+    }
+    call(world, world.now(), &parameters);
 }
 
 /// Copies the verdict of a proven image, as that of a later build, to an image that nobody has looked at.

@@ -24,7 +24,7 @@ pub const CONDITION_MESSAGE_LIMIT: usize = 32 * 1024;
 /// | `Ready`: done; or waiting for people or a calendar; or making anew what is there and still good | True | absent | absent |
 /// | `Progressing`: on its way, held half-way, or about to retry | False | True | absent |
 /// | `Stalled`: permanent error; denied by AWS | False | absent | True |
-/// | `Suspended` | unchanged | absent | absent |
+/// | `Suspended` | unchanged; where False, for that reason | absent | absent |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
     Ready { reason: Reason, message: String },
@@ -37,6 +37,7 @@ impl Readiness {
     /// Puts it into the object's conditions, as seen at `generation`; says whether anything has changed.
     pub fn apply(&self, conditions: &mut Vec<Condition>, generation: i64, now: Timestamp) -> bool {
         let mut changed = false;
+        let is_false = get(conditions, READY).is_some_and(|ready| ready.status == "False");
         let mut put = |type_: &str, says: Option<(bool, &Reason, &String)>| {
             changed |= match says {
                 Some((status, reason, message)) => {
@@ -64,6 +65,11 @@ impl Readiness {
             Self::Suspended => {
                 put(RECONCILING, None);
                 put(STALLED, None);
+                // What it said is over: nothing is tried again, and nobody has to mend anything.
+                let message = "nothing is begun while spec.suspend is true".to_owned();
+                if is_false {
+                    put(READY, Some((false, &Reason::Suspended, &message)));
+                }
             }
         }
         changed
@@ -269,9 +275,18 @@ mod tests {
         ] {
             let mut conditions = Vec::new();
             before.apply(&mut conditions, 1, at(0));
-            let said = get(&conditions, READY).cloned();
+            let said = get(&conditions, READY).cloned().unwrap();
             Readiness::Suspended.apply(&mut conditions, 2, at(60));
-            assert_eq!(get(&conditions, READY).cloned(), said);
+            let ready = get(&conditions, READY).unwrap();
+            assert_eq!(
+                (&ready.status, &ready.last_transition_time),
+                (&said.status, &said.last_transition_time)
+            );
+            // What is True is still true; what was tried or had to be mended is over.
+            match said.status.as_str() {
+                "True" => assert_eq!(*ready, said),
+                _ => assert_eq!(ready.reason, "Suspended"),
+            }
             assert_eq!(conditions.len(), 1);
             assert_eq!(kstatus(&conditions, 2, 2), verdict);
             assert_eq!(violations(&conditions, Some(2)), Vec::<String>::new());

@@ -39,6 +39,7 @@ reasons! {
     Rebuilding,
     Reconciling,
     Superseded,
+    Suspended,
     Unknown,
     // The recipe or the configuration has to change.
     ArchitectureMismatch,

@@ -147,7 +147,7 @@ pub struct ArchitectureStatus {
     /// When the builder was first seen stopped with its work unfinished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_time: Option<Time>,
-    /// When the image was asked for.
+    /// When the image was last asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_time: Option<Time>,
     /// Since when EC2 has refused the image's name as taken, and shown no image that has it.
@@ -169,6 +169,9 @@ pub struct ArchitectureStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
+    /// When the last of them was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_time: Option<Time>,
     /// Launch call of the test instance to the first moment at which every check had passed, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_milliseconds: Option<i64>,
@@ -209,6 +212,7 @@ impl ArchitectureStatus {
             test: None,
             inspector: None,
             volumes: Vec::new(),
+            volume_time: None,
             boot_milliseconds: None,
             inspected: false,
             warnings: Vec::new(),

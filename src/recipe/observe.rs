@@ -14,7 +14,7 @@ use super::record::BuildRecord;
 use super::records::{Malformed, RECIPE_LABEL, from_config_map, is_sealed_by_first_key};
 use crate::api::{Architecture, ImageRecipe};
 use crate::aws::Inventory;
-use crate::world::{AwsError, InstanceId, InstanceState, Owner, View};
+use crate::world::{AwsError, InstanceId, InstanceState, Owner, Role, View};
 
 /// Nothing is decided on what AWS said longer ago: three looks at a region in which nothing moves.
 const VIEW_LIFETIME: Duration = Duration::from_secs(90);
@@ -123,7 +123,7 @@ pub fn owner(recipe: &ImageRecipe) -> Owner {
     }
 }
 
-/// The consoles of the instances of the build in hand.
+/// The consoles of the instances of the build in hand, but for that of a builder whose image there is: it decides nothing any more.
 async fn consoles(inventory: &Inventory, observed: &Observation) -> BTreeMap<InstanceId, Result<String, AwsError>> {
     let mut consoles = BTreeMap::new();
     let Some(record) = observed.active() else {
@@ -134,7 +134,13 @@ async fn consoles(inventory: &Inventory, observed: &Observation) -> BTreeMap<Ins
             instance.state,
             InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped
         );
-        if speaks && claim.attempt >= record.progress.attempt {
+        let is_imaged = claim.role == Role::Builder
+            && observed
+                .view
+                .images
+                .iter()
+                .any(|image| image.source_instance_id.as_ref() == Some(&instance.id));
+        if speaks && claim.attempt >= record.progress.attempt && !is_imaged {
             match inventory.console(&instance.id).await {
                 // It ended between the two reads; the next view shows that.
                 Err(error) if error.class.is_absent() => {}

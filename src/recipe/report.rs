@@ -65,6 +65,8 @@ impl Report {
 /// mended seconds ago, or a denial that passes by itself (a role that IAM has just made), costs little.
 const DENIED_AT_FIRST: Duration = Duration::from_secs(15);
 const DENIED: Duration = Duration::from_secs(600);
+/// A leftover could not be removed.
+const LEFT: Duration = Duration::from_secs(60);
 const QUOTA: Duration = Duration::from_secs(300);
 /// Something is not visible yet, or still in use.
 const SOON: Duration = Duration::from_secs(2);
@@ -172,7 +174,7 @@ pub fn halted(recipe: &ImageRecipe, failure: Failure, now: Timestamp) -> ImageRe
         reason: failure.reason,
         message: failure.message,
     };
-    said(recipe, Some(readiness), now)
+    said(recipe, Some(readiness).filter(|_| !recipe.spec.suspend), now)
 }
 
 fn said(recipe: &ImageRecipe, readiness: Option<Readiness>, now: Timestamp) -> ImageRecipeStatus {
@@ -229,6 +231,16 @@ fn failed(
                 message: bounded(&where_to),
             };
             report.look_again = Duration::ZERO;
+        }
+        // A leftover that may not be removed makes neither the image nor the build worse: it is told, and tried again. A recipe that is being
+        // deleted waits for it.
+        (Effect::Remove(_), ErrorClass::Denied) if !is_being_deleted(observed) => {
+            if let Readiness::Ready { message, .. } | Readiness::Progressing { message, .. } = readiness {
+                *message = bounded(&format!("{message}; what it has left could not be removed: {error}"));
+            }
+            if matches!(readiness, Readiness::Ready { .. }) {
+                report.look_again = LEFT;
+            }
         }
         (_, ErrorClass::Denied) => {
             *readiness = denied(error);
@@ -297,6 +309,10 @@ fn failed(
             report.backoff = Some(error.clone());
         }
     }
+}
+
+fn is_being_deleted(observed: &Observation) -> bool {
+    observed.recipe.metadata.deletion_timestamp.is_some()
 }
 
 /// AWS does not let us: what was asked, and who can change that.

@@ -114,10 +114,12 @@ pub fn guest_role(role: Role) -> guest::Role {
 /// What EC2 itself says of where a thing came from, which no tag can change.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
-    /// Not its subnet: of a terminated instance EC2 does not tell it any more.
+    /// Not its subnet: of a terminated instance EC2 does not tell it any more. The client token is what nobody could have launched anything
+    /// with before us: a mark that is copied to an older instance does not fit that.
     Instance {
         image: &'a str,
         instance_type: &'a str,
+        client_token: &'a str,
     },
     Image {
         name: &'a str,
@@ -156,9 +158,13 @@ fn verdict(installation: &Installation, image: &Image, tags: &Tags) -> Vec<Strin
 
 fn birth(installation: &Installation, claim: &Claim, origin: &Origin<'_>) -> Vec<String> {
     let origin = match *origin {
-        Origin::Instance { image, instance_type } => ["instance", image, instance_type],
-        Origin::Image { name, instance } => ["image", name, instance],
-        Origin::Volume { snapshot } => ["volume", snapshot, ""],
+        Origin::Instance {
+            image,
+            instance_type,
+            client_token,
+        } => ["instance", image, instance_type, client_token],
+        Origin::Image { name, instance } => ["image", name, instance, ""],
+        Origin::Volume { snapshot } => ["volume", snapshot, "", ""],
     };
     let mut parts = claimed(installation, claim);
     parts.extend(origin.map(str::to_owned));

@@ -179,6 +179,8 @@ pub struct Instance {
     pub subnet_id: Option<SubnetId>,
     pub availability_zone: String,
     pub launch_time: Timestamp,
+    /// The client token of the call that launched it. EC2 sets it; nothing can change it.
+    pub client_token: Option<String>,
     pub tags: Tags,
 }
 

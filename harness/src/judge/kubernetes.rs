@@ -72,7 +72,6 @@ pub fn intent(label: &Label, instance_type: &str, subnet: &str) -> String {
         ..
     } = label;
     match (role.as_str(), instance_type) {
-        // A volume is made for an inspector that status knows.
         ("inspector", "") => format!("volume for {uid} {build} {attempt}"),
         _ => format!("{role} for {uid} {build} {attempt} {instance_type} {subnet}"),
     }
@@ -244,7 +243,7 @@ impl Judge {
                         .insert(intent(&label(role), text("instanceType"), text("subnet")));
                 }
             }
-            if architecture["inspector"]["id"].is_string() {
+            if !architecture["volumeTime"].is_null() {
                 self.intended.insert(intent(&label("inspector"), "", ""));
             }
             if !architecture["imageTime"].is_null() {

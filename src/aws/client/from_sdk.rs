@@ -73,6 +73,7 @@ pub(super) fn instance(from: types::Instance) -> Result<Instance, Malformed> {
             .and_then(|placement| placement.availability_zone)
             .unwrap_or_default(),
         launch_time,
+        client_token: from.client_token.filter(|token| !token.is_empty()),
         tags: tags(from.tags),
     })
 }

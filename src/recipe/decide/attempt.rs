@@ -59,6 +59,7 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
             );
         }
         if !may_retry(decision, record, failure) {
+            keep(decision, record, failure, cause);
             decision.build = Some(build);
             decision.set_phase(Phase::CleaningUp);
             return;
@@ -110,6 +111,22 @@ fn unheard(observed: &Observation, build: i64, attempt: i64) -> Option<&AwsError
         .filter(|(_, claim)| (claim.build, claim.attempt) == (build, attempt));
     let mut consoles = of_attempt.filter_map(|(instance, _)| observed.consoles.get(&instance.id));
     consoles.find_map(|console| console.as_ref().err())
+}
+
+/// A call that EC2 has refused has failed the attempt in status alone: the record learns of it before anything of the attempt is removed.
+fn keep(decision: &mut Decision<'_>, record: &BuildRecord, failure: &AttemptFailure, cause: Failure) {
+    let known = record.progress.failed.as_ref();
+    if known.is_some_and(|known| known.attempt == failure.attempt) || failure.attempt < record.progress.attempt {
+        return;
+    }
+    decision.effects.push(Effect::KeepFailure {
+        build: record.number(),
+        failed: FailedAttempt {
+            attempt: failure.attempt,
+            time: failure.time.as_ref().map_or(decision.observed.now, |time| time.0),
+            failure: cause,
+        },
+    });
 }
 
 /// Whether EC2 has refused a launch for want of capacity, and the instance is not there yet.
@@ -353,7 +370,8 @@ pub fn answer_may_be_out(observed: &Observation) -> bool {
         let asked = status
             .launches()
             .filter_map(|launch| launch.launch_time.as_ref())
-            .chain(&status.image_time);
+            .chain(&status.image_time)
+            .chain(&status.volume_time);
         asked.into_iter().any(|asked| since(asked.0, observed.now) < SETTLED)
     })
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::draft::Decision;
 use super::{Present, upkeep};
-use crate::api::{BuildResult, BuildStatus, Reason};
+use crate::api::{BuildResult, BuildStatus, ImageRecipeSpec, Reason};
 use crate::recipe::inputs::{self, Inputs};
 use crate::recipe::name::{NameParts, image_name};
 use crate::recipe::observation::{Observation, content_hash_of};
@@ -106,8 +106,19 @@ fn failed_already(observed: &Observation, present: &Present<'_>) -> Option<Failu
     let outcome = last.ended(BuildResult::Failed)?;
     let same = last.frozen.content_hash == present.content_hash
         && last.frozen.test_hash == present.test_hash
-        && last.frozen.generation == observed.generation();
+        && (last.frozen.generation == observed.generation() || asks_for_no_more(&last.frozen.spec, observed.spec()));
     same.then(|| outcome.failure.clone())?
+}
+
+/// Whether a spec differs from the one that has failed in nothing that would make another try of use: fewer attempts, say.
+fn asks_for_no_more(failed: &ImageRecipeSpec, spec: &ImageRecipeSpec) -> bool {
+    let alike = ImageRecipeSpec {
+        suspend: failed.suspend,
+        failure_limit: failed.failure_limit,
+        history_limit: failed.history_limit,
+        ..spec.clone()
+    };
+    spec.failure_limit <= failed.failure_limit && alike == *failed
 }
 
 fn record(

@@ -230,7 +230,7 @@ fn create_image(
     let mut taken = observed.now;
     if let Some(status) = launch::architecture_status_mut(decision) {
         status.step = unfinished;
-        status.image_time.get_or_insert_with(|| time(observed.now));
+        status.image_time = Some(time(observed.now));
         taken = status.name_taken_time.as_ref().map_or(taken, |taken| taken.0);
     }
     if since(taken, observed.now) > NAME_HELD {

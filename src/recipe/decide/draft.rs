@@ -94,6 +94,10 @@ impl<'a> Decision<'a> {
 
     /// AWS does not say what the spec refers to. An image that is there is no worse for that.
     pub fn unanswered(&mut self, error: &AwsError) {
+        if self.observed.spec().suspend {
+            self.look_again = UNANSWERED;
+            return self.suspended();
+        }
         let status = self.observed.status();
         let ready = crate::api::get(&status.conditions, crate::api::READY).filter(|ready| ready.status == "True");
         match ready.filter(|_| error.class != ErrorClass::Denied) {
@@ -137,8 +141,11 @@ impl<'a> Decision<'a> {
         self.readiness = Some(Readiness::Suspended);
     }
 
-    /// The spec cannot be built from as it is.
+    /// The spec cannot be built from as it is; nothing is begun anyway while it is suspended.
     pub fn refuse(&mut self, failure: Failure) {
+        if self.observed.spec().suspend {
+            return self.suspended();
+        }
         self.stalled(&failure);
         if self.changes_reason(failure.reason) {
             self.warn("Refused", failure.message.clone());

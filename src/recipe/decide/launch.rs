@@ -45,7 +45,8 @@ pub(super) fn find_or_launch<'a>(
     let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
     let is_it = |instance: &Instance, claim: &Claim| {
         let Some(from) = &instance.image_id else { return false };
-        let origin = origin(from, &instance.instance_type);
+        let client_token = instance.client_token.as_deref().unwrap_or_default();
+        let origin = origin(from, &instance.instance_type, client_token);
         // A newer image for inspectors is no reason to give up one that is at work: its mark says that we launched it from what was trusted then.
         (from == image || role == Role::Inspector)
             && (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role)
@@ -56,8 +57,8 @@ pub(super) fn find_or_launch<'a>(
         .filter(|(instance, claim)| is_it(instance, claim))
         .map(|(instance, _)| instance)
         .collect();
-    // Two of a kind can only come of a token that a zone did not know, or of tags that someone has copied: the one that was there first is
-    // ours in every pass, whatever status says, and the others are leftovers.
+    // Two of a kind can only come of a token that a zone did not know, or that someone has read on ours and launched with in another zone:
+    // the one that was there first is ours in every pass, whatever status says, and the others are leftovers.
     ours.sort_by_key(|instance| (instance.launch_time, instance.id.clone()));
     if let Some(instance) = ours.first() {
         for double in &ours[1..] {
@@ -156,17 +157,18 @@ fn launch(
         candidate: number,
         instance_type: instance_type.clone(),
         subnet: subnet.id.to_string(),
-        // The same call again is the same launch.
-        launch_time: match &slot {
-            Some(launch) if launch.subnet == subnet.id.as_str() && launch.instance_type == *instance_type && !again => {
-                launch.launch_time.clone()
-            }
-            _ => Some(time(observed.now)),
-        },
+        // Of this call: the answer to it may be out for a while, also when earlier ones were refused.
+        launch_time: Some(time(observed.now)),
         missing_time: None,
     };
     set_slot(decision, role, intent);
-    let mut tags = temporary_tags(observed, record, role, &origin(image, instance_type));
+    let token = token(
+        observed,
+        record,
+        role,
+        &format!("{instance_type} {} {number}", subnet.id),
+    );
+    let mut tags = temporary_tags(observed, record, role, &origin(image, instance_type, &token));
     tags.entry("Name".into()).or_insert_with(|| {
         format!(
             "{} {} of build {}",
@@ -177,12 +179,7 @@ fn launch(
     });
     decision.effects.push(Effect::Launch(Box::new(Launch {
         role,
-        token: token(
-            observed,
-            record,
-            role,
-            &format!("{instance_type} {} {number}", subnet.id),
-        ),
+        token,
         image: image.clone(),
         instance_type: instance_type.clone(),
         subnet: subnet.id.to_string(),
@@ -339,10 +336,11 @@ pub(super) fn temporary_tags(observed: &Observation, record: &BuildRecord, role:
     tags
 }
 
-fn origin<'a>(image: &'a ImageId, instance_type: &'a str) -> Origin<'a> {
+fn origin<'a>(image: &'a ImageId, instance_type: &'a str, client_token: &'a str) -> Origin<'a> {
     Origin::Instance {
         image: image.as_str(),
         instance_type,
+        client_token,
     }
 }
 

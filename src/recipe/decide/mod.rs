@@ -64,7 +64,8 @@ pub fn decide(observed: &Observation) -> Plan {
         Ok(present) => {
             upkeep::adopt(&mut decision, Some(&present));
             match observed.active() {
-                Some(record) if begin::is_superseded(observed, record, &present) => {
+                // What runs is finished while nothing new may begin.
+                Some(record) if !observed.spec().suspend && begin::is_superseded(observed, record, &present) => {
                     decision.abandon(record, "its inputs have changed");
                 }
                 Some(record) => attempt::go_on(&mut decision, record),
@@ -73,6 +74,7 @@ pub fn decide(observed: &Observation) -> Plan {
         }
     }
     upkeep::keep_up_to_date(&mut decision);
+    upkeep::protect(&mut decision);
     upkeep::seal_anew(&mut decision);
     upkeep::prune_records(&mut decision);
     leftovers::remove(&mut decision);

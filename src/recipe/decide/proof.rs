@@ -11,7 +11,7 @@ use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildRecord, Failure, Proof};
 use crate::recipe::seal::Origin;
-use crate::recipe::{checks, since};
+use crate::recipe::{checks, since, time};
 use crate::world::{
     BOOT_MILLISECONDS, BUILD, CLEANUP_SKIPPED, CONTENT_HASH, FINISHED, Image, Instance, InstanceState, Interest, OWNER,
     PROVEN, PROVEN_TIME, Role, SEAL, SOURCE, SnapshotId, Tags, Volume, VolumeState,
@@ -423,25 +423,28 @@ fn attach_one(
         snapshot: snapshot.as_str(),
     };
     let wanted = launch::claim(observed, record, Role::Inspector);
+    let known = launch::architecture_status(decision).map_or(Vec::new(), |status| status.volumes.clone());
+    // Tags and mark can be copied to a volume that someone has made of the snapshot before us: ours is what CreateVolume has answered with. Asked
+    // again, it answers the same.
     let is_it = |volume: &&Volume| {
         volume.snapshot_id.as_ref() == Some(snapshot)
+            && known.iter().any(|id| id == volume.id.as_str())
             && observed.claim(&volume.tags).as_ref() == Some(&wanted)
             && observed.is_born(&wanted, &origin, &volume.tags)
     };
-    // The first one: nobody can have had its birth mark before.
-    let volumes = observed.view.volumes.iter().filter(is_it);
-    let volume = volumes
-        .filter(|volume| !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted))
-        .min_by_key(|volume| volume.create_time);
+    let mut volumes = observed.view.volumes.iter().filter(is_it);
+    let volume = volumes.find(|volume| !matches!(volume.state, VolumeState::Deleting | VolumeState::Deleted));
     let Some(volume) = volume else {
-        let known = launch::architecture_status(decision).map_or(0, |status| status.volumes.len());
-        if known >= image.snapshots().count() {
+        if known.len() >= image.snapshots().count() {
             // EC2 has made every one; the inspector's own time bounds the wait for it to show them as ours.
             return Ok(Some(
                 "waits for EC2 to show its volume with the tags that it was made with",
             ));
         }
         let zone = &inspector.availability_zone;
+        if let Some(status) = launch::architecture_status_mut(decision) {
+            status.volume_time = Some(time(observed.now));
+        }
         decision.effects.push(Effect::CreateVolume {
             token: launch::token(observed, record, Role::Inspector, &format!("volume {snapshot} {zone}")),
             snapshot: snapshot.clone(),
@@ -450,9 +453,6 @@ fn attach_one(
         });
         return Ok(Some("waits for its volume"));
     };
-    if let Some(status) = launch::architecture_status_mut(decision) {
-        status.remember_volume(volume.id.as_str());
-    }
     let ends_with_its_instance = Effect::DeleteWithInstance {
         instance: inspector.id.clone(),
         device: device.to_owned(),

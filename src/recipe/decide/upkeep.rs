@@ -173,21 +173,44 @@ pub(super) fn keep_up_to_date(decision: &mut Decision<'_>) {
         return;
     };
     let settings = &observed.spec().image;
-    let description = settings.description.clone().unwrap_or_default();
-    if image.description.clone().unwrap_or_default() != description {
+    // One that leaves the spec stays: EC2 documents no way to take it off.
+    if let Some(description) = settings
+        .description
+        .as_ref()
+        .filter(|wanted| image.description.as_ref() != Some(*wanted))
+    {
         decision.effects.push(Effect::SetDescription {
             image: image.id.clone(),
-            description,
+            description: description.clone(),
         });
     }
-    let protect = Effect::Protect {
-        image: image.id.clone(),
-    };
-    let unprotected = settings.deregistration_protection && image.tags.contains_key(PROVEN) && !image.is_protected();
-    if unprotected && !decision.effects.contains(&protect) {
-        decision.effects.push(protect);
-    }
     tags_up_to_date(decision, image);
+}
+
+/// A proven image has the server-side fence, also one whose build did not end well after its proof. Off an older image that came of its build in
+/// order people may take it.
+pub(super) fn protect(decision: &mut Decision<'_>) {
+    let observed = decision.observed;
+    if decision.build.is_some() || !observed.spec().image.deregistration_protection {
+        return;
+    }
+    let in_order = |image: &Image| {
+        let build = Claim::read(&image.tags, &observed.installation).map(|claim| claim.build);
+        let mut records = observed.records.iter();
+        let record = records.find(|record| Some(record.number()) == build);
+        record.is_none_or(|record| record.ended(BuildResult::Succeeded).is_some())
+    };
+    let wanted = |image: &&Image| decision.answer.as_ref() == Some(&image.id) || !in_order(image);
+    let proven = observed.proven_images().into_iter();
+    let unprotected: Vec<&Image> = proven.filter(|image| !image.is_protected()).filter(wanted).collect();
+    for image in unprotected {
+        let protect = Effect::Protect {
+            image: image.id.clone(),
+        };
+        if !decision.effects.contains(&protect) {
+            decision.effects.push(protect);
+        }
+    }
 }
 
 fn tags_up_to_date(decision: &mut Decision<'_>, image: &Image) {

@@ -19,8 +19,10 @@ fn refused(class: ErrorClass, code: &str) -> AwsError {
     }
 }
 
-fn terminate() -> Effect {
-    Effect::Remove(Removal::Instance("i-1".parse().expect("an id")))
+fn protect() -> Effect {
+    Effect::Protect {
+        image: "ami-0a".parse().expect("an id"),
+    }
 }
 
 /// Of the first pass over a recipe, whose one effect met `error`.
@@ -59,7 +61,7 @@ fn every_class_of_error_has_its_condition_and_its_pause() {
         (Credentials, RECONCILING, "AWSUnavailable", moment, true),
         (NoAnswer, RECONCILING, "AWSUnavailable", moment, true),
     ] {
-        let report = reported(terminate(), refused(class, "Code"));
+        let report = reported(protect(), refused(class, "Code"));
         let condition = get(&report.status.conditions, type_);
         assert_eq!(
             condition.map(|condition| condition.reason.as_str()),
@@ -85,7 +87,7 @@ fn a_denied_call_is_blamed_on_what_denied_it() {
         ("OperationNotPermitted", "not a missing permission"),
         ("OptInRequired", "not opted in"),
     ] {
-        let report = reported(terminate(), refused(ErrorClass::Denied, code));
+        let report = reported(protect(), refused(ErrorClass::Denied, code));
         let condition = get(&report.status.conditions, STALLED).expect("stalled");
         assert!(condition.message.contains(words), "{code}: {}", condition.message);
     }
@@ -127,7 +129,7 @@ fn what_follows_a_failure_is_left_undone_but_removals() {
         !outcomes.permit(&Effect::RemoveFinalizer),
         "not before everything is gone"
     );
-    assert!(outcomes.permit(&terminate()));
+    assert!(outcomes.permit(&Effect::Remove(Removal::Instance("i-1".parse().expect("an id")))));
 }
 
 #[test]

@@ -133,11 +133,23 @@ fn a_birth_mark_fits_one_claim_and_one_origin() {
         Origin::Instance {
             image: "web-v1",
             instance_type: "i-1",
+            client_token: "",
         },
         Origin::Volume { snapshot: "web-v1" },
     ] {
         assert!(!fits(&claim, &origin), "{origin:?}");
     }
+    let launched = |client_token| Origin::Instance {
+        image: "ami-1",
+        instance_type: "m7i.large",
+        client_token,
+    };
+    let tags = Tags::from([(BIRTH.to_owned(), keys.birth(&installation, &claim, &launched("ours")))]);
+    assert!(keys.verify_birth(&installation, &claim, &launched("ours"), &tags));
+    assert!(
+        !keys.verify_birth(&installation, &claim, &launched("theirs"), &tags),
+        "copied to an instance that someone else has launched"
+    );
     assert!(
         !keys.verify_birth(&installation, &claim, &origin, &Tags::new()),
         "no mark"

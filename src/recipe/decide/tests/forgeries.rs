@@ -73,11 +73,49 @@ fn an_instance_with_copied_tags_of_another_origin_is_not_the_builder() {
     world.view.instances.insert(0, forged);
     world.recipe.status = None;
     world.settle();
-    let made_from = world.journal.iter().find_map(|effect| match effect {
+    assert_eq!(made_from(&world), Some("i-1"));
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+fn made_from(world: &SmallWorld) -> Option<&str> {
+    world.journal.iter().find_map(|effect| match effect {
         Effect::CreateImage { instance, .. } => Some(instance.as_str()),
         _ => None,
+    })
+}
+
+#[test]
+fn an_instance_that_someone_launched_before_us_and_gave_copied_tags_is_not_the_builder() {
+    let mut world = building();
+    let mut forged = world.view.instances[0].clone();
+    forged.id = "i-0bad".parse().expect("an id");
+    forged.launch_time -= Duration::from_secs(3600);
+    forged.client_token = Some("theirs".into());
+    world.view.instances.insert(0, forged);
+    world.recipe.status = None;
+    world.settle();
+    assert_eq!(made_from(&world), Some("i-1"));
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
+
+#[test]
+fn a_volume_that_someone_made_before_us_and_gave_copied_tags_is_not_inspected_in_place_of_ours() {
+    let mut world = SmallWorld::new();
+    while world.view.volumes.is_empty() {
+        world.time_goes_by(Duration::from_secs(2));
+        world.pass();
+    }
+    let mut forged = world.view.volumes[0].clone();
+    forged.id = "vol-0bad".parse().expect("an id");
+    forged.create_time = forged.create_time.map(|time| time - Duration::from_secs(5));
+    world.view.volumes.insert(0, forged);
+    world.recipe.status = None;
+    world.settle();
+    let attached = world.journal.iter().filter_map(|effect| match effect {
+        Effect::AttachVolume { volume, .. } => Some(volume.as_str()),
+        _ => None,
     });
-    assert_eq!(made_from, Some("i-1"));
+    assert!(!attached.collect::<Vec<_>>().contains(&"vol-0bad"));
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::small_world::SmallWorld;
-use crate::api::{READY, RECONCILING, Reason, STALLED};
-use crate::recipe::plan::Effect;
+use crate::api::{BuildResult, READY, RECONCILING, Reason, STALLED, get};
+use crate::recipe::plan::{Effect, Removal};
 use crate::recipe::records::Malformed;
 use crate::world::*;
 
@@ -336,4 +336,104 @@ fn a_call_that_is_denied_is_tried_soon_and_then_ever_less_often() {
     }
     assert_eq!(&pauses[..8], [15, 15, 30, 60, 120, 240, 480, 600]);
     assert_eq!(world.condition(READY), Some((true, "ImageProven".into())), "it heals");
+}
+
+#[test]
+fn a_call_that_ec2_refuses_is_on_record_before_anything_of_its_attempt_is_removed() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.failure_limit = 2;
+    world.refusals = vec![("CreateImage", ErrorClass::Invalid)];
+    while world
+        .records
+        .first()
+        .is_none_or(|record| record.progress.failed.is_none())
+    {
+        passes(&mut world, 1, 2);
+        assert!(world.journal.len() < 50, "{:#?}", world.status());
+    }
+    let removed = |effect: &Effect| matches!(effect, Effect::Remove(Removal::Instance(_)));
+    assert!(!world.journal.iter().any(removed) || world.journal.iter().position(removed) > kept(&world));
+    // Whoever loses the status now still knows why the attempt has failed.
+    world.recipe.status = None;
+    passes(&mut world, 2, 2);
+    let failure = world.status().build.and_then(|build| build.failure).expect("a failure");
+    assert_eq!(failure.reason, "CreateImageRefused");
+}
+
+fn kept(world: &SmallWorld) -> Option<usize> {
+    let mut journal = world.journal.iter();
+    journal.position(|effect| matches!(effect, Effect::KeepFailure { .. }))
+}
+
+#[test]
+fn a_leftover_that_may_not_be_removed_makes_a_good_recipe_no_worse() {
+    let mut world = SmallWorld::new();
+    world.refusals = vec![("TerminateInstances", ErrorClass::Denied); 5000];
+    passes(&mut world, 200, 2);
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+    assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+    let ready = get(&world.status().conditions, READY).cloned().expect("ready");
+    assert!(ready.message.contains("could not be removed"), "{}", ready.message);
+    assert!(world.look_again >= Duration::from_secs(60), "not every two seconds");
+    world.delete();
+    passes(&mut world, 3, 2);
+    assert_eq!(world.condition(STALLED), Some((true, "Denied".into())));
+    world.refusals.clear();
+    passes(&mut world, 5, 600);
+    assert_eq!(world.recipe.metadata.finalizers, None);
+}
+
+#[test]
+fn a_build_that_failed_is_not_begun_again_for_less_than_it_was_given() {
+    type Change = fn(&mut SmallWorld);
+    let changes: [(&str, Change, usize); 5] = [
+        ("fewer attempts", |world| world.recipe.spec.failure_limit = 1, 1),
+        ("more attempts", |world| world.recipe.spec.failure_limit = 3, 2),
+        ("a shorter history", |world| world.recipe.spec.history_limit = 2, 1),
+        (
+            "another timeout",
+            |world| world.recipe.spec.build.builder.timeout = "50m".into(),
+            2,
+        ),
+        (
+            "a tag",
+            |world| drop(world.recipe.spec.image.tags.insert("tier".into(), "web".into())),
+            2,
+        ),
+    ];
+    for (what, change, builds) in changes {
+        let mut world = SmallWorld::new();
+        world.recipe.spec.failure_limit = 2;
+        world.check_fails = true;
+        passes(&mut world, 200, 10);
+        assert_eq!(world.condition(STALLED), Some((true, "CheckFailed".into())), "{what}");
+        change(&mut world);
+        world.recipe.metadata.generation = Some(2);
+        passes(&mut world, 5, 2);
+        assert_eq!(world.records.len(), builds, "{what}");
+    }
+}
+
+#[test]
+fn a_proven_image_is_protected_also_when_its_build_was_superseded_right_after() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    world.recipe.spec.build.steps[0].run = Some("false".into());
+    world.recipe.metadata.generation = Some(2);
+    world.settle();
+    let first = world
+        .view
+        .images
+        .iter()
+        .position(|image| image.name == "web-v1")
+        .expect("it is kept");
+    world.view.images[first].deregistration_protection = "disabled".into();
+    world.settle();
+    assert!(
+        !world.view.images[first].is_protected(),
+        "people may take it off an older image"
+    );
+    world.records[0].progress.outcome.as_mut().expect("ended").result = BuildResult::Superseded;
+    world.settle();
+    assert!(world.view.images[first].is_protected());
 }

@@ -61,6 +61,8 @@ pub struct SmallWorld {
     /// A step that the builder speaks of, and the recipe does not.
     pub foreign_step: Option<&'static str>,
     pub sealed_before: Vec<i64>,
+    /// What CreateVolume has answered with, by client token.
+    pub volume_tokens: BTreeMap<String, VolumeId>,
     pub keys: SealKeys,
     pub unreadable: Vec<Malformed>,
     pub foreign_numbers: Vec<i64>,
@@ -162,6 +164,7 @@ impl SmallWorld {
             console_ends_after: None,
             foreign_step: None,
             sealed_before: Vec::new(),
+            volume_tokens: BTreeMap::new(),
             keys: SealKeys::new(vec![vec![7; 32]]).expect("a key of 32 bytes"),
             unreadable: Vec::new(),
             foreign_numbers: Vec::new(),
@@ -344,13 +347,11 @@ impl SmallWorld {
                     .view
                     .instances
                     .iter()
-                    .find(|instance| instance.tags.get("token") == Some(&token))
+                    .find(|instance| instance.client_token.as_ref() == Some(&token))
                 {
                     return Ok(Made::Instance(instance.id.clone()));
                 }
                 let id: InstanceId = format!("i-{:x}", self.next()).parse().expect("an id");
-                let mut tags = launch.tags.clone();
-                tags.insert("token".into(), token);
                 self.view.instances.push(Instance {
                     id: id.clone(),
                     image_id: Some(launch.image.clone()),
@@ -360,7 +361,8 @@ impl SmallWorld {
                     subnet_id: launch.subnet.parse().ok(),
                     availability_zone: "eu-central-1a".into(),
                     launch_time: self.now,
-                    tags,
+                    client_token: Some(token),
+                    tags: launch.tags.clone(),
                 });
                 return Ok(Made::Instance(id));
             }
@@ -398,16 +400,14 @@ impl SmallWorld {
                 self.view.images.push(made);
                 return Ok(Made::Image(id));
             }
-            Effect::CreateVolume { snapshot, tags, .. } => {
-                if let Some(volume) = self
-                    .view
-                    .volumes
-                    .iter()
-                    .find(|volume| volume.snapshot_id.as_ref() == Some(snapshot))
-                {
-                    return Ok(Made::Volume(volume.id.clone()));
+            Effect::CreateVolume {
+                snapshot, tags, token, ..
+            } => {
+                if let Some(id) = self.volume_tokens.get(token) {
+                    return Ok(Made::Volume(id.clone()));
                 }
                 let id: VolumeId = format!("vol-{:x}", self.next()).parse().expect("an id");
+                self.volume_tokens.insert(token.clone(), id.clone());
                 self.view.volumes.push(Volume {
                     id: id.clone(),
                     state: VolumeState::Available,
@@ -443,6 +443,7 @@ impl SmallWorld {
             }
             Effect::Protect { image } => self.image(image).deregistration_protection = "enabled-with-cooldown".into(),
             Effect::Remove(Removal::Instance(instance)) => {
+                self.refuse("TerminateInstances")?;
                 self.view
                     .instances
                     .iter_mut()

@@ -132,6 +132,7 @@ fn a_failed_step_is_named_with_its_output_tried_again_and_then_stalls_until_the_
     assert_eq!(launches(&world, Role::Builder), 2, "a stalled recipe does not try on");
 
     world.failing_step = None;
+    world.recipe.spec.build.builder.timeout = "50m".into();
     world.recipe.metadata.generation = Some(2);
     world.settle();
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
@@ -395,6 +396,37 @@ fn another_test_proves_the_same_image_again() {
     );
     assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
     nothing_left(&world);
+}
+
+#[test]
+fn what_runs_is_finished_while_suspended_also_when_the_spec_changes() {
+    let mut world = SmallWorld::new();
+    for _ in 0..4 {
+        world.time_goes_by(Duration::from_secs(1));
+        world.pass();
+    }
+    world.recipe.spec.suspend = true;
+    world.recipe.spec.build.steps[0].run = Some("another".into());
+    world.settle();
+    assert_eq!(world.status().history[0].result, BuildResult::Succeeded);
+    assert_eq!(world.records.len(), 1, "nothing new begins");
+    nothing_left(&world);
+}
+
+#[test]
+fn a_suspended_recipe_that_cannot_be_built_is_not_stalled() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.suspend = true;
+    world.no_account = true;
+    world.settle();
+    assert_eq!((world.condition(STALLED), world.condition(READY)), (None, None));
+    world.recipe.spec.suspend = false;
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
+    world.recipe.spec.suspend = true;
+    world.settle();
+    assert_eq!(world.condition(STALLED), None);
+    assert_eq!(world.condition(READY), Some((false, "Suspended".into())));
 }
 
 #[test]
