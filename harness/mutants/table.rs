@@ -137,6 +137,28 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
+        "adopt-older",
+        "the mark of an instance says nothing of the call that launched it",
+        &[(
+            "src/recipe/seal.rs",
+            "        } => [\"instance\", image, instance_type, client_token],
+",
+            "        } => [\"instance\", image, instance_type, client_token.get(..0).unwrap_or_default()],
+",
+        )],
+    ),
+    mutant(
+        "boot-errors-pass",
+        "what a test instance's logs show does not matter",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    if !report.boot_errors.is_empty() {
+",
+            "    if !report.boot_errors.is_empty() && deadline.is_zero() {
+",
+        )],
+    ),
+    mutant(
         "adopt-unsealed",
         "a verdict on an image is believed without a seal",
         &[(
@@ -179,36 +201,33 @@ pub const MUTANTS: &[Mutant] = &[
             "let next = next.filter(|next| next.is_empty());",
         )],
     ),
-    Mutant {
-        name: "plan-age-unbounded",
-        fault: "a plan is carried out however old it is",
-        edits: &[(
+    mutant(
+        "plan-age-unbounded",
+        "a plan is carried out however old it is",
+        &[(
             "src/recipe/context.rs",
             "if age > PLAN_LIFETIME {",
             "if age > PLAN_LIFETIME * 1_000_000 {",
         )],
-        survives: Some("no plan freezes a controller between its look and its call"),
-    },
-    Mutant {
-        name: "error-for-emptiness",
-        fault: "instances that could not be read count as not there",
-        edits: &[(
+    ),
+    mutant(
+        "error-for-emptiness",
+        "instances that could not be read count as not there",
+        &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_instances(installation),\n",
             "            async { Ok(ec2.describe_instances(installation).await.unwrap_or_default()) },\n",
         )],
-        survives: Some("no plan has AWS refuse a read"),
-    },
-    Mutant {
-        name: "young-for-gone",
-        fault: "what was just launched and does not show yet counts as gone",
-        edits: &[(
+    ),
+    mutant(
+        "young-for-gone",
+        "what was just launched and does not show yet counts as gone",
+        &[(
             "src/recipe/decide/launch.rs",
             "if young || since(missing, observed.now) < MISSING {",
             "if false && (young || since(missing, observed.now) < MISSING) {",
         )],
-        survives: Some("no plan shows an older answer of EC2 to a controller that knows better"),
-    },
+    ),
     mutant(
         "retry-never",
         "the time to the next attempt never passes",
@@ -218,25 +237,22 @@ pub const MUTANTS: &[Mutant] = &[
             "    if wait.is_zero() {\n        return false;\n    }\n",
         )],
     ),
-    Mutant {
-        name: "timeout-never",
-        fault: "a builder that never ends is waited for for ever",
-        edits: &[(
+    mutant(
+        "timeout-never",
+        "a builder that never ends is waited for for ever",
+        &[(
             "src/recipe/decide/builder.rs",
             "if since(builder.launch_time, observed.now) > timeout + GRACE {",
             "if since(builder.launch_time, observed.now) > (timeout + GRACE) * 1000 {",
         )],
-        survives: Some(
-            "no story has a builder that hangs: it takes minutes of looking every second, and each look would be a plan",
-        ),
-    },
+    ),
     mutant(
         "protection-forgotten",
         "a proven image is never protected",
         &[(
             "src/recipe/decide/upkeep.rs",
-            "if unprotected && !decision.effects.contains(&protect) {",
-            "if false && unprotected && !decision.effects.contains(&protect) {",
+            "if decision.build.is_some() || !observed.spec().image.deregistration_protection {",
+            "if decision.build.is_some() || !observed.spec().image.name.is_empty() {",
         )],
     ),
     mutant(
@@ -280,16 +296,15 @@ pub const MUTANTS: &[Mutant] = &[
 ",
         )],
     ),
-    Mutant {
-        name: "attempt-forgotten",
-        fault: "the attempt that the record knows is not looked at",
-        edits: &[(
+    mutant(
+        "attempt-forgotten",
+        "the attempt that the record knows is not looked at",
+        &[(
             "src/recipe/decide/attempt.rs",
             "    build.attempt = build.attempt.clamp(record.progress.attempt, most);\n",
             "    build.attempt = build.attempt.min(most);\n",
         )],
-        survives: Some("no plan takes a status away"),
-    },
+    ),
     mutant(
         "image-untagged",
         "the snapshots of an image are born without tags",
@@ -324,16 +339,15 @@ pub const MUTANTS: &[Mutant] = &[
             ),
         ],
     ),
-    Mutant {
-        name: "end-rewritten",
-        fault: "a build that has ended can end once more",
-        edits: &[(
+    mutant(
+        "end-rewritten",
+        "a build that has ended can end once more",
+        &[(
             "src/recipe/record.rs",
             "                if !self.is_active() {\n                    return false;\n                }\n                self.progress.outcome",
             "                self.progress.outcome",
         )],
-        survives: Some("no plan has two controllers"),
-    },
+    ),
     mutant(
         "proven-removed",
         "the image of a build that ended well is a leftover",

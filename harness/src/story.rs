@@ -8,7 +8,7 @@ use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 10] = [
+pub const STORIES: [&str; 12] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -16,7 +16,9 @@ pub const STORIES: [&str; 10] = [
     "deleted-late",
     "check-fails",
     "secret-left",
+    "boot-error",
     "failing-step",
+    "hanging-step",
     "changed-step",
     "adoption",
 ];
@@ -59,6 +61,19 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             recipe["spec"]["build"]["steps"][0]["run"] = "#sim: leave=/root/.ssh/id_ed25519".into();
             world.apply(&recipe)
         }
+        "boot-error" => {
+            let mut recipe = recipe("web");
+            recipe["spec"]["test"] =
+                json!({"checks": [{"name": "nginx", "run": "#sim: boot-error=a unit has failed"}]});
+            world.apply(&recipe)
+        }
+        // Nothing ends it but the time that the builder is given.
+        "hanging-step" => {
+            let mut recipe = recipe("web");
+            recipe["spec"]["build"]["steps"][0]["run"] = "#sim: hang".into();
+            recipe["spec"]["build"]["builder"]["timeout"] = "1m".into();
+            world.apply(&recipe)
+        }
         "failing-step" => {
             let mut recipe = recipe("web");
             recipe["spec"]["failureLimit"] = 2.into();
@@ -84,7 +99,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
 /// What kstatus says of a story's recipe at its end, if it is still there.
 pub fn end(story: &str) -> &'static str {
     match story {
-        "check-fails" | "secret-left" | "failing-step" => "Failed",
+        "check-fails" | "secret-left" | "boot-error" | "failing-step" | "hanging-step" => "Failed",
         _ => "Current",
     }
 }
