@@ -7,7 +7,7 @@ binaries := $(CARGO_TARGET_DIR)/debug
 generated := cargo test --package goldsmith --no-default-features --test generated
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults mutants up down check lint generate generated-check tools build prerequisites
+.PHONY: help demo test faults mutants speed up down check lint generate generated-check tools build prerequisites
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ faults: prerequisites ## More faults than `make test`: in every story, and PAIRS
 
 mutants: build ## Plant faults into a copy of the tree, one after the other, and see that the harness finds each
 	@$(binaries)/mutants $(MUTANTS)
+
+speed: prerequisites ## Measure calls a second through the SDK to the simulated EC2, on one core
+	@cargo bench --profile dev --workspace --bench calls
 
 up: tools build ## Leave API server, simulator and controller running; prints `export` lines for kubectl and aws
 	@$(binaries)/goldsmith-lab up

@@ -13,6 +13,7 @@ pub mod kubernetes;
 pub mod people;
 pub mod plan;
 pub mod run;
+pub mod speed;
 pub mod story;
 pub mod strike;
 pub mod turnstile;

@@ -249,6 +249,13 @@ impl Plan {
         }
     }
 
+    /// Each of its faults for itself, if there are several.
+    pub fn each_alone(&self) -> impl Iterator<Item = Self> {
+        let several = Some(&self.faults).filter(|faults| faults.len() > 1);
+        let faults = several.into_iter().flatten();
+        faults.map(|(fault, request)| Self::with(&self.story, *fault, *request))
+    }
+
     /// The fault that decides with what the end is compared, if not with the undisturbed run.
     pub fn decisive(&self) -> Option<Fault> {
         let mut faults = self.faults.iter().map(|(fault, _)| *fault);

@@ -226,9 +226,16 @@ fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
                     let Some(plan) = plans.get(index) else { break };
                     let undisturbed = &references[&(plan.story.as_str(), plan.decisive())];
                     let looks_on = thorough || index % LOOKED_AT_LONG == 0;
-                    let is_known = |world: &World| !looks_on && wrong(plan, undisturbed, world).is_empty();
-                    let outcome = run(plan, &is_known).and_then(|world| judged(plan, undisturbed, &world));
-                    if let Err(failure) = outcome {
+                    let outcome = |plan: &Plan| {
+                        let is_known = |world: &World| !looks_on && wrong(plan, undisturbed, world).is_empty();
+                        run(plan, &is_known).and_then(|world| judged(plan, undisturbed, &world))
+                    };
+                    if let Err(failure) = outcome(plan) {
+                        // One of several faults may be enough.
+                        let failure = plan
+                            .each_alone()
+                            .find_map(|alone| outcome(&alone).err())
+                            .unwrap_or(failure);
                         let mut failures = failures.lock().expect("nobody panics here");
                         failures.push((index, plan.to_string(), failure));
                     }
@@ -279,7 +286,7 @@ fn alone(plan: &str) -> Result<(), String> {
     let undisturbed = reference(&plan)?;
     let world = run(&plan, &|_| false)?;
     judged(&plan, &undisturbed, &world)?;
-    println!("{}", history(&world));
+    println!("{}", history(&world, None));
     Ok(())
 }
 
@@ -299,7 +306,12 @@ fn judged(plan: &Plan, undisturbed: &World, world: &World) -> Result<(), String>
     if wrong.is_empty() {
         return Ok(());
     }
-    let (wrong, history) = (wrong.join("\n  "), history(world));
+    let first = wrong.iter().filter_map(|wrong| {
+        let number = wrong.strip_prefix("request ")?.split_once(':')?.0;
+        number.parse().ok()
+    });
+    let history = history(world, first.min());
+    let wrong = wrong.join("\n  ");
     fail(format!(
         "plan {plan}:\n  {wrong}\nThe requests that change something, and those around the fault:\n{history}\
          again: PLAN={plan} cargo test --workspace --test plans"
@@ -315,7 +327,9 @@ fn fail(failure: String) -> Result<(), String> {
     Err(failure)
 }
 
-fn history(world: &World) -> String {
+/// The requests that change something, and those around a fault; up to the `last` that matters, if there is one.
+fn history(world: &World, last: Option<usize>) -> String {
+    let ends = last.map_or(usize::MAX, |last| last + SHOWN);
     let exhausted = world.is_exhausted();
     let state = world.state();
     let struck: Vec<usize> = state
@@ -330,7 +344,7 @@ fn history(world: &World) -> String {
         struck.iter().any(around) || exhausted && last - number.min(last) <= 4 * SHOWN
     };
     let mut text = String::new();
-    for step in &state.history {
+    for step in state.history.iter().filter(|step| step.number <= ends) {
         if step.is_activity() || near(step.number) {
             // A String takes all.
             let _ = writeln!(text, "{step}");
