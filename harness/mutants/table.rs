@@ -137,6 +137,29 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
+        "frozen-changed",
+        "what a build has frozen at its beginning is changed later",
+        &[(
+            "src/recipe/record.rs",
+            "                self.user_data.retain(|kept, _| kept.attempt == guest.attempt);
+",
+            "                self.user_data.retain(|kept, _| kept.attempt == guest.attempt);
+                self.frozen.spec.failure_limit += 1;
+",
+        )],
+    ),
+    mutant(
+        "ready-ends",
+        "a recipe is not Ready while an image that is asked for again is built",
+        &[(
+            "src/recipe/decide/draft.rs",
+            "        if super::upkeep::serves(self, record) {
+",
+            "        if false && super::upkeep::serves(self, record) {
+",
+        )],
+    ),
+    mutant(
         "adopt-older",
         "the mark of an instance says nothing of the call that launched it",
         &[(

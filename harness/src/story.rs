@@ -8,7 +8,7 @@ use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 12] = [
+pub const STORIES: [&str; 13] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -20,6 +20,7 @@ pub const STORIES: [&str; 12] = [
     "failing-step",
     "hanging-step",
     "changed-step",
+    "asked-again",
     "adoption",
 ];
 
@@ -87,6 +88,14 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             });
             world.apply(&recipe("web"))
         }
+        // The image that is there serves meanwhile.
+        "asked-again" => {
+            world.at(BUILT, |world| {
+                let asked = json!({"metadata": {"annotations": {"goldsmith.dev/build": "now"}}});
+                write(world, "PATCH", WEB, &asked);
+            });
+            world.apply(&recipe("web"))
+        }
         "adoption" => {
             world.at(BUILT, |world| write(world, "DELETE", WEB, &Value::Null));
             world.at(SOON_AFTER, |world| write(world, "POST", RECIPES, &recipe("web")));
@@ -128,6 +137,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     ];
     match (story, thorough) {
         ("three-attempts", _) => COSTLY.into(),
+        ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
         ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
         (_, true) => OTHERS.into(),
         (_, false) => OTHERS.into_iter().take(FEW).collect(),

@@ -211,10 +211,25 @@ fn failed(
     effect: &Effect,
     error: &AwsError,
 ) {
-    let progressing = |reason: Reason| Readiness::Progressing {
-        reason,
-        message: bounded(&error.to_string()),
+    // An image that serves meanwhile is no worse for what its replacement meets.
+    let serves = matches!(
+        readiness,
+        Readiness::Ready {
+            reason: Reason::Rebuilding,
+            ..
+        }
+    );
+    let on_its_way = |reason: Reason, message: String| match serves {
+        true => Readiness::Ready {
+            reason: Reason::Rebuilding,
+            message: bounded(&format!("{reason}: {message}")),
+        },
+        false => Readiness::Progressing {
+            reason,
+            message: bounded(&message),
+        },
     };
+    let progressing = |reason: Reason| on_its_way(reason, error.to_string());
     match (effect, error.class) {
         (Effect::Launch(launch), ErrorClass::Capacity) => {
             if let Some(slot) =
@@ -226,10 +241,7 @@ fn failed(
                 "{} in {}: {error}; the next type or subnet is tried",
                 launch.instance_type, launch.subnet
             );
-            *readiness = Readiness::Progressing {
-                reason: Reason::InsufficientCapacity,
-                message: bounded(&where_to),
-            };
+            *readiness = on_its_way(Reason::InsufficientCapacity, where_to);
             report.look_again = Duration::ZERO;
         }
         // A leftover that may not be removed makes neither the image nor the build worse: it is told, and tried again. A recipe that is being
@@ -266,17 +278,14 @@ fn failed(
                     retry_time: Some(time(retry)),
                 });
             }
-            *readiness = Readiness::Progressing { reason, message };
+            *readiness = on_its_way(reason, message);
             report.look_again = SOON;
         }
         // Whoever holds the name does not show; a name that has just become free is not free at once either.
         (Effect::CreateImage { name, .. }, ErrorClass::Exists) => {
             let message =
                 format!("{error}; no image of this account that is called {name:?} can be seen, so it is waited for");
-            *readiness = Readiness::Progressing {
-                reason: Reason::NameTaken,
-                message: bounded(&message),
-            };
+            *readiness = on_its_way(Reason::NameTaken, message);
             if let Some(status) = architecture(status) {
                 status.name_taken_time.get_or_insert_with(|| time(observed.now));
             }

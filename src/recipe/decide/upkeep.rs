@@ -67,14 +67,20 @@ pub(super) fn serves(decision: &Decision<'_>, record: &BuildRecord) -> bool {
     let observed = decision.observed;
     let spec = &record.frozen.spec;
     let latest = decision.latest.as_ref().and_then(LatestStatus::image_id);
-    let mut images = observed.finished_images().into_iter();
-    let image = match spec.test.enabled {
+    // What the build itself has made serves once the build has ended; until then what was there before it does.
+    let own = super::attempt::image(observed, record).map(|image| &image.id);
+    let is_own_latest = own.is_some_and(|own| Some(own.as_str()) == latest);
+    let mut images = match spec.test.enabled {
+        true => observed.proven_images(),
+        false => observed.finished_images(),
+    }
+    .into_iter()
+    .filter(|image| Some(&image.id) != own);
+    let image = match spec.test.enabled && !is_own_latest {
         true => images.find(|image| Some(image.id.as_str()) == latest),
         false => images.next(),
     };
-    // What the build itself has made serves once the build has ended.
-    let own = super::attempt::image(observed, record).map(|image| &image.id);
-    let Some(image) = image.filter(|image| Some(&image.id) != own) else {
+    let Some(image) = image else {
         return false;
     };
     let source = image.tags.get(SOURCE).map(String::as_str).unwrap_or_default();
