@@ -55,7 +55,7 @@ pub struct InspectorReport {
     pub up: bool,
     /// `/etc/goldsmith/image.json`, if the volume has one that can be read.
     pub manifest: Option<Manifest>,
-    /// At most 50.
+    /// At most 50 secrets, then at most 50 traces.
     pub findings: Vec<Finding>,
     /// What keeps it from reading the volume, by name: `LVM`, `LUKS`, `btrfs`, ...
     pub unsupported: Option<String>,

@@ -82,7 +82,7 @@ probe_data() {
   done
 }
 
-# inspect BASE: reports the manifest, and whatever cleanup should not have left.
+# inspect BASE: reports the manifest, and finds whatever cleanup should not have left.
 inspect() {
   if [ -f "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith" ]; then
     record manifest "$(head -c 16384 "$1/etc/goldsmith/image.json" | word)"
@@ -90,17 +90,27 @@ inspect() {
   look "$1" ''
 }
 
-# look BASE PREFIX: reports whatever cleanup should not have left, with PREFIX before its path.
+# look BASE PREFIX: finds whatever cleanup should not have left, with PREFIX before its path.
 look() {
   touch -d "@$GOLDSMITH_SOURCE_CREATED" "$work/source"
   # The time of the last change of any kind, where find knows it: unpacking keeps old times of modification.
   changed=-newer
   find "$work/source" -cnewer "$work/source" >/dev/null 2>&1 && changed=-cnewer
-  {
-    named "$1" "$GOLDSMITH_TRACES"
-    secrets "$1" "$changed" "$work/source"
-  } | head -n 50 | while IFS= read -r finding; do
-    record finding "${finding%% *}" "$(printf '%s%s' "$2" "${finding#* }" | word)"
+  secrets "$1" "$changed" "$work/source" | place "$2" >>"$work/secrets"
+  named "$1" "$GOLDSMITH_TRACES" | place "$2" >>"$work/traces"
+}
+
+# place PREFIX: puts it before the path of each finding.
+place() {
+  while IFS= read -r finding; do printf '%s %s%s\n' "${finding%% *}" "$1" "${finding#* }"; done
+}
+
+# report: what was found. Secrets have a limit of their own, so that many traces hide none.
+report() {
+  for kind in secrets traces; do
+    head -n 50 "$work/$kind" 2>/dev/null
+  done | while IFS= read -r finding; do
+    record finding "${finding%% *}" "$(printf '%s' "${finding#* }" | word)"
   done
 }
 
@@ -138,6 +148,7 @@ $candidate
     *) probe_data "$disk" ;;
     esac
   done
+  report
   [ -z "$unsupported" ] || record unsupported "$(printf '%s' "$unsupported" | word)"
   record inspected
   repeat
