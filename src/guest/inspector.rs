@@ -44,7 +44,7 @@ impl InspectorGuest<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Finding {
     pub item: CleanupItem,
-    /// Where: a path on the image's root filesystem, or `further volume:` and a path there.
+    /// Where: a path on the image's root filesystem; or `boot partition:` or `further volume:`, and a path there.
     pub path: String,
 }
 
@@ -57,7 +57,7 @@ pub struct InspectorReport {
     pub manifest: Option<Manifest>,
     /// At most 50 secrets, then at most 50 traces.
     pub findings: Vec<Finding>,
-    /// What keeps it from reading the volume, by name: `LVM`, `LUKS`, `btrfs`, ...
+    /// What keeps it from reading a volume, by name: `LVM`, `swap`, `an unknown filesystem on a further volume`, ...
     pub unsupported: Option<String>,
     /// Everything has been looked at.
     pub done: bool,
