@@ -66,7 +66,7 @@ impl Step {
 pub struct FileStep {
     /// Absolute path.
     #[schemars(with = "FilePath")]
-    #[x_kube(validation = ("self != '/etc/goldsmith/image.json'", "must not be /etc/goldsmith/image.json, which the builder writes after the last step: choose another path"))]
+    #[x_kube(validation = ("self != '/etc/goldsmith' && !self.startsWith('/etc/goldsmith/image.json')", "must not be in the way of /etc/goldsmith/image.json, which the builder writes after the last step: choose another path"))]
     pub path: String,
     /// Octal, in quotes, for example `"0644"`.
     #[serde(default = "default_file_mode")]

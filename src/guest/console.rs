@@ -31,7 +31,7 @@ const MESSAGE_BYTES: usize = 1024;
 const OUTPUT_BYTES: usize = 4096;
 const MANIFEST_BYTES: usize = 16_384;
 
-/// One thing that a guest has said. All text comes from the guest and is untrusted: it is bounded, and control characters are gone.
+/// One thing that a guest has said. All text comes from the guest and is untrusted: it is bounded, and what is not to be seen is gone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// Builder: begins.
@@ -207,7 +207,13 @@ fn text(word: &str, limit: usize) -> Option<String> {
         return Some(String::new());
     }
     let bytes = BASE64_STANDARD.decode(word).ok()?;
-    let decoded = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+    let clean = harmless(&String::from_utf8_lossy(&bytes));
+    Some(clean[clean.ceil_char_boundary(clean.len().saturating_sub(limit))..].to_owned())
+}
+
+/// Text of a guest without what would do something to a terminal, or show it as another text than it is.
+pub(super) fn harmless(text: &str) -> String {
+    let decoded = text.replace("\r\n", "\n");
     let mut clean = String::with_capacity(decoded.len());
     let mut characters = decoded.chars().peekable();
     while let Some(character) = characters.next() {
@@ -219,10 +225,12 @@ fn text(word: &str, limit: usize) -> Option<String> {
             '\r' => clean.push('\n'),
             '\n' | '\t' => clean.push(character),
             character if character.is_control() => {}
+            // Marks of direction and order, and the mark of byte order.
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
             character => clean.push(character),
         }
     }
-    Some(clean[clean.ceil_char_boundary(clean.len().saturating_sub(limit))..].to_owned())
+    clean
 }
 
 #[cfg(test)]
@@ -374,6 +382,10 @@ mod tests {
                 "red\nplain\ttab\n50%\n100%\n",
             ),
             (b"\xff\xfebytes\xc3", "\u{fffd}\u{fffd}bytes\u{fffd}"),
+            (
+                "gpj\u{202e}exe.\u{2066}a\u{2069}\u{200f}\u{61c}\u{feff} \u{5d0}".as_bytes(),
+                "gpjexe.a \u{5d0}",
+            ),
             (b"\x1b[", ""),
             (b"", ""),
         ] {

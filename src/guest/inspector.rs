@@ -44,7 +44,8 @@ impl InspectorGuest<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Finding {
     pub item: CleanupItem,
-    /// Where: a path on the image's root filesystem, or `further volume:` and a path there.
+    /// Where: a path on the image's root filesystem; or `boot partition:` or `further volume:`, and a path there.
+    #[serde(deserialize_with = "super::manifest::harmless")]
     pub path: String,
 }
 
@@ -55,9 +56,9 @@ pub struct InspectorReport {
     pub up: bool,
     /// `/etc/goldsmith/image.json`, if the volume has one that can be read.
     pub manifest: Option<Manifest>,
-    /// At most 50.
+    /// At most 50 secrets, then at most 50 traces.
     pub findings: Vec<Finding>,
-    /// What keeps it from reading the volume, by name: `LVM`, `LUKS`, `btrfs`, ...
+    /// What keeps it from reading a volume, by name: `LVM`, `swap`, `an unknown filesystem on a further volume`, ...
     pub unsupported: Option<String>,
     /// Everything has been looked at.
     pub done: bool,
@@ -81,5 +82,20 @@ impl InspectorReport {
             }
         }
         report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_manifest_says_is_shown_as_it_is() {
+        let text = r#"{"recipe": "a\u001b[2Jb\u202e", "build": 1, "attempt": 1, "contentHash": "\u0007c", "steps": [],
+            "findings": [{"item": "Logs", "path": "/var/log/\u2066x"}]}"#;
+        let report = InspectorReport::new(&[Record::Manifest { text: text.into() }]);
+        let manifest = report.manifest.unwrap();
+        assert_eq!((manifest.recipe.as_str(), manifest.content_hash.as_str()), ("ab", "c"));
+        assert_eq!(manifest.findings[0].path, "/var/log/x");
     }
 }

@@ -1,6 +1,6 @@
 //! The manifest that a builder writes to the disk it makes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// `/etc/goldsmith/image.json`. Written as the last thing before power-off, so its presence says that the build came to its end.
 /// People find there, too, which cleanup the recipe chose to skip.
@@ -8,18 +8,26 @@ use serde::Deserialize;
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// `namespace/name`.
+    #[serde(deserialize_with = "harmless")]
     pub recipe: String,
     pub build: i64,
     pub attempt: i64,
+    #[serde(deserialize_with = "harmless")]
     pub content_hash: String,
     pub steps: Vec<ManifestStep>,
     /// What the search for secrets found on the builder.
     pub findings: Vec<super::Finding>,
 }
 
+/// JSON can spell any character, and the builder's steps can write any manifest.
+pub(super) fn harmless<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
+    String::deserialize(text).map(|text| super::console::harmless(&text))
+}
+
 /// One step's result.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ManifestStep {
+    #[serde(deserialize_with = "harmless")]
     pub name: String,
     pub result: StepResult,
     pub tries: u32,

@@ -188,7 +188,20 @@ pub struct Instance {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateReason {
     pub code: String,
+    /// Without the code, with which EC2 begins it too.
     pub message: String,
+}
+
+impl StateReason {
+    /// A reason as EC2 gives it.
+    pub fn new(code: String, message: &str) -> Self {
+        let said = message.strip_prefix(code.as_str());
+        let said = said.and_then(|said| said.strip_prefix(':')).unwrap_or(message);
+        Self {
+            message: said.trim().to_owned(),
+            code,
+        }
+    }
 }
 
 /// States of an instance, by EC2's names.

@@ -29,7 +29,7 @@ pub(super) fn inspect(timeline: &mut Timeline<'_>, script: &Script, volumes: &[&
     timeline.pass_scaled(READ_SECONDS);
     match obstacle(volumes) {
         Some(obstacle) => timeline.record(&format!("unsupported {}", word(obstacle))),
-        None => volumes.iter().for_each(|volume| report(timeline, script, volume)),
+        None => report(timeline, script, volumes),
     }
     timeline.record("inspected");
     timeline.repeat(6, Duration::from_secs(5));
@@ -52,17 +52,21 @@ fn obstacle(volumes: &[&Disk]) -> Option<&'static str> {
     })
 }
 
-fn report(timeline: &mut Timeline<'_>, script: &Script, volume: &Disk) {
-    let place = if has_root(volume) { "" } else { "further volume:" };
-    if let Some(manifest) = volume.files.get("/etc/goldsmith/image.json") {
-        timeline.record(&format!("manifest {}", word(&manifest.content)));
-    }
+fn report(timeline: &mut Timeline<'_>, script: &Script, volumes: &[&Disk]) {
     let created = i64::try_from(script.number("SOURCE_CREATED")).unwrap_or(i64::MAX);
     let changed_after = Timestamp::from_second(created).unwrap_or(Timestamp::MAX);
-    let found = rules::named(script, "TRACES", volume)
-        .into_iter()
-        .chain(rules::secrets(script, volume, changed_after));
-    for (item, path) in found.take(50) {
-        timeline.record(&format!("finding {item} {}", word(&format!("{place}{path}"))));
+    let mut secrets = Vec::new();
+    let mut traces = Vec::new();
+    for volume in volumes {
+        let place = if has_root(volume) { "" } else { "further volume:" };
+        if let Some(manifest) = volume.files.get("/etc/goldsmith/image.json") {
+            timeline.record(&format!("manifest {}", word(&manifest.content)));
+        }
+        let placed = |(item, path): rules::Finding<'_>| format!("finding {item} {}", word(&format!("{place}{path}")));
+        secrets.extend(rules::secrets(script, volume, changed_after).into_iter().map(placed));
+        traces.extend(rules::named(script, "TRACES", volume).into_iter().map(placed));
+    }
+    for finding in secrets.iter().take(50).chain(traces.iter().take(50)) {
+        timeline.record(finding);
     }
 }

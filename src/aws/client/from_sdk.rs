@@ -58,10 +58,8 @@ pub(super) fn instance(from: types::Instance) -> Result<Instance, Malformed> {
             // One that EC2 has introduced since reads as pending: it is waited for, and its deadline ends the wait.
             _ => InstanceState::Pending,
         },
-        state_reason: reason.map(|reason| StateReason {
-            code: reason.code.unwrap_or_default(),
-            message: reason.message.unwrap_or_default(),
-        }),
+        state_reason: reason
+            .map(|reason| StateReason::new(reason.code.unwrap_or_default(), &reason.message.unwrap_or_default())),
         instance_type: from
             .instance_type
             .ok_or(Malformed::Missing("instanceType"))?

@@ -13,76 +13,139 @@ bytes() {
   dd if="$1" bs=1 skip="$2" count="$3" 2>/dev/null | od -An -v -tx1 | tr -d ' \n'
 }
 
-# layout DEVICE: what its first bytes say it is.
-layout() {
-  case $(bytes "$1" 0 6) in
-  4c554b53babe) echo LUKS && return ;;
-  58465342*) echo xfs && return ;;
-  esac
-  for offset in 0 512 1024 1536; do
-    if [ "$(bytes "$1" "$offset" 8)" = 4c4142454c4f4e45 ]; then echo LVM && return; fi
-  done
-  if [ "$(bytes "$1" 1080 2)" = 53ef ]; then echo ext4 && return; fi
-  if [ "$(bytes "$1" 65600 8)" = 5f42485266535f4d ]; then echo btrfs && return; fi
-  echo unknown
+# sectors DEVICE: its size.
+sectors() {
+  cat "/sys/class/block/${1##*/}/size"
 }
 
-# mount_read_only DEVICE LAYOUT DIRECTORY: without replaying a journal, which would write.
+# layout DEVICE: what is on it, by where each kind has its magic; `blank`; `raw`, as GRUB's small boot partitions are; or `unknown`.
+layout() {
+  while read -r offset magic kind; do
+    if [ "$(bytes "$1" "$offset" $((${#magic} / 2)))" = "$magic" ]; then echo "$kind" && return; fi
+  done <<LAYOUTS
+0 4c554b53babe LUKS
+0 58465342 xfs
+0 4c4142454c4f4e45 LVM
+512 4c4142454c4f4e45 LVM
+1024 4c4142454c4f4e45 LVM
+1536 4c4142454c4f4e45 LVM
+0 fc4e2ba9 RAID
+4096 fc4e2ba9 RAID
+3 4e544653 NTFS
+3 4558464154 exFAT
+54 464154 vfat
+82 4641543332 vfat
+1024 1020f5f2 f2fs
+4086 53574150535041434532 swap
+65526 53574150535041434532 swap
+1080 53ef ext4
+65600 5f42485266535f4d btrfs
+LAYOUTS
+  if blank "$1"; then
+    echo blank
+  elif [ "$(sectors "$1")" -le 32768 ]; then
+    echo raw
+  else
+    echo unknown
+  fi
+}
+
+# blank DEVICE: whether its first and its last 128 KiB are zero; it is not if they cannot be read.
+blank() {
+  last=$(($(sectors "$1") - 256))
+  [ "$last" -ge 0 ] || last=0
+  {
+    dd if="$1" bs=512 count=256 && dd if="$1" bs=512 skip="$last" count=256
+  } >"$work/ends" 2>/dev/null && [ $(($(tr -d '\000' <"$work/ends" | wc -c))) -eq 0 ]
+}
+
+# volumes DISK: its partitions; of a disk without any, the disk. Opening it waits for the kernel's own search for them.
+volumes() {
+  bytes "/dev/$1" 0 1 >/dev/null
+  set -- "/dev/$1" "/dev/$1"?*
+  [ ! -b "$2" ] || shift
+  for device; do
+    [ ! -b "$device" ] || printf '%s\n' "$device"
+  done
+}
+
+# mount_read_only DEVICE LAYOUT: without replaying a journal, which would write.
 mount_read_only() {
   case $2 in
-  ext4) mount -t ext4 -o ro,noload "$1" "$3" ;;
-  xfs) mount -t xfs -o ro,norecovery,nouuid "$1" "$3" ;;
-  esac 2>/dev/null
+  ext4) options=ro,noload ;;
+  xfs) options=ro,norecovery,nouuid ;;
+  vfat) options=ro ;;
+  esac
+  mount -t "$2" -o "$options" "$1" "$volume" 2>/dev/null
 }
 
-# probe DISK: mounts the largest filesystem that has an /etc; 1: says by name what is in the way; 2: there is none.
-probe() {
-  volume=$work/volume obstacle= largest=0 chosen= others=
-  mkdir -p "$volume"
-  for device in "/dev/$1" "/dev/$1"?*; do
-    [ -b "$device" ] || continue
-    kind=$(layout "$device")
-    case $kind in
-    ext4 | xfs)
-      if ! mount_read_only "$device" "$kind" "$volume"; then
+# survey DISK...: lists every filesystem, and finds the root among them: the largest of its disk that has an /etc. Otherwise
+# `unsupported` says by name what is in the way.
+survey() {
+  root_device= root_disk= unsupported= further=
+  : >"$work/filesystems"
+  for disk; do
+    chosen= largest=0 others= obstacle=
+    for device in $(volumes "$disk"); do
+      kind=$(layout "$device")
+      case $kind in
+      blank | raw) continue ;;
+      ext4 | xfs | vfat) ;;
+      unknown) obstacle='an unknown filesystem' && continue ;;
+      *) obstacle=$kind && continue ;;
+      esac
+      if ! mount_read_only "$device" "$kind"; then
         obstacle="a damaged $kind filesystem"
         continue
       fi
-      sectors=$(cat "/sys/class/block/${device##*/}/size")
-      if [ -d "$volume/etc" ] && [ ! -L "$volume/etc" ] && [ "$sectors" -gt "$largest" ]; then
+      printf '%s %s %s\n' "$disk" "$device" "$kind" >>"$work/filesystems"
+      size=$(sectors "$device")
+      if [ "$kind" = vfat ]; then
+        :
+      elif [ -d "$volume/etc" ] && [ ! -L "$volume/etc" ] && [ "$size" -gt "$largest" ]; then
         others=$others${chosen:+x}
-        chosen=$device chosen_kind=$kind largest=$sectors
+        chosen=$device largest=$size
       elif [ ! -d "$volume/grub" ] && [ ! -d "$volume/grub2" ] && [ ! -d "$volume/loader" ]; then
         # Neither the root nor /boot.
         others=${others}x
       fi
       umount "$volume"
-      ;;
-    LVM | LUKS | btrfs) obstacle=$kind ;;
-    esac
+    done
+    if [ -z "$chosen" ]; then
+      further=${obstacle:-$further}
+    elif [ -n "$root_device" ]; then
+      unsupported='several root filesystems'
+    else
+      root_device=$chosen root_disk=$disk
+      unsupported=${obstacle:-${others:+several filesystems}}
+    fi
   done
-  if [ -n "$obstacle" ]; then return 1; fi
-  if [ -z "$chosen" ]; then return 2; fi
-  if [ -n "$others" ]; then obstacle='several filesystems' && return 1; fi
-  mount_read_only "$chosen" "$chosen_kind" "$volume"
+  if [ -z "$root_device" ]; then
+    unsupported=${further:-no ext4 or xfs filesystem with an /etc}
+  elif [ -z "$unsupported" ] && [ -n "$further" ]; then
+    unsupported="$further on a further volume"
+  fi
 }
 
-# probe_data DISK: looks through every filesystem of a disk that holds no root; a blank one has none.
-probe_data() {
-  for device in "/dev/$1" "/dev/$1"?*; do
-    [ -b "$device" ] || continue
-    kind=$(layout "$device")
-    case $kind in
-    ext4 | xfs)
-      mount_read_only "$device" "$kind" "$volume" || continue
+# read_all: looks through every filesystem that was listed.
+read_all() {
+  while read -r disk device kind; do
+    if ! mount_read_only "$device" "$kind"; then
+      unsupported="a damaged $kind filesystem"
+      continue
+    fi
+    if [ "$device" = "$root_device" ]; then
+      inspect "$volume"
+    elif [ "$disk" = "$root_disk" ]; then
+      look "$volume" 'boot partition:'
+    else
       look "$volume" 'further volume:'
-      umount "$volume"
-      ;;
-    esac
-  done
+    fi
+    umount "$volume"
+  done <"$work/filesystems"
 }
 
-# inspect BASE: reports the manifest, and whatever cleanup should not have left.
+# inspect BASE: reports the manifest, and finds whatever cleanup should not have left.
 inspect() {
   if [ -f "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith/image.json" ] && [ ! -L "$1/etc/goldsmith" ]; then
     record manifest "$(head -c 16384 "$1/etc/goldsmith/image.json" | word)"
@@ -90,17 +153,27 @@ inspect() {
   look "$1" ''
 }
 
-# look BASE PREFIX: reports whatever cleanup should not have left, with PREFIX before its path.
+# look BASE PREFIX: finds whatever cleanup should not have left, with PREFIX before its path.
 look() {
   touch -d "@$GOLDSMITH_SOURCE_CREATED" "$work/source"
   # The time of the last change of any kind, where find knows it: unpacking keeps old times of modification.
   changed=-newer
   find "$work/source" -cnewer "$work/source" >/dev/null 2>&1 && changed=-cnewer
-  {
-    named "$1" "$GOLDSMITH_TRACES"
-    secrets "$1" "$changed" "$work/source"
-  } | head -n 50 | while IFS= read -r finding; do
-    record finding "${finding%% *}" "$(printf '%s%s' "$2" "${finding#* }" | word)"
+  secrets "$1" "$changed" "$work/source" | place "$2" >>"$work/secrets"
+  named "$1" "$GOLDSMITH_TRACES" | place "$2" >>"$work/traces"
+}
+
+# place PREFIX: puts it before the path of each finding.
+place() {
+  while IFS= read -r finding; do printf '%s %s%s\n' "${finding%% *}" "$1" "${finding#* }"; done
+}
+
+# report: what was found. Secrets have a limit of their own, so that many traces hide none.
+report() {
+  for kind in secrets traces; do
+    head -n 50 "$work/$kind" 2>/dev/null
+  done | while IFS= read -r finding; do
+    record finding "${finding%% *}" "$(printf '%s' "${finding#* }" | word)"
   done
 }
 
@@ -123,21 +196,11 @@ $candidate
     done
   done
   udevadm settle --timeout=10 2>/dev/null || sleep 1
-  roots=
-  unsupported='no ext4 or xfs filesystem with an /etc'
-  for disk; do
-    probe "$disk"
-    case $? in
-    0)
-      roots=${roots}x
-      unsupported=
-      if [ "$roots" = x ]; then inspect "$volume"; else unsupported='several root filesystems'; fi
-      umount "$volume"
-      ;;
-    1) unsupported=$obstacle && break ;;
-    *) probe_data "$disk" ;;
-    esac
-  done
+  volume=$work/volume
+  mkdir -p "$volume"
+  survey "$@"
+  [ -n "$unsupported" ] || read_all
+  report
   [ -z "$unsupported" ] || record unsupported "$(printf '%s' "$unsupported" | word)"
   record inspected
   repeat

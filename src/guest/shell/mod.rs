@@ -148,7 +148,7 @@ fn inspect(directory: &Directory, source_created: Timestamp) -> InspectorReport 
         disks: 1,
         lifetime: Duration::from_secs(60),
     };
-    let look = "run() { record up; inspect \"$root\"; record inspected; }";
+    let look = "run() { record up; inspect \"$root\"; report; record inspected; }";
     InspectorReport::new(&parse(&directory.run(&guest.render().unwrap(), look), NONCE))
 }
 

@@ -141,6 +141,29 @@ fn secrets_are_found_by_name_and_by_content_and_are_not_removed() {
 }
 
 #[test]
+fn many_traces_hide_no_secret_and_many_secrets_no_trace() {
+    let directory = Directory::new();
+    for number in 0..60 {
+        directory.write(&format!("/var/log/{number}.log"), "text\n");
+    }
+    directory.write("/root/.ssh/id_rsa", "anything");
+    let report = inspect(&directory, Timestamp::UNIX_EPOCH);
+    let found = paths(&report.findings);
+    assert_eq!(found.first().map(String::as_str), Some("PrivateKeys /root/.ssh/id_rsa"));
+    assert_eq!(found.len(), 51);
+
+    for number in 0..60 {
+        directory.write(&format!("/srv/{number}.key"), KEY);
+    }
+    let report = inspect(&directory, Timestamp::UNIX_EPOCH);
+    let traces = report
+        .findings
+        .iter()
+        .filter(|finding| finding.item == CleanupItem::Logs);
+    assert_eq!((report.findings.len(), traces.count()), (100, 50));
+}
+
+#[test]
 fn a_line_break_in_a_name_hides_nothing_and_says_nothing() {
     let directory = Directory::new();
     directory.write("/home/a\nb/.ssh/id_rsa", "anything");

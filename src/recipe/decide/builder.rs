@@ -47,7 +47,7 @@ pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> R
     keep_outputs(decision, record, &report);
     if let Some((step, outcome)) = report.failed_step() {
         set_step(decision, &step.name);
-        return Err(step_failure(step, outcome));
+        return Err(step_failure(record, step, outcome));
     }
     if let Some(failure) = &report.failure {
         return Err(Failure::new(
@@ -111,15 +111,12 @@ fn working(
     let observed = decision.observed;
     let timeout = launch::build_timeout(record)?;
     if since(builder.launch_time, observed.now) > timeout + GRACE {
-        let step = report
-            .current_step()
-            .map(|step| format!(" in step {}", step.name))
-            .unwrap_or_default();
         return Err(Failure::new(
             Reason::BuildTimedOut,
             format!(
-                "the builder has not finished{step} within spec.build.builder.timeout ({})",
-                record.frozen.spec.build.builder.timeout
+                "the builder has not finished within spec.build.builder.timeout ({}); nothing was heard of it after {}",
+                record.frozen.spec.build.builder.timeout,
+                last_heard(report)
             ),
         ));
     }
@@ -154,14 +151,15 @@ fn stopped(
         .as_ref()
         .is_some_and(|reason| reason.code == "Client.InstanceInitiatedShutdown");
     if !by_itself {
-        let StateReason { code, message } = builder.state_reason.clone().unwrap_or(StateReason {
-            code: "unknown".into(),
-            message: String::new(),
-        });
+        let why = match &builder.state_reason {
+            Some(StateReason { code, message }) if message.is_empty() => code.clone(),
+            Some(StateReason { code, message }) => format!("{code}: {message}"),
+            None => "EC2 gives no reason".to_owned(),
+        };
         return Err(Failure::new(
             Reason::BuilderStopped,
             format!(
-                "the builder was stopped from outside ({code}: {message}); an image is made only of one that powered itself off"
+                "the builder was stopped from outside ({why}); an image is made only of one that powered itself off"
             ),
         ));
     }
@@ -200,23 +198,32 @@ fn stopped(
 
 /// Why a builder that has begun and powered itself off has not finished; `late`: its time was over.
 fn died(record: &BuildRecord, report: &BuilderReport, late: bool) -> Failure {
-    let step = report
-        .current_step()
-        .map(|step| format!("step {}", step.name))
-        .unwrap_or_else(|| "cleanup".to_owned());
+    let heard = last_heard(report);
     if late {
         Failure::new(
             Reason::BuildTimedOut,
             format!(
-                "the builder powered off in {step}, at the end of spec.build.builder.timeout ({})",
+                "the builder powered off at the end of spec.build.builder.timeout ({}); nothing was heard of it after {heard}",
                 record.frozen.spec.build.builder.timeout
             ),
         )
     } else {
         Failure::new(
             Reason::BuilderStopped,
-            format!("the builder powered off in {step}, before it had finished; a step must not shut the machine down"),
+            format!(
+                "the builder powered off, and nothing was heard of it after {heard}; a step must not shut the machine down"
+            ),
         )
+    }
+}
+
+/// What a builder was doing when it was heard of last; its console may have fallen silent before the builder did.
+fn last_heard(report: &BuilderReport) -> String {
+    match report.steps.last() {
+        Some(step) if step.outcome.is_none() => format!("step {} began", step.name),
+        Some(step) => format!("step {} ended", step.name),
+        None if report.started => "it had begun".to_owned(),
+        None => "its launch".to_owned(),
     }
 }
 
@@ -330,9 +337,18 @@ fn set_step(decision: &mut Decision<'_>, step: &str) {
     }
 }
 
-fn step_failure(step: &guest::StepReport, outcome: &guest::StepOutcome) -> Failure {
+fn step_failure(record: &BuildRecord, step: &guest::StepReport, outcome: &guest::StepOutcome) -> Failure {
     let how = if outcome.timed_out {
-        "took longer than its timeout".to_owned()
+        let asked = record
+            .frozen
+            .spec
+            .build
+            .steps
+            .iter()
+            .find(|asked| asked.name == step.name);
+        let timeout = asked.and_then(|asked| asked.timeout.as_deref());
+        let timeout = timeout.map(|timeout| format!(" ({timeout})")).unwrap_or_default();
+        format!("took longer than its timeout{timeout}")
     } else {
         format!("failed with exit status {}", outcome.exit)
     };
@@ -341,17 +357,23 @@ fn step_failure(step: &guest::StepReport, outcome: &guest::StepOutcome) -> Failu
     } else {
         String::new()
     };
-    let end: String = tail(&outcome.output, 1600);
-    // Tables show the first line alone.
-    let last = end.lines().last().unwrap_or_default();
-    let last = crate::api::truncated(last, 200);
     Failure::new(
         Reason::StepFailed,
-        format!("step {} {how}{tries}: {last}; its output ends with:\n{end}", step.name),
+        format!("step {} {how}{tries}: {}", step.name, printed(&outcome.output)),
     )
 }
 
-fn tail(text: &str, bytes: usize) -> String {
-    let start = text.ceil_char_boundary(text.len().saturating_sub(bytes));
-    text[start..].trim_end().to_owned()
+/// What a script printed at its end, the last line first: tables show the first line of a message alone.
+pub(super) fn printed(output: &str) -> String {
+    let end = tail(output.trim(), 1600);
+    let last = end.lines().last().unwrap_or_default();
+    match crate::api::truncated(last, 200) {
+        _ if end.is_empty() => "it printed nothing".to_owned(),
+        short if short == end => short.to_owned(),
+        short => format!("{short}; its output ends with:\n{end}"),
+    }
+}
+
+fn tail(text: &str, bytes: usize) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(bytes))..]
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::builder::printed;
 use super::draft::Decision;
 use super::launch::{self, CONSOLE_LAG, Found, INSPECTION, find_or_launch};
 use super::leftovers::Claims;
@@ -236,8 +237,10 @@ fn test(
         return Err(Failure::new(
             Reason::CheckFailed,
             format!(
-                "check {} did not pass (exit status {}); its output ends with:\n{}",
-                check.name, check.exit, check.output
+                "check {} did not pass (exit status {}): {}",
+                check.name,
+                check.exit,
+                printed(&check.output)
             ),
         ));
     }
@@ -350,7 +353,7 @@ fn inspect(
             let step = launch::architecture_status(decision).and_then(|status| status.step.as_ref());
             let last_heard = step.filter(|_| reason == Refusal::ManifestMissing);
             let last_heard = last_heard.map(|step| {
-                format!("; the last that was heard of it is step {step}, and a step must not shut the machine down")
+                format!("; nothing was heard of it after step {step} began, and a step must not shut the machine down")
             });
             return Err(Failure::new(reason.into(), message + &last_heard.unwrap_or_default()));
         }

@@ -10,7 +10,7 @@ use crate::recipe::observation::{Observation, content_hash_of};
 use crate::recipe::plan::Effect;
 use crate::recipe::record::BuildRecord;
 use crate::recipe::{since, time};
-use crate::world::{BOOT_MILLISECONDS, Claim, Image, PROVEN, PROVEN_TIME, SEAL, SOURCE, Tags};
+use crate::world::{BOOT_MILLISECONDS, Claim, Image, ImageId, ImageState, PROVEN, PROVEN_TIME, SEAL, SOURCE, Tags};
 
 /// How long an image may be out of EC2's answers before it counts as gone: one of them may be older than another.
 const MISSING: Duration = Duration::from_secs(60);
@@ -113,6 +113,30 @@ pub(super) fn may_show_again(decision: &Decision<'_>) -> bool {
     missing.is_some_and(|missing| since(missing, decision.observed.now) < MISSING)
 }
 
+/// Which image is waited for, and why it does not count as it is.
+fn what_is_missing(decision: &Decision<'_>) -> String {
+    let observed = decision.observed;
+    let tested = observed.spec().test.enabled;
+    let latest = decision
+        .latest
+        .as_ref()
+        .filter(|_| tested)
+        .and_then(LatestStatus::image_id);
+    let made = || observed.records.last()?.ended(BuildResult::Succeeded)?.image.as_ref();
+    let id = latest.or_else(|| made().map(ImageId::as_str)).unwrap_or("the image");
+    let Some(image) = observed.view.images.iter().find(|image| image.id.as_str() == id) else {
+        return format!("EC2 does not show {id} at the moment");
+    };
+    if image.state != ImageState::Available {
+        return format!("{id} is {:?}", image.state).to_lowercase();
+    }
+    let mut tags = [PROVEN, SEAL].into_iter().skip(usize::from(!tested));
+    match tags.find(|key| !image.tags.contains_key(*key)) {
+        Some(key) => format!("{id} has lost its tag {key}"),
+        None => format!("the tags of {id} are not those that Goldsmith has sealed"),
+    }
+}
+
 fn latest_of(observed: &Observation, image: &Image) -> LatestStatus {
     let claim = Claim::read(&image.tags, &observed.installation);
     let spec = observed.spec();
@@ -142,10 +166,11 @@ pub(super) fn at_rest(decision: &mut Decision<'_>) {
             true => Reason::ImageProven,
             false => Reason::BuiltUntested,
         };
-        decision.ready(
-            reason,
-            "EC2 does not show the image at the moment; it is looked for again",
+        let words = format!(
+            "{}; it is looked for again, and built again after a minute",
+            what_is_missing(decision)
         );
+        decision.ready(reason, words);
         decision.look_again = Duration::from_secs(10);
         return;
     }

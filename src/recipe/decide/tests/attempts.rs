@@ -6,15 +6,16 @@ use super::guests::encode;
 use super::small_world::SmallWorld;
 use crate::api::{Reason, Verdict};
 use crate::recipe::plan::Effect;
+use crate::recipe::record::Failure;
 use crate::world::*;
 
 /// Of the recipe's builder.
-const TIMEOUT: u64 = 3600;
+pub(super) const TIMEOUT: u64 = 3600;
 /// Of the recipe's test.
 const BOOT_DEADLINE: u64 = 300;
 
 /// A world in which `role` has just been launched, and has said nothing.
-fn launched(role: Role, change: impl Fn(&mut SmallWorld)) -> SmallWorld {
+pub(super) fn launched(role: Role, change: impl Fn(&mut SmallWorld)) -> SmallWorld {
     let mut world = SmallWorld::new();
     change(&mut world);
     for _ in 0..60 {
@@ -28,35 +29,36 @@ fn launched(role: Role, change: impl Fn(&mut SmallWorld)) -> SmallWorld {
     panic!("no {role:?}: {:#?}", world.status());
 }
 
-fn instance(world: &mut SmallWorld, role: Role) -> &mut Instance {
+pub(super) fn instance(world: &mut SmallWorld, role: Role) -> &mut Instance {
     let is_it = |instance: &&mut Instance| instance.tags.get(ROLE).map(String::as_str) == Some(role.as_str());
     world.view.instances.iter_mut().find(is_it).expect("launched")
 }
 
 /// Why the present attempt has failed; none while it goes on.
-fn failure(world: &SmallWorld) -> Option<Reason> {
+pub(super) fn failed(world: &SmallWorld) -> Option<Failure> {
     let progress = &world.records[0].progress;
     let given_up = progress.outcome.as_ref().and_then(|outcome| outcome.failure.as_ref());
     let failed = progress.failed.as_ref().map(|failed| &failed.failure);
-    failed.or(given_up).map(|failure| failure.reason)
+    failed.or(given_up).cloned()
+}
+
+fn failure(world: &SmallWorld) -> Option<Reason> {
+    failed(world).map(|failure| failure.reason)
 }
 
 /// One pass, so many seconds after the instance was launched; nothing happens by itself.
-fn pass_after(world: &mut SmallWorld, role: Role, seconds: u64) {
+pub(super) fn pass_after(world: &mut SmallWorld, role: Role, seconds: u64) {
     world.now = instance(world, role).launch_time + Duration::from_secs(seconds);
     world.pass();
 }
 
-fn stop(world: &mut SmallWorld, role: Role, state: InstanceState, code: &str) {
+pub(super) fn stop(world: &mut SmallWorld, role: Role, state: InstanceState, code: &str) {
     let stopped = instance(world, role);
     stopped.state = state;
-    stopped.state_reason = Some(StateReason {
-        code: code.into(),
-        message: "someone".into(),
-    });
+    stopped.state_reason = Some(StateReason::new(code.into(), &format!("{code}: someone")));
 }
 
-const BY_ITSELF: &str = "Client.InstanceInitiatedShutdown";
+pub(super) const BY_ITSELF: &str = "Client.InstanceInitiatedShutdown";
 const BY_SOMEONE: &str = "Client.UserInitiatedShutdown";
 
 #[test]

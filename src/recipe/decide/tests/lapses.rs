@@ -69,6 +69,53 @@ fn an_image_that_ec2_does_not_show_for_a_moment_is_not_built_again() {
 }
 
 #[test]
+fn an_image_that_does_not_count_for_a_moment_is_named_with_what_it_lacks() {
+    type Change = fn(&mut Vec<Image>);
+    let cases: [(bool, Change, &str); 6] = [
+        (true, Vec::clear, "EC2 does not show AMI at the moment"),
+        (true, |images| images[0].state = ImageState::Disabled, "AMI is disabled"),
+        (
+            true,
+            |images| drop(images[0].tags.remove(PROVEN)),
+            "AMI has lost its tag goldsmith.dev/proven",
+        ),
+        (
+            true,
+            |images| drop(images[0].tags.remove(SEAL)),
+            "AMI has lost its tag goldsmith.dev/seal",
+        ),
+        (
+            true,
+            |images| drop(images[0].tags.insert(SOURCE.into(), "ami-0e".into())),
+            "the tags of AMI are not those that Goldsmith has sealed",
+        ),
+        (
+            false,
+            |images| drop(images[0].tags.remove(SEAL)),
+            "AMI has lost its tag goldsmith.dev/seal",
+        ),
+    ];
+    for (tested, change, expected) in cases {
+        let mut world = SmallWorld::new();
+        world.recipe.spec.test.enabled = tested;
+        world.settle();
+        let id = world.view.images[0].id.to_string();
+        change(&mut world.view.images);
+        passes(&mut world, 1, 20);
+        let status = world.status();
+        let ready = crate::api::get(&status.conditions, READY).expect("a condition");
+        let expected = expected.replace("AMI", &id);
+        assert_eq!(
+            (ready.status.as_str(), ready.message.as_str()),
+            (
+                "True",
+                format!("{expected}; it is looked for again, and built again after a minute").as_str()
+            )
+        );
+    }
+}
+
+#[test]
 fn an_instance_that_ec2_does_not_show_for_a_moment_ends_no_attempt() {
     let mut world = SmallWorld::new();
     world.consoles_lag = true;

@@ -4,6 +4,7 @@ mod attempts;
 mod forgeries;
 mod guests;
 mod lapses;
+mod messages;
 mod refusals;
 mod rotation;
 pub(in crate::recipe) mod small_world;
