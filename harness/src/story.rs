@@ -8,12 +8,13 @@ use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 12] = [
+pub const STORIES: [&str; 13] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
     "deleted",
     "deleted-late",
+    "namespace-deleted",
     "check-fails",
     "secret-left",
     "boot-error",
@@ -37,7 +38,7 @@ const SOON_AFTER: SignedDuration = SignedDuration::from_mins(4);
 /// When there is no such story, or the API server takes something no user could write.
 pub fn begin(story: &str, world: &World) -> Result<(), String> {
     match story {
-        "proven-image" | "deleted" | "deleted-late" => world.apply(&recipe("web")),
+        "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" => world.apply(&recipe("web")),
         // Nothing goes wrong by itself; something may.
         "three-attempts" => {
             let mut recipe = recipe("web");

@@ -8,14 +8,18 @@ const DEPLOYED: &str = "system:serviceaccount:goldsmith-system:goldsmith";
 /// The records of builds in a namespace are denied; says which command allows them.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "Kubernetes denies {user} the records of builds (ConfigMaps) in namespace {namespace}; bind the role there: \
-     kubectl create rolebinding {ROLE} --namespace {namespace} --clusterrole {ROLE} {subject} ({answer})",
+    "Kubernetes denies {user} the records of builds (ConfigMaps) in namespace {namespace}; bind the role{where_}: \
+     kubectl create {binding} {subject} ({answer})",
+    where_ = if *.deleted { ", for a namespace that goes takes no RoleBinding" } else { " there" },
+    binding = binding(.namespace, *.deleted),
     subject = subject(user)
 )]
 pub struct RecordsDenied {
     namespace: String,
     user: String,
     answer: String,
+    /// Whether the recipe is being deleted, with its namespace perhaps.
+    deleted: bool,
 }
 
 impl RecordsDenied {
@@ -28,7 +32,23 @@ impl RecordsDenied {
             namespace: namespace.to_owned(),
             user: named.unwrap_or(DEPLOYED).to_owned(),
             answer: answer.to_owned(),
+            deleted: false,
         }
+    }
+
+    /// Names a command that works in a namespace that goes, too.
+    #[must_use]
+    pub fn of_a_deleted_recipe(mut self) -> Self {
+        self.deleted = true;
+        self
+    }
+}
+
+/// What `kubectl create` makes, but for whom it is.
+fn binding(namespace: &str, deleted: bool) -> String {
+    match deleted {
+        true => format!("clusterrolebinding {ROLE} --clusterrole {ROLE}"),
+        false => format!("rolebinding {ROLE} --namespace {namespace} --clusterrole {ROLE}"),
     }
 }
 
@@ -65,5 +85,13 @@ mod tests {
             );
             assert!(denied.contains(&command), "{denied}");
         }
+    }
+
+    #[test]
+    fn a_namespace_that_goes_takes_no_role_binding() {
+        let denied = RecordsDenied::new("web", "no").of_a_deleted_recipe().to_string();
+        let command = "kubectl create clusterrolebinding goldsmith-records --clusterrole goldsmith-records \
+                       --serviceaccount goldsmith-system:goldsmith (";
+        assert!(denied.contains(command), "{denied}");
     }
 }

@@ -31,6 +31,8 @@ pub struct Observation {
     pub view: Arc<View>,
     /// Oldest first.
     pub records: Vec<BuildRecord>,
+    /// The object is being deleted and its records may not be read: what its builds left is known by tags, and what they made by status.
+    pub without_records: bool,
     /// Numbers of the builds whose record another key than the first has sealed.
     pub sealed_before: Vec<i64>,
     /// ConfigMaps of this object that are labelled as records and are none.
@@ -123,7 +125,7 @@ impl Observation {
         self.keys.verify_birth(&self.installation, claim, origin, tags)
     }
 
-    /// Whether a build that ended well, or `latest`, is this image: it is kept, whatever has become of its tags.
+    /// Whether a build that ended well, by its record or by status, or `latest`, is this image: it is kept, whatever has become of its tags.
     pub fn is_on_record(&self, image: &ImageId) -> bool {
         let recorded = self
             .records
@@ -131,9 +133,14 @@ impl Observation {
             .filter_map(|record| record.ended(BuildResult::Succeeded)?.image.as_ref());
         let status = self.recipe.status.as_ref();
         let latest = status.and_then(|status| status.latest.as_ref()?.image_id());
+        let history = status.into_iter().flat_map(|status| &status.history);
+        let history = history
+            .filter(|entry| entry.result == BuildResult::Succeeded)
+            .flat_map(|entry| entry.images.values().flat_map(BTreeMap::values));
         recorded
             .map(ImageId::as_str)
             .chain(latest)
+            .chain(history.map(String::as_str))
             .any(|kept| kept == image.as_str())
     }
 

@@ -22,12 +22,25 @@ const VIEW_LIFETIME: Duration = Duration::from_secs(90);
 /// What is known about `recipe`, which comes from a read that is not stale.
 pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observation, Error> {
     let owner = owner(&recipe);
+    let deleting = recipe.metadata.deletion_timestamp.is_some();
+    let (records, without_records) = match records(context, &owner).await {
+        Ok(records) => (records, false),
+        // What is left is removed by its tags. Where nobody can look, only records could say that nothing is.
+        Err(Error::RecordsDenied(denied)) if deleting => {
+            if context.inventory(&recipe.spec.account, &recipe.spec.region).is_none() {
+                return Err(denied.of_a_deleted_recipe().into());
+            }
+            tracing::warn!(%denied, "the recipe is let go without its records");
+            (Records::default(), true)
+        }
+        Err(error) => return Err(error),
+    };
     let Records {
         builds: records,
         sealed_before,
         unreadable,
         foreign_numbers,
-    } = records(context, &owner).await?;
+    } = records;
     let architecture = recipe
         .spec
         .build
@@ -45,6 +58,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         inspector: context.config.inspector.for_architecture(architecture),
         view: Arc::new(View::default()),
         records,
+        without_records,
         sealed_before,
         unreadable,
         foreign_numbers,
@@ -54,7 +68,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
     let inventory = context.inventory(&observed.spec().account, &observed.spec().region);
     let granted = super::checks::grants(&observed, observed.spec()).is_ok();
     // What is not granted is not asked of AWS. What the recipe made while it was, it still looks after.
-    let has_made = !observed.records.is_empty() || observed.recipe.metadata.deletion_timestamp.is_some();
+    let has_made = !observed.records.is_empty() || deleting;
     if let Some(inventory) = inventory.filter(|_| granted || has_made) {
         let interests = match granted {
             true => interests(&observed.recipe, &observed.records, &observed.inspector),

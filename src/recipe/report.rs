@@ -144,7 +144,9 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
         failed(observed, &mut status, &mut readiness, &mut report, effect, error);
     }
     let records = records_after(observed, outcomes);
-    status.history = history(&records, observed.history_limit());
+    if !observed.without_records {
+        status.history = history(&records, observed.history_limit());
+    }
     handle_requests(observed, &records, &mut status);
     readiness.apply(&mut status.conditions, generation, observed.now);
     report.status = status;
