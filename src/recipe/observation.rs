@@ -70,13 +70,21 @@ impl Observation {
             .as_ref()
             .and_then(|status| status.handled_requests.get(verb))
             == Some(token);
-        // Status may be lost; the record of the build that answered is not.
+        // Status may be lost; the record of the build that answered, or of a later one, is not.
         let answered = verb == "build"
-            && self
-                .records
-                .iter()
-                .any(|record| record.frozen.request.as_ref() == Some(token));
+            && self.records.iter().any(|record| {
+                let frozen = &record.frozen;
+                [&frozen.request, &frozen.answered].contains(&&Some(token.clone()))
+            });
         (!handled && !answered && !token.is_empty()).then_some(token.as_str())
+    }
+
+    /// The token of the request to build that was answered last.
+    pub fn last_answered(&self) -> Option<&String> {
+        let recorded = self.records.iter().rev();
+        let recorded = recorded.filter_map(|record| record.frozen.last_answered()).next();
+        let status = self.recipe.status.as_ref();
+        recorded.or_else(|| status?.handled_requests.get("build"))
     }
 
     /// The build in hand.

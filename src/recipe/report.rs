@@ -370,10 +370,10 @@ fn records_after(observed: &Observation, outcomes: &Outcomes) -> Vec<BuildRecord
     records
 }
 
-/// A request to build is known by the record of the build that answers it.
+/// A request to build is known by the record of the build that answers it, and by those of later ones.
 fn handle_requests(observed: &Observation, records: &[BuildRecord], status: &mut ImageRecipeStatus) {
-    if let Some(token) = records.iter().rev().find_map(|record| record.frozen.request.clone()) {
-        status.handled_requests.insert("build".into(), token);
+    if let Some(token) = records.iter().rev().find_map(|record| record.frozen.last_answered()) {
+        status.handled_requests.insert("build".into(), token.clone());
     }
     if let Some(token) = observed.request("reconcile") {
         status.handled_requests.insert("reconcile".into(), token.to_owned());

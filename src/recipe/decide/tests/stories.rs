@@ -329,53 +329,6 @@ fn deleting_at_any_moment_leaves_nothing_but_proven_images() {
     }
 }
 
-/// A namespace's deletion takes the RoleBinding first, and nothing can be bound there again.
-#[test]
-fn deleting_without_records_leaves_nothing_but_proven_images() {
-    for pass in 0..30 {
-        let mut world = SmallWorld::new();
-        world.recipe.spec.image.deregistration_protection = false;
-        for _ in 0..pass {
-            world.time_goes_by(Duration::from_secs(5));
-            world.pass();
-        }
-        let finished = world.status().latest.is_some();
-        // Someone has taken its tags away; status still names it.
-        for image in &mut world.view.images {
-            image.tags.remove(PROVEN);
-        }
-        world.delete();
-        world.records_denied = true;
-        for _ in 0..10 {
-            world.time_goes_by(Duration::from_secs(5));
-            world.pass();
-        }
-        assert_eq!(world.recipe.metadata.finalizers, None, "deleted before pass {pass}");
-        assert_eq!(
-            world.view.images.len(),
-            usize::from(finished),
-            "deleted before pass {pass}"
-        );
-        let temporary = world.view.instances.iter();
-        assert!(
-            temporary
-                .clone()
-                .all(|instance| instance.state == InstanceState::Terminated)
-        );
-        assert!(world.view.volumes.is_empty());
-    }
-}
-
-#[test]
-fn without_records_the_history_stays_as_it_is() {
-    let mut world = SmallWorld::new();
-    world.settle();
-    world.delete();
-    world.records_denied = true;
-    world.pass();
-    assert_eq!(world.status().history.len(), 1);
-}
-
 #[test]
 fn a_changed_source_builds_again_while_the_old_image_serves_unless_it_is_told_not_to() {
     for follows in [true, false] {
