@@ -218,6 +218,7 @@ fn delete(world: &World) {
         method: "DELETE".into(),
         path: "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web".into(),
         query: String::new(),
+        accept: String::new(),
         content_type: String::new(),
         body: Vec::new(),
     };

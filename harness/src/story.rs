@@ -163,6 +163,7 @@ pub fn write(world: &World, method: &str, path: &str, body: &Value) {
         method: method.into(),
         path: path.into(),
         query: String::new(),
+        accept: String::new(),
         content_type: "application/merge-patch+json".into(),
         body: body.to_string().into_bytes(),
     };

@@ -11,7 +11,7 @@ use super::act::{act, remove, write_status};
 use super::checks;
 use super::context::{Context, Error};
 use super::decide::decide;
-use super::observe::{observe, owner, records};
+use super::observe::{observe, owner};
 use super::plan::{Effect, Plan};
 use super::record::Failure;
 use super::report::{Outcomes, ends_attempt, halted, report, unobserved};
@@ -44,8 +44,8 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
     if deleting && !kept {
         return Ok(gone(&context, &recipe));
     }
-    // Nothing was made for it yet: without its records it could not be let go again, so it is not kept.
-    if !kept && let Err(denied @ Error::RecordsDenied(_)) = records(&context, &owner(&recipe)).await {
+    // Nothing was made for it yet, and without records nothing can be: it is not kept.
+    if !kept && let Err(denied @ Error::RecordsDenied(_)) = context.records.read(&owner(&recipe)).await {
         return blind(&context, recipe, denied).await;
     }
     let recipe = match deleting {
@@ -114,7 +114,7 @@ async fn blind(context: &Context, mut recipe: ImageRecipe, error: Error) -> Resu
     }
     let status = match &error {
         Error::Aws(refused) => Some(unobserved(&recipe, refused, now)),
-        Error::Record(_) => Some(halted(
+        Error::Record(_) | Error::TooManyRecords { .. } => Some(halted(
             &recipe,
             Failure::new(Reason::RecordUnreadable, error.to_string()),
             now,
