@@ -96,14 +96,19 @@ impl InForce {
         if self.namespace_goes && in_namespace && makes {
             return Some(refused(403, "Forbidden"));
         }
-        if let Some(fault @ (Fault::Throttled | Fault::Unavailable | Fault::Denied)) = step.fault {
+        if let Some(fault @ (Fault::Throttled | Fault::Unavailable | Fault::Denied | Fault::RecordRefused)) = step.fault
+        {
             self.refuses = Some((fault, REFUSED));
         }
         let (fault, times) = self.refuses.as_mut()?;
+        if *fault == Fault::RecordRefused && !step.changes_record() {
+            return None;
+        }
         *times = times.checked_sub(1)?;
         let (code, reason) = match fault {
             Fault::Throttled => (429, "TooManyRequests"),
             Fault::Denied => (403, "Forbidden"),
+            Fault::RecordRefused => (422, "Invalid"),
             _ => (503, "ServiceUnavailable"),
         };
         Some(refused(code, reason))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Client;
 
-use super::denied::RecordsDenied;
+use super::denied::{RecordRefused, RecordsDenied};
 use super::reader::RecordReader;
 use super::records::Malformed;
 use super::seal::{NoKey, SealKeys};
@@ -122,6 +122,8 @@ pub enum Error {
     )]
     TooManyRecords { namespace: String, what: String },
     #[error(transparent)]
+    RecordRefused(#[from] RecordRefused),
+    #[error(transparent)]
     RecordsDenied(#[from] RecordsDenied),
     #[error(transparent)]
     Aws(#[from] AwsError),
@@ -150,6 +152,16 @@ impl Error {
         move |error| match error {
             kube::Error::Api(status) if status.is_forbidden() => RecordsDenied::new(namespace, &status.message).into(),
             error => Self::kubernetes("reading the records of builds")(error),
+        }
+    }
+
+    /// Of a change of the record `name`, which `verb` says.
+    pub(super) fn changing_record(verb: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Self {
+        move |error| match error {
+            kube::Error::Api(status) if RecordRefused::is(status.code) => {
+                RecordRefused::new(verb, name, &status.message).into()
+            }
+            error => Self::kubernetes("changing the record of a build")(error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Kubernetes does not let the controller at the records of a namespace.
+//! Kubernetes does not let the controller at the records of a namespace, or does not take a change of one.
 
 /// The ClusterRole of `deploy/rbac.yaml` that is bound in each namespace in which records are kept.
 const ROLE: &str = "goldsmith-records";
@@ -41,6 +41,34 @@ impl RecordsDenied {
     pub fn of_a_deleted_recipe(mut self) -> Self {
         self.deleted = true;
         self
+    }
+}
+
+/// Kubernetes does not take a change of a build's record as it is.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "Kubernetes refuses to {verb} ConfigMap {name}, the record of a build; allow it in the policy, quota or role that refuses it, and delete \
+     the ConfigMap if it is immutable, by which its build is forgotten ({answer})"
+)]
+pub struct RecordRefused {
+    verb: &'static str,
+    name: String,
+    answer: String,
+}
+
+impl RecordRefused {
+    /// Whether an answer of that HTTP status is about what was asked: not about who asks, when, or what has become of the object meanwhile.
+    pub fn is(code: u16) -> bool {
+        (400..500).contains(&code) && ![401, 404, 408, 409, 410, 429].contains(&code)
+    }
+
+    /// `answer` is what the API server says.
+    pub fn new(verb: &'static str, name: &str, answer: &str) -> Self {
+        Self {
+            verb,
+            name: name.to_owned(),
+            answer: answer.to_owned(),
+        }
     }
 }
 

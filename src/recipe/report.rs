@@ -179,6 +179,15 @@ pub fn halted(recipe: &ImageRecipe, failure: Failure, now: Timestamp) -> ImageRe
     said(recipe, Some(readiness).filter(|_| !recipe.spec.suspend), now)
 }
 
+/// Status of a recipe of which nothing could be said yet, because Kubernetes fails.
+pub fn waiting(recipe: &ImageRecipe, problem: &str, now: Timestamp) -> ImageRecipeStatus {
+    let readiness = Readiness::Progressing {
+        reason: Reason::Reconciling,
+        message: bounded(problem),
+    };
+    said(recipe, Some(readiness).filter(|_| !recipe.spec.suspend), now)
+}
+
 fn said(recipe: &ImageRecipe, readiness: Option<Readiness>, now: Timestamp) -> ImageRecipeStatus {
     let mut status = recipe.status.clone().unwrap_or_default();
     let generation = recipe.metadata.generation.unwrap_or_default();

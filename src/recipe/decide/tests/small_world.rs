@@ -260,9 +260,6 @@ impl SmallWorld {
     pub fn pass_cut_short(&mut self, effects: usize) -> Plan {
         let observed = self.observe();
         let plan = decide(&observed);
-        if plan.effects.iter().any(Effect::creates) {
-            self.recipe.status = Some(crate::recipe::report::intent(&observed, &plan));
-        }
         let mut outcomes = Outcomes::default();
         for (index, effect) in plan.effects.iter().enumerate() {
             if index >= effects {
@@ -270,6 +267,9 @@ impl SmallWorld {
             }
             if !outcomes.permit(effect) {
                 continue;
+            }
+            if effect.creates() {
+                self.recipe.status = Some(crate::recipe::report::intent(&observed, &plan));
             }
             self.journal.push(effect.clone());
             match self.carry_out(effect) {
