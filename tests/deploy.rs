@@ -131,22 +131,11 @@ fn without_the_binding_the_condition_says_how_to_make_it(lab: &Lab) {
     lab.kubectl(&arguments).unwrap_or_else(|error| panic!("{error}"));
     wait(lab, UNBOUND, "ImageProven");
 
-    // Taken away again: what was made for it cannot be let go unseen.
+    // Taken away again, as by the deletion of the namespace: what was made for it is known by its tags.
     let rolebinding = ["delete", "rolebinding/goldsmith-records", "--namespace", UNBOUND];
     lab.kubectl(&rolebinding).expect("no binding");
-    lab.kubectl(&["delete", "imagerecipe/web", "--namespace", UNBOUND, "--wait=false"])
-        .expect("a recipe that is to go");
-    wait(lab, UNBOUND, "RecordsDenied");
-    lab.kubectl(&arguments).unwrap_or_else(|error| panic!("{error}"));
-    let gone = [
-        "wait",
-        "--for=delete",
-        "imagerecipe/web",
-        "--namespace",
-        UNBOUND,
-        "--timeout=100s",
-    ];
-    lab.kubectl(&gone).expect("it goes once it can");
+    lab.kubectl(&["delete", "imagerecipe/web", "--namespace", UNBOUND, "--timeout=100s"])
+        .expect("nothing holds it");
 }
 
 fn where_it_is_bound_a_recipe_is_built_changed_and_deleted(lab: &Lab) {

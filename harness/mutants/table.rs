@@ -41,8 +41,8 @@ pub const MUTANTS: &[Mutant] = &[
         "nothing is in status before something is made",
         &[(
             "src/recipe/act.rs",
-            "if plan.effects.iter().any(Effect::creates) {",
-            "if false && plan.effects.iter().any(Effect::creates) {",
+            "if effect.creates() && !intended {",
+            "if false && effect.creates() && !intended {",
         )],
     ),
     mutant(
@@ -51,9 +51,7 @@ pub const MUTANTS: &[Mutant] = &[
         &[
             (
                 "src/recipe/act.rs",
-                "    if plan.effects.iter().any(Effect::creates) {
-        write_status(context, recipe, report::intent(observed, plan)).await?;
-    }
+                "            write_status(context, recipe, report::intent(observed, plan)).await?;
 ",
                 "",
             ),
@@ -63,7 +61,7 @@ pub const MUTANTS: &[Mutant] = &[
 }
 
 /// Writes status, if it differs",
-                "    if plan.effects.iter().any(Effect::creates) {
+                "    if intended {
         write_status(context, recipe, report::intent(observed, plan)).await?;
     }
     Ok(outcomes)

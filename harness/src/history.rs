@@ -39,6 +39,11 @@ impl Step {
         self.mutates && !self.renews_lease()
     }
 
+    /// Whether it creates, replaces or deletes a build's record.
+    pub fn changes_record(&self) -> bool {
+        self.mutates && self.request.contains("/configmaps")
+    }
+
     /// Whether it writes the Lease.
     pub fn renews_lease(&self) -> bool {
         self.mutates && self.request.contains("/leases")

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::api_server::{Answer, Kind, Request};
 use crate::history::Step;
+use crate::story::write;
 use crate::world::World;
 
 const REGION: &str = "eu-central-1";
@@ -131,13 +132,18 @@ pub fn react(world: &World, step: &Step) {
     }
     let moment = match story.as_str() {
         "deleted" | "second-attempt" => "RunInstances",
-        "deleted-late" => "CreateVolume",
+        "deleted-late" | "namespace-deleted" => "CreateVolume",
         _ => return,
     };
     if step.request == moment && !has_interfered {
         world.state().people.has_interfered = true;
         match story.as_str() {
             "deleted" | "deleted-late" => delete(world),
+            "namespace-deleted" => {
+                world.state().in_force.namespace_goes();
+                delete(world);
+                delete_records(world);
+            }
             "second-attempt" => {
                 let builder = step.made.first().map(String::as_str).unwrap_or_default();
                 call(
@@ -212,11 +218,22 @@ fn delete(world: &World) {
         method: "DELETE".into(),
         path: "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web".into(),
         query: String::new(),
+        accept: String::new(),
         content_type: String::new(),
         body: Vec::new(),
     };
     let answer = world.state().api.handle(world.now(), &request);
     debug_assert!(matches!(answer, Answer::Value(200, Value::Object(_))), "{answer:?}");
+}
+
+/// Deletes what is in the recipes' namespace and has no finalizer, as Kubernetes does when the namespace goes.
+fn delete_records(world: &World) {
+    let records: Vec<Value> = world.state().api.objects(Kind::ConfigMap).cloned().collect();
+    for record in records {
+        let name = record["metadata"]["name"].as_str().unwrap_or_default();
+        let path = format!("/api/v1/namespaces/platform/configmaps/{name}");
+        write(world, "DELETE", &path, &Value::Null);
+    }
 }
 
 /// Instances of the image that recipes are built from.

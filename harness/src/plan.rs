@@ -28,6 +28,8 @@ pub enum Fault {
     Unavailable,
     /// Whom it asks denies it, and what comes next.
     Denied,
+    /// Kubernetes does not take this change of a record, nor the next ones: a quota, a policy.
+    RecordRefused,
     /// What this write changes, and what comes next, reaches watches late.
     WatchDelayed,
     /// As `WatchDelayed`, and of each object the last state alone is told.
@@ -71,7 +73,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one; what takes the least time comes first.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::DiesUnseen,
         Self::AnswerLost,
         Self::DiesAfter,
@@ -99,6 +101,7 @@ impl Fault {
         Self::Throttled,
         Self::Unavailable,
         Self::Denied,
+        Self::RecordRefused,
         Self::Frozen,
         Self::SecondLeader,
     ];
@@ -126,6 +129,7 @@ impl Fault {
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
             Self::Denied => "denied",
+            Self::RecordRefused => "record-refused",
             Self::WatchDelayed => "watch-delayed",
             Self::WatchCoalesced => "watch-coalesced",
             Self::WatchExpired => "watch-expired",
@@ -161,6 +165,7 @@ impl Fault {
             | Self::Frozen
             | Self::SecondLeader => true,
             Self::DiesAfter | Self::AnswerLost | Self::ArrivesLate => step.mutates,
+            Self::RecordRefused => step.changes_record(),
             Self::DiesUnseen => step.mutates && aws,
             Self::OlderByOne | Self::OlderByThree => !step.mutates && aws,
             Self::WatchDelayed | Self::WatchCoalesced | Self::WatchExpired => recipes,

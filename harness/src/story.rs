@@ -14,6 +14,7 @@ pub const STORIES: [&str; 13] = [
     "second-attempt",
     "deleted",
     "deleted-late",
+    "namespace-deleted",
     "check-fails",
     "secret-left",
     "boot-error",
@@ -38,7 +39,7 @@ const SOON_AFTER: SignedDuration = SignedDuration::from_mins(4);
 /// When there is no such story, or the API server takes something no user could write.
 pub fn begin(story: &str, world: &World) -> Result<(), String> {
     match story {
-        "proven-image" | "deleted" | "deleted-late" => world.apply(&recipe("web")),
+        "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" => world.apply(&recipe("web")),
         // Nothing goes wrong by itself; something may.
         "three-attempts" => {
             let mut recipe = recipe("web");
@@ -172,6 +173,7 @@ pub fn write(world: &World, method: &str, path: &str, body: &Value) {
         method: method.into(),
         path: path.into(),
         query: String::new(),
+        accept: String::new(),
         content_type: "application/merge-patch+json".into(),
         body: body.to_string().into_bytes(),
     };

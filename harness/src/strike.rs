@@ -47,6 +47,8 @@ pub struct InForce {
     /// With what Kubernetes answers, and how often yet.
     refuses: Option<(Fault, u32)>,
     watches: Option<(Timestamp, Fault)>,
+    /// The namespace is being deleted, and its RoleBindings went first.
+    namespace_goes: bool,
     /// Statuses as they were written, the latest last.
     statuses: VecDeque<Value>,
     /// EC2 as it was before its latest changes, the latest last.
@@ -82,23 +84,34 @@ impl InForce {
         (now < until).then_some((until, fault == Fault::WatchCoalesced))
     }
 
+    /// From now on nothing is made in the namespace of the recipes, and nobody lets the controller at their records.
+    pub fn namespace_goes(&mut self) {
+        self.namespace_goes = true;
+    }
+
     /// What Kubernetes says instead of doing what `step` asks.
     pub fn refusal(&mut self, step: &Step) -> Option<Answer> {
-        if let Some(fault @ (Fault::Throttled | Fault::Unavailable | Fault::Denied)) = step.fault {
+        let in_namespace = step.request.contains("/namespaces/platform/");
+        let makes = step.request.starts_with("POST ") || step.request.contains("/configmaps");
+        if self.namespace_goes && in_namespace && makes {
+            return Some(refused(403, "Forbidden"));
+        }
+        if let Some(fault @ (Fault::Throttled | Fault::Unavailable | Fault::Denied | Fault::RecordRefused)) = step.fault
+        {
             self.refuses = Some((fault, REFUSED));
         }
         let (fault, times) = self.refuses.as_mut()?;
+        if *fault == Fault::RecordRefused && !step.changes_record() {
+            return None;
+        }
         *times = times.checked_sub(1)?;
         let (code, reason) = match fault {
             Fault::Throttled => (429, "TooManyRequests"),
             Fault::Denied => (403, "Forbidden"),
+            Fault::RecordRefused => (422, "Invalid"),
             _ => (503, "ServiceUnavailable"),
         };
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason,
-            "message": "refused on purpose",
-        });
-        Some(Answer::Value(code, status))
+        Some(refused(code, reason))
     }
 
     /// EC2 as it was before its latest change or some before, and when that was.
@@ -112,6 +125,14 @@ impl InForce {
         let (then, state) = self.earlier.get(position)?;
         Some((*then, Simulator::resume(state.clone())))
     }
+}
+
+fn refused(code: u16, reason: &str) -> Answer {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason,
+        "message": "refused on purpose",
+    });
+    Answer::Value(code, status)
 }
 
 /// What is done to EC2 before it is asked.

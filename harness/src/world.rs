@@ -158,6 +158,7 @@ impl World {
             method: "POST".into(),
             path: format!("/apis/goldsmith.dev/v1alpha1/namespaces/{namespace}/imagerecipes"),
             query: String::new(),
+            accept: String::new(),
             content_type: "application/json".into(),
             body: object.to_string().into_bytes(),
         };

@@ -108,6 +108,7 @@ reasons! {
     TerminateInstancesRefused,
     // Something in the cluster is in the way.
     RecordNameTaken,
+    RecordRefused,
     RecordUnreadable,
     RecordsDenied,
 }

@@ -24,9 +24,7 @@ pub async fn act(
     recipe: &mut ImageRecipe,
 ) -> Result<Outcomes, Error> {
     let mut outcomes = Outcomes::default();
-    if plan.effects.iter().any(Effect::creates) {
-        write_status(context, recipe, report::intent(observed, plan)).await?;
-    }
+    let mut intended = false;
     // Not the pass, but what it has seen must not be old.
     let seen = observed.view.taken.unwrap_or(observed.now);
     for effect in &plan.effects {
@@ -34,6 +32,10 @@ pub async fn act(
             continue;
         }
         context.permit(seen)?;
+        if effect.creates() && !intended {
+            write_status(context, recipe, report::intent(observed, plan)).await?;
+            intended = true;
+        }
         tracing::info!(%effect, "acting");
         match carry_out(context, observed, ec2, recipe, effect).await? {
             Ok(made) => outcomes.made.push((effect.clone(), made)),
@@ -175,15 +177,11 @@ async fn begin(context: &Context, observed: &Observation, record: &BuildRecord) 
     let reference = observed.recipe.controller_owner_ref(&()).unwrap_or_default();
     let config_map = to_config_map(record, &observed.owner, reference, &observed.keys);
     let api = config_maps(context, observed);
+    let name = BuildRecord::config_map_name(&observed.owner.name, record.number());
     match api.create(&PostParams::default(), &config_map).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-        answer => {
-            return answer
-                .map(drop)
-                .map_err(Error::kubernetes("creating the record of a build"));
-        }
+        answer => return answer.map(drop).map_err(Error::changing_record("create", &name)),
     }
-    let name = BuildRecord::config_map_name(&observed.owner.name, record.number());
     let holder = api.get_opt(&name).await;
     match holder.map_err(Error::kubernetes("reading the record of a build"))? {
         // Another leader has begun it, or it is gone again: the next pass sees.
@@ -214,18 +212,19 @@ async fn change_record(context: &Context, observed: &Observation, build: i64, ef
     api.replace(&name, &PostParams::default(), &changed)
         .await
         .map(drop)
-        .map_err(Error::kubernetes("writing the record of a build"))
+        .map_err(Error::changing_record("change", &name))
 }
 
 async fn forget(context: &Context, observed: &Observation, config_map: &str) -> Result<(), Error> {
+    let is_deleted = observed.recipe.metadata.deletion_timestamp.is_some();
     match config_maps(context, observed)
         .delete(config_map, &DeleteParams::default())
         .await
     {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        answer => answer
-            .map(drop)
-            .map_err(Error::kubernetes("deleting the record of a build")),
+        // It is owned by the recipe, so Kubernetes deletes it once that is gone.
+        Err(kube::Error::Api(status)) if status.is_forbidden() && is_deleted => Ok(()),
+        answer => answer.map(drop).map_err(Error::changing_record("delete", config_map)),
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Client;
 
-use super::denied::RecordsDenied;
+use super::denied::{RecordRefused, RecordsDenied};
+use super::reader::RecordReader;
 use super::records::Malformed;
 use super::seal::{NoKey, SealKeys};
 use super::since;
@@ -28,6 +29,7 @@ pub struct Context {
     /// Asked between two effects.
     pub(super) stop: Stop,
     pub(super) keys: SealKeys,
+    pub(super) records: RecordReader,
     /// One for each account and region that the configuration names.
     pub(super) inventories: HashMap<(String, String), Inventory>,
     /// When the last effects of an object were carried out, by its uid: what was read before says nothing any more.
@@ -52,6 +54,7 @@ impl Context {
             cluster,
         };
         Ok(Self {
+            records: RecordReader::new(client.clone(), keys.clone()),
             client,
             clock,
             config,
@@ -92,6 +95,7 @@ impl Context {
 
     pub(super) fn forget(&self, uid: &str) {
         self.lock().remove(uid);
+        self.records.forget(uid);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Timestamp>> {
@@ -112,6 +116,13 @@ pub enum Error {
     Record(#[from] Malformed),
     #[error("ConfigMap {0} is not Goldsmith's, and the record of the next build needs its name; delete or rename it")]
     RecordNameTaken(String),
+    #[error(
+        "of the ConfigMaps in namespace {namespace} {what}, so none of them is read; delete those that are no records of builds, or take \
+         the label off them"
+    )]
+    TooManyRecords { namespace: String, what: String },
+    #[error(transparent)]
+    RecordRefused(#[from] RecordRefused),
     #[error(transparent)]
     RecordsDenied(#[from] RecordsDenied),
     #[error(transparent)]
@@ -136,11 +147,21 @@ impl Error {
         }
     }
 
-    /// Of a list of records. That is forbidden for want of a permission alone; other calls also by quotas, or in a namespace that goes.
-    pub(super) fn listing_records(namespace: &str) -> impl FnOnce(kube::Error) -> Self {
+    /// Of a read of records. That is forbidden for want of a permission alone; other calls also by quotas, or in a namespace that goes.
+    pub(super) fn reading_records(namespace: &str) -> impl FnOnce(kube::Error) -> Self {
         move |error| match error {
             kube::Error::Api(status) if status.is_forbidden() => RecordsDenied::new(namespace, &status.message).into(),
-            error => Self::kubernetes("listing the records of builds")(error),
+            error => Self::kubernetes("reading the records of builds")(error),
+        }
+    }
+
+    /// Of a change of the record `name`, which `verb` says.
+    pub(super) fn changing_record(verb: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Self {
+        move |error| match error {
+            kube::Error::Api(status) if RecordRefused::is(status.code) => {
+                RecordRefused::new(verb, name, &status.message).into()
+            }
+            error => Self::kubernetes("changing the record of a build")(error),
         }
     }
 }

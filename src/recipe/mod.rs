@@ -30,6 +30,8 @@ mod context;
 #[cfg(feature = "controller")]
 mod observe;
 #[cfg(feature = "controller")]
+mod reader;
+#[cfg(feature = "controller")]
 mod reconcile;
 
 #[cfg(feature = "controller")]

@@ -31,6 +31,8 @@ pub struct Observation {
     pub view: Arc<View>,
     /// Oldest first.
     pub records: Vec<BuildRecord>,
+    /// The object is being deleted and its records may not be read: what its builds left is known by tags, and what they made by status.
+    pub without_records: bool,
     /// Numbers of the builds whose record another key than the first has sealed.
     pub sealed_before: Vec<i64>,
     /// ConfigMaps of this object that are labelled as records and are none.
@@ -68,13 +70,21 @@ impl Observation {
             .as_ref()
             .and_then(|status| status.handled_requests.get(verb))
             == Some(token);
-        // Status may be lost; the record of the build that answered is not.
+        // Status may be lost; the record of the build that answered, or of a later one, is not.
         let answered = verb == "build"
-            && self
-                .records
-                .iter()
-                .any(|record| record.frozen.request.as_ref() == Some(token));
+            && self.records.iter().any(|record| {
+                let frozen = &record.frozen;
+                [&frozen.request, &frozen.answered].contains(&&Some(token.clone()))
+            });
         (!handled && !answered && !token.is_empty()).then_some(token.as_str())
+    }
+
+    /// The token of the request to build that was answered last.
+    pub fn last_answered(&self) -> Option<&String> {
+        let recorded = self.records.iter().rev();
+        let recorded = recorded.filter_map(|record| record.frozen.last_answered()).next();
+        let status = self.recipe.status.as_ref();
+        recorded.or_else(|| status?.handled_requests.get("build"))
     }
 
     /// The build in hand.
@@ -123,7 +133,7 @@ impl Observation {
         self.keys.verify_birth(&self.installation, claim, origin, tags)
     }
 
-    /// Whether a build that ended well, or `latest`, is this image: it is kept, whatever has become of its tags.
+    /// Whether a build that ended well, by its record or by status, or `latest`, is this image: it is kept, whatever has become of its tags.
     pub fn is_on_record(&self, image: &ImageId) -> bool {
         let recorded = self
             .records
@@ -131,9 +141,14 @@ impl Observation {
             .filter_map(|record| record.ended(BuildResult::Succeeded)?.image.as_ref());
         let status = self.recipe.status.as_ref();
         let latest = status.and_then(|status| status.latest.as_ref()?.image_id());
+        let history = status.into_iter().flat_map(|status| &status.history);
+        let history = history
+            .filter(|entry| entry.result == BuildResult::Succeeded)
+            .flat_map(|entry| entry.images.values().flat_map(BTreeMap::values));
         recorded
             .map(ImageId::as_str)
             .chain(latest)
+            .chain(history.map(String::as_str))
             .any(|kept| kept == image.as_str())
     }
 

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::context::{Context, Error};
 use super::observation::{Observation, interests};
-use super::record::BuildRecord;
-use super::records::{Malformed, RECIPE_LABEL, from_config_map, is_sealed_by_first_key};
+use super::reader::Records;
 use crate::api::{Architecture, ImageRecipe};
 use crate::aws::Inventory;
 use crate::world::{AwsError, InstanceId, InstanceState, Owner, Role, View};
@@ -22,12 +19,25 @@ const VIEW_LIFETIME: Duration = Duration::from_secs(90);
 /// What is known about `recipe`, which comes from a read that is not stale.
 pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observation, Error> {
     let owner = owner(&recipe);
+    let deleting = recipe.metadata.deletion_timestamp.is_some();
+    let (records, without_records) = match context.records.read(&owner).await {
+        Ok(records) => (records, false),
+        // What is left is removed by its tags. Where nobody can look, only records could say that nothing is.
+        Err(error @ (Error::RecordsDenied(_) | Error::TooManyRecords { .. }))
+            if deleting && context.inventory(&recipe.spec.account, &recipe.spec.region).is_some() =>
+        {
+            tracing::warn!(%error, "the recipe is let go without its records");
+            (Records::default(), true)
+        }
+        Err(Error::RecordsDenied(denied)) if deleting => return Err(denied.of_a_deleted_recipe().into()),
+        Err(error) => return Err(error),
+    };
     let Records {
         builds: records,
         sealed_before,
         unreadable,
         foreign_numbers,
-    } = records(context, &owner).await?;
+    } = records;
     let architecture = recipe
         .spec
         .build
@@ -45,6 +55,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         inspector: context.config.inspector.for_architecture(architecture),
         view: Arc::new(View::default()),
         records,
+        without_records,
         sealed_before,
         unreadable,
         foreign_numbers,
@@ -54,7 +65,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
     let inventory = context.inventory(&observed.spec().account, &observed.spec().region);
     let granted = super::checks::grants(&observed, observed.spec()).is_ok();
     // What is not granted is not asked of AWS. What the recipe made while it was, it still looks after.
-    let has_made = !observed.records.is_empty() || observed.recipe.metadata.deletion_timestamp.is_some();
+    let has_made = !observed.records.is_empty() || deleting;
     if let Some(inventory) = inventory.filter(|_| granted || has_made) {
         let interests = match granted {
             true => interests(&observed.recipe, &observed.records, &observed.inspector),
@@ -67,51 +78,6 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
         observed.now = context.clock.now();
     }
     Ok(observed)
-}
-
-/// What the ConfigMaps in its namespace tell of an object's builds.
-#[derive(Default)]
-pub struct Records {
-    /// Oldest first.
-    builds: Vec<BuildRecord>,
-    /// Numbers of those that another key than the first has sealed.
-    sealed_before: Vec<i64>,
-    /// Labelled as records, and none.
-    unreadable: Vec<Malformed>,
-    /// Of builds of an earlier object of the name.
-    foreign_numbers: Vec<i64>,
-}
-
-/// Reads the records of the builds of `owner`.
-pub async fn records(context: &Context, owner: &Owner) -> Result<Records, Error> {
-    let config_maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &owner.namespace);
-    let listed = config_maps
-        .list(&ListParams::default().labels(&format!("{RECIPE_LABEL}={}", owner.name)))
-        .await;
-    let mut records = Records::default();
-    for config_map in &listed.map_err(Error::listing_records(&owner.namespace))?.items {
-        match from_config_map(config_map, owner, &context.keys) {
-            Ok(Some(record)) => {
-                if !is_sealed_by_first_key(config_map, owner, &context.keys) {
-                    records.sealed_before.push(record.number());
-                }
-                records.builds.push(record);
-            }
-            Ok(None) => {
-                let number = BuildRecord::number_in(&config_map.name_any(), &owner.name);
-                records.foreign_numbers.extend(number);
-            }
-            // Forgotten, and its number is not used again: whoever could write this could as well have deleted it.
-            Err(malformed) if malformed.ended => {
-                tracing::warn!(%malformed, "the record of an ended build cannot be read, it is left out of the history");
-                let number = BuildRecord::number_in(&malformed.name, &owner.name);
-                records.foreign_numbers.extend(number);
-            }
-            Err(malformed) => records.unreadable.push(malformed),
-        }
-    }
-    records.builds.sort_by_key(BuildRecord::number);
-    Ok(records)
 }
 
 /// Whose the tags, records and Events are.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 
@@ -11,10 +12,10 @@ use super::act::{act, remove, write_status};
 use super::checks;
 use super::context::{Context, Error};
 use super::decide::decide;
-use super::observe::{observe, owner, records};
+use super::observe::{observe, owner};
 use super::plan::{Effect, Plan};
 use super::record::Failure;
-use super::report::{Outcomes, ends_attempt, halted, report, unobserved};
+use super::report::{Outcomes, ends_attempt, halted, report, unobserved, waiting};
 use super::sweep::sweep;
 use crate::api::{ImageRecipe, ImageRecipeStatus, Reason};
 use crate::aws::Inventory;
@@ -44,8 +45,8 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
     if deleting && !kept {
         return Ok(gone(&context, &recipe));
     }
-    // Nothing was made for it yet: without its records it could not be let go again, so it is not kept.
-    if !kept && let Err(denied @ Error::RecordsDenied(_)) = records(&context, &owner(&recipe)).await {
+    // Nothing was made for it yet, and without records nothing can be: it is not kept.
+    if !kept && let Err(denied @ Error::RecordsDenied(_)) = context.records.read(&owner(&recipe)).await {
         return blind(&context, recipe, denied).await;
     }
     let recipe = match deleting {
@@ -112,29 +113,29 @@ async fn blind(context: &Context, mut recipe: ImageRecipe, error: Error) -> Resu
         write_status(context, &mut recipe, status).await?;
         return Ok(UNGRANTED_AGAIN);
     }
-    let status = match &error {
-        Error::Aws(refused) => Some(unobserved(&recipe, refused, now)),
-        Error::Record(_) => Some(halted(
-            &recipe,
-            Failure::new(Reason::RecordUnreadable, error.to_string()),
-            now,
-        )),
-        Error::RecordNameTaken(_) => Some(halted(
-            &recipe,
-            Failure::new(Reason::RecordNameTaken, error.to_string()),
-            now,
-        )),
-        Error::RecordsDenied(_) => Some(halted(
-            &recipe,
-            Failure::new(Reason::RecordsDenied, error.to_string()),
-            now,
-        )),
-        _ => None,
-    };
+    let status = told(&error, &recipe, now);
     if let Some(status) = status {
         write_status(context, &mut recipe, status).await?;
     }
     Err(error)
+}
+
+/// Status of a recipe whose pass ended early by `error`, where that says something.
+fn told(error: &Error, recipe: &ImageRecipe, now: Timestamp) -> Option<ImageRecipeStatus> {
+    let reason = match error {
+        Error::Record(_) | Error::TooManyRecords { .. } => Some(Reason::RecordUnreadable),
+        Error::RecordNameTaken(_) => Some(Reason::RecordNameTaken),
+        Error::RecordRefused(_) => Some(Reason::RecordRefused),
+        Error::RecordsDenied(_) => Some(Reason::RecordsDenied),
+        _ => None,
+    };
+    let is_silent = recipe.status.as_ref().is_none_or(|status| status.conditions.is_empty());
+    match (error, reason) {
+        (_, Some(reason)) => Some(halted(recipe, Failure::new(reason, error.to_string()), now)),
+        (Error::Aws(refused), _) => Some(unobserved(recipe, refused, now)),
+        (Error::Kubernetes { source, .. }, _) if is_silent => Some(waiting(recipe, &format!("{error}: {source}"), now)),
+        _ => None,
+    }
 }
 
 /// Why records of the recipe are rightly denied: nothing is granted where it is. If something was made for it, they are needed nevertheless.
@@ -265,3 +266,6 @@ async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, outcomes: &Ou
         context.recorder.publish(&regarding, note).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,9 +49,19 @@ pub struct Frozen {
     /// The request (token of the annotation `goldsmith.dev/build`) that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// The request that was answered last before it, by whichever build: the record of that one may be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<String>,
     /// An image that is there already and only has to be proved again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_image: Option<ExistingImage>,
+}
+
+impl Frozen {
+    /// The request that was answered last, by this build or before it.
+    pub fn last_answered(&self) -> Option<&String> {
+        self.request.as_ref().or(self.answered.as_ref())
+    }
 }
 
 /// An image whose verdict was sealed when the build began, and what the sealed tags said of its making.

@@ -90,19 +90,19 @@ fn seal(config_map: &ConfigMap) -> &str {
     data.and_then(|data| data.get(SEAL)).map_or("", String::as_str)
 }
 
+/// Whether something is `owner`'s, and not another object's, an earlier one of the same name say.
+pub fn is_owned(metadata: &ObjectMeta, owner: &Owner) -> bool {
+    let mut references = metadata.owner_references.iter().flatten();
+    references.any(|reference| reference.uid == owner.uid)
+}
+
 /// The record in `config_map`; none when it belongs to another object, an earlier one of the same name say.
 pub fn from_config_map(
     config_map: &ConfigMap,
     owner: &Owner,
     keys: &SealKeys,
 ) -> Result<Option<BuildRecord>, Malformed> {
-    let owned = config_map
-        .metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .any(|reference| reference.uid == owner.uid);
-    if !owned {
+    if !is_owned(&config_map.metadata, owner) {
         return Ok(None);
     }
     if !keys.verify_record(&sealed(config_map, owner), seal(config_map)) {

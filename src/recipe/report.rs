@@ -144,7 +144,9 @@ pub fn report(observed: &Observation, plan: &Plan, outcomes: &Outcomes) -> Repor
         failed(observed, &mut status, &mut readiness, &mut report, effect, error);
     }
     let records = records_after(observed, outcomes);
-    status.history = history(&records, observed.history_limit());
+    if !observed.without_records {
+        status.history = history(&records, observed.history_limit());
+    }
     handle_requests(observed, &records, &mut status);
     readiness.apply(&mut status.conditions, generation, observed.now);
     report.status = status;
@@ -173,6 +175,15 @@ pub fn halted(recipe: &ImageRecipe, failure: Failure, now: Timestamp) -> ImageRe
     let readiness = Readiness::Stalled {
         reason: failure.reason,
         message: failure.message,
+    };
+    said(recipe, Some(readiness).filter(|_| !recipe.spec.suspend), now)
+}
+
+/// Status of a recipe of which nothing could be said yet, because Kubernetes fails.
+pub fn waiting(recipe: &ImageRecipe, problem: &str, now: Timestamp) -> ImageRecipeStatus {
+    let readiness = Readiness::Progressing {
+        reason: Reason::Reconciling,
+        message: bounded(problem),
     };
     said(recipe, Some(readiness).filter(|_| !recipe.spec.suspend), now)
 }
@@ -377,10 +388,10 @@ fn records_after(observed: &Observation, outcomes: &Outcomes) -> Vec<BuildRecord
     records
 }
 
-/// A request to build is known by the record of the build that answers it.
+/// A request to build is known by the record of the build that answers it, and by those of later ones.
 fn handle_requests(observed: &Observation, records: &[BuildRecord], status: &mut ImageRecipeStatus) {
-    if let Some(token) = records.iter().rev().find_map(|record| record.frozen.request.clone()) {
-        status.handled_requests.insert("build".into(), token);
+    if let Some(token) = records.iter().rev().find_map(|record| record.frozen.last_answered()) {
+        status.handled_requests.insert("build".into(), token.clone());
     }
     if let Some(token) = observed.request("reconcile") {
         status.handled_requests.insert("reconcile".into(), token.to_owned());

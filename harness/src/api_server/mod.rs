@@ -28,6 +28,8 @@ pub struct Request {
     pub path: String,
     /// What is behind the `?`.
     pub query: String,
+    /// Of a list, whether metadata alone is wanted.
+    pub accept: String,
     pub content_type: String,
     pub body: Vec<u8>,
 }
@@ -104,7 +106,18 @@ impl ApiServer {
                 let events = self.watch(kind, namespace, &query)?;
                 return Ok(Answer::Events(events));
             }
-            ("GET", Address::Collection { kind, namespace }) => (200, self.list(kind, namespace.as_deref(), &query)?),
+            ("GET", Address::Collection { kind, namespace }) => {
+                let listed = self.list(kind, namespace.as_deref(), &query)?;
+                let of_metadata = request.accept.contains("as=PartialObjectMetadataList");
+                (
+                    200,
+                    if of_metadata {
+                        object::metadata_alone(&listed)
+                    } else {
+                        listed
+                    },
+                )
+            }
             ("GET", Address::Object { key, .. }) => (200, self.present(&key)?.clone()),
             ("POST", Address::Collection { kind, namespace }) => {
                 let body = body()?;
@@ -133,22 +146,45 @@ impl ApiServer {
 
     fn list(&self, kind: Kind, namespace: Option<&str>, query: &BTreeMap<String, String>) -> Result<Value, Refusal> {
         let label = label(query)?;
-        let items: Vec<&Value> = self
+        let limit = match query.get("limit").map(|limit| limit.parse()) {
+            None | Some(Ok(0)) => usize::MAX,
+            Some(Ok(limit)) => limit,
+            Some(Err(error)) => return Err(Refusal::bad_request(format!("limit: {error}"))),
+        };
+        let from = query.get("continue").map(String::as_str).unwrap_or_default();
+        let mut found = self
             .objects
             .iter()
             .filter(|(key, _)| key.kind == kind && namespace.is_none_or(|namespace| namespace == key.namespace))
-            .map(|(_, object)| object)
-            .filter(|object| {
+            .filter(|(key, _)| from < place(key).as_str())
+            .filter(|(_, object)| {
                 label.is_none_or(|(name, value)| object["metadata"]["labels"][name].as_str() == Some(value))
             })
-            .collect();
+            .peekable();
+        let (mut items, mut next) = (Vec::new(), String::new());
+        while let Some((key, object)) = found.next() {
+            items.push(object);
+            if items.len() == limit && found.peek().is_some() {
+                next = place(key);
+                break;
+            }
+        }
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if !next.is_empty() {
+            metadata["continue"] = next.into();
+        }
         Ok(json!({
             "apiVersion": kind.api_version(),
             "kind": format!("{}List", kind.name()),
-            "metadata": {"resourceVersion": self.revision.to_string()},
+            "metadata": metadata,
             "items": items,
         }))
     }
+}
+
+/// Where in a list of its kind an object is: what a page ends with.
+fn place(key: &Key) -> String {
+    format!("{}/{}", key.namespace, key.name)
 }
 
 /// The one label that is asked for, if any is.

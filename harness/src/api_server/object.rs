@@ -66,6 +66,20 @@ pub fn merge(value: &mut Value, patch: &Value) {
     }
 }
 
+/// A list of which everything but the metadata is left out.
+pub fn metadata_alone(list: &Value) -> Value {
+    let items = list["items"].as_array().into_iter().flatten();
+    let alone = items.map(|object| {
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
+    });
+    json!({
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": list["metadata"],
+        "items": alone.collect::<Vec<_>>(),
+    })
+}
+
 /// A text of the metadata, empty if it is not there.
 pub fn metadata<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()

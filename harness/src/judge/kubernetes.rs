@@ -168,6 +168,8 @@ impl Judge {
     fn status(&mut self, write: &Write<'_>, ec2: &Ec2<'_>) -> Vec<String> {
         let Write { now, before, after, .. } = write;
         let mut wrong = status::wrong(after);
+        let reason = status::condition(after, "Ready").and_then(|ready| ready["reason"].as_str());
+        self.reasons.extend(reason.map(str::to_owned));
         wrong.extend(status::changes(before, after, *now));
         let uid = after["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         if before == after {

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api_server::{ApiServer, Kind};
+use crate::plan::Fault;
 use crate::story;
 use crate::world::World;
 
@@ -62,6 +63,8 @@ pub struct Judge {
     deleted: BTreeSet<String>,
     /// The last build and attempt in a status, by uid.
     furthest: BTreeMap<String, (i64, i64)>,
+    /// Every reason that a Ready has had.
+    reasons: BTreeSet<String>,
     /// When the status was last written, by uid.
     writes: BTreeMap<String, VecDeque<Timestamp>>,
 }
@@ -152,6 +155,13 @@ pub fn wrong(world: &World) -> Vec<String> {
     let left = state.judge.left(None, &ec2);
     if !left.is_empty() {
         wrong.push(format!("invariant 3: at rest, and {left:?} are left"));
+    }
+    let refused = state
+        .history
+        .iter()
+        .any(|step| step.fault == Some(Fault::RecordRefused));
+    if refused && !state.judge.reasons.contains("RecordRefused") {
+        wrong.push("Kubernetes has refused a record, and no status has said so".to_owned());
     }
     for recipe in state.api.objects(Kind::ImageRecipe) {
         let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));

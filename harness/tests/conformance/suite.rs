@@ -21,6 +21,7 @@ pub async fn run(client: &Client) {
     status_is_all_that_was_written_last(client).await;
     a_finalizer_holds_what_is_deleted(client).await;
     records_are_found_by_label_and_replaced_by_version(client).await;
+    metadata_is_listed_alone_page_by_page(client).await;
     a_lease_is_one_candidates_and_an_event_is_told_once(client).await;
     a_watch_tells_every_change_in_order(client).await;
 }
@@ -239,6 +240,37 @@ async fn records_are_found_by_label_and_replaced_by_version(client: &Client) {
         refused(api.delete("one", &DeleteParams::default()).await),
         (404, "NotFound".into())
     );
+}
+
+async fn metadata_is_listed_alone_page_by_page(client: &Client) {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
+    for number in 1..=5 {
+        let config_map = object::<ConfigMap>(json!({
+            "metadata": {"name": format!("paged-{number}"), "labels": {"goldsmith.dev/recipe": "paged"}},
+            "data": {"frozen.json": "{}"},
+        }));
+        api.create(&PostParams::default(), &config_map)
+            .await
+            .expect("it is created");
+    }
+    let mut parameters = ListParams::default().labels("goldsmith.dev/recipe=paged").limit(2);
+    let (mut names, mut pages) = (Vec::new(), Vec::new());
+    loop {
+        let page = api.list_metadata(&parameters).await.expect("a page");
+        for found in &page.items {
+            let whole = api.get(&found.name_any()).await.expect("what was listed");
+            let same = (whole.uid(), whole.resource_version());
+            assert_eq!((found.uid(), found.resource_version()), same);
+            names.push(found.name_any());
+        }
+        pages.push(page.items.len());
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => break,
+        }
+    }
+    assert_eq!(pages, [2, 2, 1]);
+    assert_eq!(names, ["paged-1", "paged-2", "paged-3", "paged-4", "paged-5"]);
 }
 
 async fn a_lease_is_one_candidates_and_an_event_is_told_once(client: &Client) {

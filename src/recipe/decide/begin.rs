@@ -164,6 +164,7 @@ fn record(
             spec: spec.clone(),
             source,
             request: observed.request("build").map(str::to_owned),
+            answered: observed.last_answered().cloned(),
             existing_image: existing.and_then(|image| existing_image(observed, image)),
         },
         progress: Progress::default(),

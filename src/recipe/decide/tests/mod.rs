@@ -10,3 +10,4 @@ mod rotation;
 pub(in crate::recipe) mod small_world;
 mod sources;
 mod stories;
+mod without_records;

@@ -66,6 +66,8 @@ pub struct SmallWorld {
     pub keys: SealKeys,
     pub unreadable: Vec<Malformed>,
     pub foreign_numbers: Vec<i64>,
+    /// Kubernetes does not let the controller at the records.
+    pub records_denied: bool,
     /// Errors that the next effects of that operation meet.
     pub refusals: Vec<(&'static str, ErrorClass)>,
     /// When the last whole pass wants to look again.
@@ -168,6 +170,7 @@ impl SmallWorld {
             keys: SealKeys::new(vec![vec![7; 32]]).expect("a key of 32 bytes"),
             unreadable: Vec::new(),
             foreign_numbers: Vec::new(),
+            records_denied: false,
             refusals: Vec::new(),
             look_again: Duration::ZERO,
             serial: 0,
@@ -201,7 +204,11 @@ impl SmallWorld {
             policy: (!self.no_account).then(|| self.policy.clone()),
             inspector,
             view: Arc::new(view),
-            records: self.records.clone(),
+            records: match self.records_denied {
+                true => Vec::new(),
+                false => self.records.clone(),
+            },
+            without_records: self.records_denied,
             sealed_before: self.sealed_before.clone(),
             unreadable: self.unreadable.clone(),
             foreign_numbers: self.foreign_numbers.clone(),
@@ -253,9 +260,6 @@ impl SmallWorld {
     pub fn pass_cut_short(&mut self, effects: usize) -> Plan {
         let observed = self.observe();
         let plan = decide(&observed);
-        if plan.effects.iter().any(Effect::creates) {
-            self.recipe.status = Some(crate::recipe::report::intent(&observed, &plan));
-        }
         let mut outcomes = Outcomes::default();
         for (index, effect) in plan.effects.iter().enumerate() {
             if index >= effects {
@@ -263,6 +267,9 @@ impl SmallWorld {
             }
             if !outcomes.permit(effect) {
                 continue;
+            }
+            if effect.creates() {
+                self.recipe.status = Some(crate::recipe::report::intent(&observed, &plan));
             }
             self.journal.push(effect.clone());
             match self.carry_out(effect) {
