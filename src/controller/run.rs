@@ -191,7 +191,7 @@ impl Process {
             cluster,
         };
         let (poke, poked) = mpsc::unbounded_channel();
-        let inventories = connect::inventories(&self.regions, &installation, &self.clock, &poke);
+        let inventories = connect::inventories(&self.regions, &self.settings.config, &installation, &self.clock, &poke);
         let mut pollers = JoinSet::new();
         for inventory in inventories.values() {
             let inventory = inventory.clone();

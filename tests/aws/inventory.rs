@@ -3,7 +3,7 @@
 use std::slice::from_ref;
 
 use goldsmith::aws::{ImageQuery, Inventory, Launch, ShutdownBehavior};
-use goldsmith::world::{ErrorClass, ImageId, InstanceState, Interest, Owner, Tags};
+use goldsmith::world::{AccountPolicy, ErrorClass, ImageId, InstanceState, Interest, Owner, Tags};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -12,7 +12,13 @@ use crate::simulated::{BASE_IMAGE, GROUP, SUBNET, Simulated, id, installation, s
 
 fn inventory(aws: &Simulated) -> (Inventory, UnboundedReceiver<Owner>) {
     let (sender, pokes) = unbounded_channel();
-    (Inventory::new(&aws.ec2, &installation(), aws.clock(), sender), pokes)
+    let policy = AccountPolicy {
+        name: "default".into(),
+        regions: vec!["eu-central-1".into()],
+        grants: Vec::new(),
+    };
+    let inventory = Inventory::new(&aws.ec2, &installation(), &policy, aws.clock(), sender);
+    (inventory, pokes)
 }
 
 /// The owner of what carries `tags(build)`.
@@ -80,7 +86,7 @@ async fn a_view_answers_every_interest() {
         panic!("one search: {:?}", view.searches)
     };
     assert_eq!(asked, &public);
-    assert!(found.as_ref().unwrap().is_some());
+    assert_eq!(found.as_ref().unwrap().len(), 1, "of all that are alike the newest");
     assert_eq!(view.unanswered, []);
     assert_eq!(
         view.instance_types
@@ -260,7 +266,9 @@ async fn of_a_search_only_the_newest_image_is_kept_and_one_that_finds_too_many_i
     let wide = search(&["self"], "crowd-*");
     inventory.register(&owner("1"), vec![Interest::Search(wide.clone())]);
     let view = inventory.view(Timestamp::UNIX_EPOCH).await.unwrap();
-    let found = view.searches[0].1.as_ref().unwrap().as_ref().unwrap();
+    let [found] = &view.searches[0].1.as_ref().unwrap()[..] else {
+        panic!("one image: {:?}", view.searches)
+    };
     assert_eq!(found.name, "crowd-9999", "of ten pages the newest image");
 
     register(10_000);

@@ -17,7 +17,7 @@ async fn the_one_in_memory() {
     let world = World::new(&Plan::undisturbed("conformance"));
     world.begin();
     let turnstile = Arc::new(Turnstile::default());
-    let client = kubernetes::client(&world, &turnstile);
+    let client = kubernetes::client(&world, &turnstile, "conformance");
     tokio::select! {
         () = suite::run(&client) => {}
         () = turnstile.drive() => {}

@@ -121,7 +121,7 @@ impl Interests {
 enum Answer<'a> {
     Image(Option<&'a Image>),
     Images(Vec<&'a Image>),
-    Search(Option<Option<&'a Image>>),
+    Search(Option<&'a [Image]>),
     InstanceType(Option<&'a crate::world::InstanceType>),
     /// In words, which leave out what differs from one error to the next alike.
     Error(String),
@@ -138,7 +138,7 @@ fn answer<'a>(interest: &Interest, view: &'a View) -> Answer<'a> {
         }
         Interest::Search(search) => match view.searches.iter().find(|(asked, _)| asked == search) {
             Some((_, Err(refused))) => Answer::Error(refused.to_string()),
-            Some((_, Ok(found))) => Answer::Search(Some(found.as_ref())),
+            Some((_, Ok(found))) => Answer::Search(Some(found)),
             None => Answer::Search(None),
         },
         Interest::InstanceType(name) => Answer::InstanceType(view.instance_types.iter().find(|one| one.name == *name)),

@@ -18,7 +18,7 @@ use self::reader::Reader;
 use super::Ec2;
 use super::console::Console;
 use crate::controller::Clock;
-use crate::world::{AwsError, Installation, InstanceId, Interest, Owner, View};
+use crate::world::{AccountPolicy, AwsError, Installation, InstanceId, Interest, Owner, View};
 
 /// Between two looks while something moves: AWS's own processes take seconds to minutes.
 const FAST: Duration = Duration::from_secs(1);
@@ -68,7 +68,13 @@ struct Latest {
 
 impl Inventory {
     /// Nothing has been read yet. Owners whose part of the view changes are sent over `pokes`.
-    pub fn new(ec2: &Ec2, installation: &Installation, clock: Clock, pokes: mpsc::UnboundedSender<Owner>) -> Self {
+    pub fn new(
+        ec2: &Ec2,
+        installation: &Installation,
+        policy: &AccountPolicy,
+        clock: Clock,
+        pokes: mpsc::UnboundedSender<Owner>,
+    ) -> Self {
         Self(Arc::new(Shared {
             clock,
             pokes,
@@ -76,7 +82,7 @@ impl Inventory {
             hurry: Notify::new(),
             interests: Mutex::default(),
             latest: Mutex::default(),
-            reader: tokio::sync::Mutex::new(Reader::new(ec2.clone(), installation.clone())),
+            reader: tokio::sync::Mutex::new(Reader::new(ec2.clone(), installation.clone(), policy.clone())),
             // What a console says can wait a moment longer than an effect.
             console: Console::new(ec2.polling()),
         }))

@@ -13,7 +13,8 @@ use super::interests::Union;
 use crate::api::ImageSearch;
 use crate::aws::{Ec2, ImageQuery};
 use crate::world::{
-    AwsError, ErrorClass, Image, ImageId, Installation, InstanceType, Interest, SecurityGroup, Subnet, View,
+    AccountPolicy, AwsError, ErrorClass, Image, ImageId, Installation, InstanceType, Interest, SecurityGroup, Subnet,
+    View,
 };
 
 /// Source images change every few weeks, and are to be noticed within a minute; searches among a public owner's images
@@ -43,11 +44,12 @@ const AT_ONCE: usize = 200;
 pub(super) struct Reader {
     ec2: Ec2,
     installation: Installation,
+    policy: Arc<AccountPolicy>,
     network_read: Option<Instant>,
     /// None: EC2 does not know the image, or does not show it to us.
     images: Answers<ImageId, Option<Image>>,
     /// The inner error is EC2's, or ours, of the search itself.
-    searches: Answers<ImageSearch, Result<Option<Image>, AwsError>>,
+    searches: Answers<ImageSearch, Result<Vec<Image>, AwsError>>,
     searching: JoinSet<Ended>,
     /// What `searching` is about.
     searched: Vec<Searched>,
@@ -59,7 +61,7 @@ pub(super) struct Reader {
 #[derive(Debug)]
 struct Ended {
     search: ImageSearch,
-    found: Result<Option<Image>, AwsError>,
+    found: Result<Vec<Image>, AwsError>,
     took: Duration,
 }
 
@@ -74,10 +76,11 @@ type Network = (Vec<Subnet>, Vec<SecurityGroup>, String);
 type Refused<Q> = Vec<(Q, AwsError)>;
 
 impl Reader {
-    pub(super) fn new(ec2: Ec2, installation: Installation) -> Self {
+    pub(super) fn new(ec2: Ec2, installation: Installation, policy: AccountPolicy) -> Self {
         Self {
             ec2,
             installation,
+            policy: Arc::new(policy),
             network_read: None,
             images: Answers::new(SOURCES_LIFETIME, SOURCES_PATIENCE),
             searches: Answers::new(SOURCES_LIFETIME, SOURCES_PATIENCE),
@@ -176,11 +179,13 @@ impl Reader {
                 overdue: false,
             });
             let (ec2, turns) = (self.ec2.polling(), Arc::clone(&self.turns));
+            let (policy, installation) = (Arc::clone(&self.policy), self.installation.clone());
             self.searching.spawn(async move {
                 // Nobody closes the semaphore.
                 let _turn = turns.acquire().await;
                 let began = Instant::now();
-                let found = ec2.newest_image(&search).await;
+                let newest = |images| policy.newest(images, &installation);
+                let found = ec2.search_images(&search, newest).await;
                 let took = began.elapsed();
                 Ended { search, found, took }
             });

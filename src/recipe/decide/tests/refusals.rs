@@ -7,8 +7,7 @@ use crate::world::*;
 type Change = fn(&mut SmallWorld);
 
 fn source(world: &mut SmallWorld) -> &mut Image {
-    let found = world.view.searches[0].1.as_mut().expect("an answer");
-    found.as_mut().expect("an image")
+    &mut world.view.searches[0].1.as_mut().expect("an answer")[0]
 }
 
 fn refused(operation: &'static str) -> AwsError {
@@ -28,7 +27,7 @@ fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
             Reason::SourceNotFound,
             &["spec.build.source.search", "describe-images"],
             |world| {
-                world.view.searches[0].1 = Ok(None);
+                world.view.searches[0].1 = Ok(Vec::new());
             },
         ),
         (
@@ -138,7 +137,7 @@ fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
             Reason::InspectorImageNotFound,
             &["inspector.search", "configuration"],
             |world| {
-                world.view.searches[1].1 = Ok(None);
+                world.view.searches[1].1 = Ok(Vec::new());
             },
         ),
         (
@@ -194,7 +193,7 @@ fn what_is_close_to_a_refusal_is_built() {
         }),
         ("no inspector where nothing is proved", |world| {
             world.recipe.spec.test.enabled = false;
-            world.view.searches[1].1 = Ok(None);
+            world.view.searches[1].1 = Ok(Vec::new());
         }),
         ("another type that nobody asks for", |world| {
             world.view.instance_types[1].nitro = false;
