@@ -155,7 +155,8 @@ pub fn inspector_image(observed: &Observation) -> Result<&Image, Failure> {
     })
 }
 
-/// The subnets that the spec names, in the order in which they are tried.
+/// The subnets that the spec names, in the order in which they are tried. Of those that it finds by tags the granted ones: whoever
+/// tags another one of the region changes nothing.
 pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<Vec<&'a Subnet>, Failure> {
     let subnets = &spec.build.builder.subnets;
     if let Some(ids) = &subnets.ids {
@@ -196,7 +197,16 @@ pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<
             ),
         ));
     }
-    Ok(found)
+    let Some(policy) = &observed.policy else {
+        return Ok(found);
+    };
+    let granted = |subnet: &&Subnet| policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
+    let refused = found.first().and_then(|first| granted(first).err());
+    found.retain(|subnet| granted(subnet).is_ok());
+    match refused.filter(|_| found.is_empty()) {
+        Some(refused) => Err(not_granted(refused)),
+        None => Ok(found),
+    }
 }
 
 /// The available images that a search finds, the newest first; the error is that of the search itself.
@@ -365,21 +375,17 @@ fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Res
     Ok(())
 }
 
-/// Whether the subnets that a spec finds now are granted, those that it finds by tags too. Where it finds none, nothing is launched.
+/// Whether one of the subnets that a spec finds now by tags is granted. Where it finds none, nothing is launched.
 pub fn subnets_are_granted(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
-    let subnets = subnets(observed, spec).unwrap_or_default();
-    let Some(policy) = &observed.policy else { return Ok(()) };
-    for subnet in subnets {
-        let granted = policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
-        granted.map_err(not_granted)?;
+    match subnets(observed, spec) {
+        Err(failure) if failure.reason == Reason::NotGranted => Err(failure),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure> {
     let spec = observed.spec();
     let subnets = subnets(observed, spec)?;
-    subnets_are_granted(observed, spec)?;
     for id in &spec.build.builder.security_group_ids {
         let Some(group) = observed
             .view
