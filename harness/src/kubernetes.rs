@@ -114,6 +114,7 @@ fn object(world: &World, path: &str) -> Value {
         path: path.trim_end_matches("/status").to_owned(),
         query: String::new(),
         content_type: String::new(),
+        accept: String::new(),
         body: Vec::new(),
     };
     match world.state().api.handle(world.now(), &request) {
@@ -124,12 +125,13 @@ fn object(world: &World, path: &str) -> Value {
 
 async fn read(request: http::Request<Body>) -> Result<Request, kube::Error> {
     let (parts, body) = request.into_parts();
-    let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     Ok(Request {
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
-        content_type: content_type.unwrap_or_default().to_owned(),
+        content_type: header("content-type").unwrap_or_default().to_owned(),
+        accept: header("accept").unwrap_or_default().to_owned(),
         body: body.collect_bytes().await?.to_vec(),
     })
 }

@@ -213,6 +213,7 @@ fn delete(world: &World) {
         path: "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web".into(),
         query: String::new(),
         content_type: String::new(),
+        accept: String::new(),
         body: Vec::new(),
     };
     let answer = world.state().api.handle(world.now(), &request);

@@ -163,6 +163,7 @@ pub fn write(world: &World, method: &str, path: &str, body: &Value) {
         path: path.into(),
         query: String::new(),
         content_type: "application/merge-patch+json".into(),
+        accept: String::new(),
         body: body.to_string().into_bytes(),
     };
     let now = world.now();

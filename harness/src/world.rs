@@ -159,6 +159,7 @@ impl World {
             path: format!("/apis/goldsmith.dev/v1alpha1/namespaces/{namespace}/imagerecipes"),
             query: String::new(),
             content_type: "application/json".into(),
+            accept: String::new(),
             body: object.to_string().into_bytes(),
         };
         match state.api.handle(self.now(), &request) {

@@ -297,9 +297,7 @@ fn credentials(ec2: &Ec2) -> String {
     )
 }
 
-fn recipes_of(
-    mut poked: mpsc::UnboundedReceiver<Owner>,
-) -> impl stream::Stream<Item = ObjectRef<crate::api::ImageRecipe>> {
+fn recipes_of(mut poked: mpsc::UnboundedReceiver<Owner>) -> impl stream::Stream<Item = ObjectRef<recipes::Kept>> {
     stream::poll_fn(move |context| poked.poll_recv(context))
         .map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace))
 }

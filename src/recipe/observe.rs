@@ -115,7 +115,7 @@ pub async fn records(context: &Context, owner: &Owner) -> Result<Records, Error>
 }
 
 /// Whose the tags, records and Events are.
-pub fn owner(recipe: &ImageRecipe) -> Owner {
+pub fn owner(recipe: &impl ResourceExt) -> Owner {
     Owner {
         namespace: recipe.namespace().unwrap_or_default(),
         name: recipe.name_any(),

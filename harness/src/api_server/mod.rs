@@ -29,6 +29,7 @@ pub struct Request {
     /// What is behind the `?`.
     pub query: String,
     pub content_type: String,
+    pub accept: String,
     pub body: Vec<u8>,
 }
 
@@ -104,7 +105,13 @@ impl ApiServer {
                 let events = self.watch(kind, namespace, &query)?;
                 return Ok(Answer::Events(events));
             }
-            ("GET", Address::Collection { kind, namespace }) => (200, self.list(kind, namespace.as_deref(), &query)?),
+            ("GET", Address::Collection { kind, namespace }) => {
+                let mut list = self.list(kind, namespace.as_deref(), &query)?;
+                if request.accept.contains("as=PartialObjectMetadataList") {
+                    object::to_metadata_alone(&mut list);
+                }
+                (200, list)
+            }
             ("GET", Address::Object { key, .. }) => (200, self.present(&key)?.clone()),
             ("POST", Address::Collection { kind, namespace }) => {
                 let body = body()?;
@@ -142,12 +149,37 @@ impl ApiServer {
                 label.is_none_or(|(name, value)| object["metadata"]["labels"][name].as_str() == Some(value))
             })
             .collect();
+        let first = self.first_of_page(query)?;
+        let limit = query.get("limit").and_then(|limit| limit.parse().ok());
+        let limit = limit.filter(|limit| *limit > 0).unwrap_or(items.len());
+        let page: Vec<&Value> = items.iter().copied().skip(first).take(limit).collect();
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        let next = first + page.len();
+        if next < items.len() {
+            metadata["continue"] = format!("{}.{next}", self.revision).into();
+            metadata["remainingItemCount"] = (items.len() - next).into();
+        }
         Ok(json!({
             "apiVersion": kind.api_version(),
             "kind": format!("{}List", kind.name()),
-            "metadata": {"resourceVersion": self.revision.to_string()},
-            "items": items,
+            "metadata": metadata,
+            "items": page,
         }))
+    }
+
+    /// How many objects the pages before have had. A list whose objects have changed meanwhile is not gone on with, as if what they were
+    /// were forgotten.
+    fn first_of_page(&self, query: &BTreeMap<String, String>) -> Result<usize, Refusal> {
+        let Some(token) = query.get("continue") else {
+            return Ok(0);
+        };
+        let read = token.split_once('.');
+        let read = read.and_then(|(revision, first)| Some((revision.parse::<u64>().ok()?, first.parse().ok()?)));
+        match read {
+            Some((revision, first)) if revision == self.revision => Ok(first),
+            Some((revision, _)) => Err(Refusal::expired(revision, self.revision)),
+            None => Err(Refusal::bad_request(format!("continue key is not valid: {token}"))),
+        }
     }
 }
 

@@ -47,6 +47,19 @@ fn strip_nulls(value: &mut Value) {
     }
 }
 
+/// Leaves of the objects of a list what is said of every kind.
+pub fn to_metadata_alone(list: &mut Value) {
+    list["apiVersion"] = "meta.k8s.io/v1".into();
+    list["kind"] = "PartialObjectMetadataList".into();
+    for object in list["items"].as_array_mut().into_iter().flatten() {
+        *object = json!({
+            "apiVersion": "meta.k8s.io/v1",
+            "kind": "PartialObjectMetadata",
+            "metadata": object["metadata"].take(),
+        });
+    }
+}
+
 /// `value` changed by a JSON Merge Patch (RFC 7386).
 pub fn merge(value: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
