@@ -19,6 +19,7 @@ use super::finalizers::FINALIZER;
 use super::pass::Passes;
 use super::{Clock, Stop};
 use crate::api::ImageRecipe;
+use crate::recipe::sweep::{KINDS, Leaked};
 use crate::recipe::{self, Context};
 use crate::telemetry::Health;
 
@@ -97,6 +98,7 @@ pub async fn run(
 
 /// Removes what no object claims, again and again while this process leads.
 pub async fn sweep(context: Arc<Context>, passes: Arc<Passes>, after: Duration, stop: Stop) {
+    let mut told = BTreeSet::new();
     let pause = (after / SWEEPS_PER_AGE).clamp(SWEEP_SHORTEST, SWEEP_LONGEST);
     loop {
         tokio::select! {
@@ -107,12 +109,26 @@ pub async fn sweep(context: Arc<Context>, passes: Arc<Passes>, after: Duration, 
             continue;
         }
         match recipe::sweep_leftovers(&context).await {
-            Ok(leaked) => leaked
-                .into_iter()
-                .for_each(|(kind, count)| passes.metrics.leaked(kind, count)),
+            Ok(leaked) => {
+                for kind in KINDS {
+                    let count = leaked.iter().filter(|one| one.kind == kind).count();
+                    passes.metrics.leaked(kind, count);
+                }
+                for Leaked { kind, id, owner, lacks } in untold(&mut told, leaked) {
+                    tracing::warn!(kind, id, owner, lacks, "nothing claims this");
+                }
+            }
             Err(error) => tracing::warn!(%error, "the sweep failed; it is tried again"),
         }
     }
+}
+
+/// What of it has not been told before. What is there no longer is forgotten, and told if it comes back.
+fn untold(told: &mut BTreeSet<String>, leaked: Vec<Leaked>) -> Vec<Leaked> {
+    let before = std::mem::replace(told, leaked.iter().map(|one| one.id.clone()).collect());
+    let mut leaked = leaked;
+    leaked.retain(|one| !before.contains(&one.id));
+    leaked
 }
 
 /// Tells metrics, backoff and inventories what the watch has brought, status changes and deletions too.
@@ -230,6 +246,29 @@ mod tests {
         );
         let written = serde_json::to_string(&kept(large)).unwrap();
         assert!(written.len() < 500, "{} bytes: {written:.600}", written.len());
+    }
+
+    #[test]
+    fn what_is_leaked_is_told_once() {
+        let leaked = |ids: &[&str]| -> Vec<Leaked> {
+            let one = |id: &&str| Leaked {
+                kind: "volume",
+                id: (*id).to_owned(),
+                owner: "platform/web".into(),
+                lacks: "no object has the uid".into(),
+            };
+            ids.iter().map(one).collect()
+        };
+        let mut told = BTreeSet::new();
+        for (there, new) in [
+            (&["vol-1"][..], &["vol-1"][..]),
+            (&["vol-1", "vol-2"], &["vol-2"]),
+            (&["vol-1", "vol-2"], &[]),
+            (&["vol-2"], &[]),
+            (&["vol-1", "vol-2"], &["vol-1"]),
+        ] {
+            assert_eq!(untold(&mut told, leaked(there)), leaked(new), "{there:?}");
+        }
     }
 
     #[test]

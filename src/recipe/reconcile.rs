@@ -1,6 +1,6 @@
 //! The four verbs, one after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::observe::{observe, owner, records};
 use super::plan::{Effect, Plan};
 use super::record::Failure;
 use super::report::{Outcomes, ends_attempt, halted, report, unobserved};
-use super::sweep::sweep;
+use super::sweep::{Leaked, sweep};
 use crate::api::{ImageRecipe, ImageRecipeStatus, Reason};
 use crate::aws::Inventory;
 use crate::controller::{Note, NoteType, finalizers};
@@ -172,26 +172,24 @@ pub async fn plan(recipe: ImageRecipe, context: &Context) -> Result<Plan, Error>
     Ok(decide(&observe(context, recipe).await?))
 }
 
-/// Removes what objects that are gone have left, in every account and region. Answers with how much of each kind there is.
+/// Removes what objects that are gone have left, in every account and region. Answers with all that there is of it.
 ///
 /// # Errors
 /// The first one met, when the living objects could not be listed, or AWS could not be read. Nothing is removed where that was so; the
 /// other regions are swept all the same.
-pub async fn sweep_leftovers(context: &Context) -> Result<Vec<(&'static str, usize)>, Error> {
-    let mut leaked = BTreeMap::new();
+pub async fn sweep_leftovers(context: &Context) -> Result<Vec<Leaked>, Error> {
+    let mut leaked = Vec::new();
     let mut failure = None;
     for inventory in context.inventories.values() {
         match sweep_region(context, inventory).await {
-            Ok(found) => found
-                .into_iter()
-                .for_each(|(kind, count)| *leaked.entry(kind).or_insert(0) += count),
+            Ok(found) => leaked.extend(found),
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    failure.map_or(Ok(leaked.into_iter().collect()), Err)
+    failure.map_or(Ok(leaked), Err)
 }
 
-async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<[(&'static str, usize); 4], Error> {
+async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<Vec<Leaked>, Error> {
     let began = context.clock.now();
     let view = inventory.view(began).await?;
     // Listed after the view was taken: whoever made something that is in it is either in the list, or gone.
