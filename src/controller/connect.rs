@@ -106,7 +106,14 @@ pub fn inventories(
 ) -> HashMap<(String, String), Inventory> {
     let inventory = |ec2: &Ec2| {
         let policy = config.account(ec2.account())?;
-        let inventory = Inventory::new(ec2, installation, policy, clock.clone(), pokes.clone());
+        let inventory = Inventory::new(
+            ec2,
+            installation,
+            policy,
+            &config.inspector,
+            clock.clone(),
+            pokes.clone(),
+        );
         Some(((ec2.account().to_owned(), ec2.region().to_owned()), inventory))
     };
     regions.iter().filter_map(inventory).collect()

@@ -10,6 +10,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::simulated::{BASE_IMAGE, GROUP, SUBNET, Simulated, id, installation, search, tags};
 
+/// Name of the inspector's image.
+const INSPECTOR: &str = "al2023-ami-2023.*-{{arch}}";
+
 fn inventory(aws: &Simulated) -> (Inventory, UnboundedReceiver<Owner>) {
     let (sender, pokes) = unbounded_channel();
     let policy = AccountPolicy {
@@ -17,7 +20,14 @@ fn inventory(aws: &Simulated) -> (Inventory, UnboundedReceiver<Owner>) {
         regions: vec!["eu-central-1".into()],
         grants: Vec::new(),
     };
-    let inventory = Inventory::new(&aws.ec2, &installation(), &policy, aws.clock(), sender);
+    let inventory = Inventory::new(
+        &aws.ec2,
+        &installation(),
+        &policy,
+        &search(&["amazon"], INSPECTOR),
+        aws.clock(),
+        sender,
+    );
     (inventory, pokes)
 }
 
@@ -307,6 +317,29 @@ async fn a_slow_search_is_not_waited_for_again_and_again() {
         "{:?}",
         asked.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_search_that_has_not_begun_says_so_and_the_inspectors_waits_for_nobody() {
+    let aws = Simulated::new();
+    let (inventory, _pokes) = inventory(&aws);
+    let slow: Vec<_> = (0..5)
+        .map(|number| Interest::Search(search(&["self"], &format!("app-{number}-*"))))
+        .collect();
+    let inspector = Interest::Search(search(&["amazon"], "al2023-ami-2023.*-x86_64"));
+    let asked = slow.iter().cloned().chain([inspector.clone()]).collect();
+    inventory.register(&owner("1"), asked);
+    for number in 0..5 {
+        let value = format!("app-{number}-*");
+        aws.fail(json!({"operation": "DescribeImages", "value": value, "kind": "slow", "seconds": 3600.0}));
+    }
+    let view = inventory.view(Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(view.unanswered(from_ref(&inspector)), None);
+    let waiting = slow.iter().filter(|interest| {
+        let error = view.unanswered(from_ref(interest)).expect("no answer yet");
+        error.message.contains("waits for its turn")
+    });
+    assert_eq!(waiting.count(), 3, "two of one namespace are under way");
 }
 
 #[tokio::test]

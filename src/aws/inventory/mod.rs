@@ -5,6 +5,7 @@
 mod answers;
 mod interests;
 mod reader;
+mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use self::interests::Interests;
 use self::reader::Reader;
 use super::Ec2;
 use super::console::Console;
+use crate::api::ImageSearch;
 use crate::controller::Clock;
 use crate::world::{AccountPolicy, AwsError, Installation, InstanceId, Interest, Owner, View};
 
@@ -67,14 +69,16 @@ struct Latest {
 }
 
 impl Inventory {
-    /// Nothing has been read yet. Owners whose part of the view changes are sent over `pokes`.
+    /// Nothing has been read yet. Owners whose part of the view changes are sent over `pokes`. `inspector`: where inspectors boot from.
     pub fn new(
         ec2: &Ec2,
         installation: &Installation,
         policy: &AccountPolicy,
+        inspector: &ImageSearch,
         clock: Clock,
         pokes: mpsc::UnboundedSender<Owner>,
     ) -> Self {
+        let reader = Reader::new(ec2.clone(), installation.clone(), policy.clone(), inspector);
         Self(Arc::new(Shared {
             clock,
             pokes,
@@ -82,7 +86,7 @@ impl Inventory {
             hurry: Notify::new(),
             interests: Mutex::default(),
             latest: Mutex::default(),
-            reader: tokio::sync::Mutex::new(Reader::new(ec2.clone(), installation.clone(), policy.clone())),
+            reader: tokio::sync::Mutex::new(reader),
             // What a console says can wait a moment longer than an effect.
             console: Console::new(ec2.polling()),
         }))
