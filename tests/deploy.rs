@@ -81,6 +81,7 @@ fn all_of_it_is_taken_by_the_api_server(lab: &Lab) {
         "imagerecipes.goldsmith.dev",
         "rolebinding.rbac.authorization.k8s.io/goldsmith-records",
         "configmap/goldsmith",
+        "resourcequota/goldsmith",
         "deployment.apps/goldsmith",
         "networkpolicy.networking.k8s.io/goldsmith",
     ] {

@@ -8,7 +8,7 @@ use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 13] = [
+pub const STORIES: [&str; 14] = [
     "proven-image",
     "three-attempts",
     "second-attempt",

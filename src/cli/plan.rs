@@ -49,7 +49,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync
     let clock = Clock::system();
     // Nobody listens: this looks once.
     let (poke, _) = mpsc::unbounded_channel();
-    let inventories = connect::inventories(&regions, &installation, &clock, &poke);
+    let inventories = connect::inventories(&regions, &config, &installation, &clock, &poke);
     let recorder = Recorder::new(clients.calls.clone(), clock.clone(), "goldsmith-plan");
     // Nothing is carried out, so there is nothing to stop.
     let (_stopper, stop) = stop::channel();

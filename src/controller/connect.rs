@@ -96,16 +96,25 @@ pub async fn regions(config: &Config, metrics: &Metrics) -> prometheus::Result<V
     Ok(regions)
 }
 
-/// An inventory for each region, by account and region.
+/// An inventory for each region that the configuration names, by account and region.
 pub fn inventories(
     regions: &[Ec2],
+    config: &Config,
     installation: &Installation,
     clock: &Clock,
     pokes: &mpsc::UnboundedSender<Owner>,
 ) -> HashMap<(String, String), Inventory> {
-    let inventory = |ec2: &Ec2| Inventory::new(ec2, installation, clock.clone(), pokes.clone());
-    regions
-        .iter()
-        .map(|ec2| ((ec2.account().to_owned(), ec2.region().to_owned()), inventory(ec2)))
-        .collect()
+    let inventory = |ec2: &Ec2| {
+        let policy = config.account(ec2.account())?;
+        let inventory = Inventory::new(
+            ec2,
+            installation,
+            policy,
+            &config.inspector,
+            clock.clone(),
+            pokes.clone(),
+        );
+        Some(((ec2.account().to_owned(), ec2.region().to_owned()), inventory))
+    };
+    regions.iter().filter_map(inventory).collect()
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use kube::api::Api;
+use kube::api::{Api, ObjectMeta, PartialObjectMeta, PartialObjectMetaExt};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef};
@@ -15,9 +15,11 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, Predicate, WatchStreamExt};
 use kube::{Client, Resource, ResourceExt};
 
+use super::finalizers::FINALIZER;
 use super::pass::Passes;
 use super::{Clock, Stop};
 use crate::api::ImageRecipe;
+use crate::recipe::sweep::{KINDS, Leaked};
 use crate::recipe::{self, Context};
 use crate::telemetry::Health;
 
@@ -32,12 +34,18 @@ const SWEEPS_PER_AGE: u32 = 4;
 const SWEEP_SHORTEST: Duration = Duration::from_secs(5);
 const SWEEP_LONGEST: Duration = Duration::from_secs(5 * 60);
 
+/// What is kept of every recipe there is: what names it, and what wakes a pass when it changes. A pass reads the rest.
+pub type Kept = PartialObjectMeta<ImageRecipe>;
+
+/// Annotations by which people ask for something.
+const REQUESTS: [&str; 2] = ["goldsmith.dev/build", "goldsmith.dev/reconcile"];
+
 /// Reconciles recipes until asked to stop and the last pass has ended.
 pub async fn run(
     watches: Client,
     context: Arc<Context>,
     passes: Arc<Passes>,
-    pokes: impl Stream<Item = ObjectRef<ImageRecipe>> + Send + 'static,
+    pokes: impl Stream<Item = ObjectRef<Kept>> + Send + 'static,
     health: Health,
     clock: Clock,
     stop: Stop,
@@ -47,18 +55,11 @@ pub async fn run(
     let looks = Arc::clone(&context);
     let listing = Mutex::default();
     let changes = watcher::watcher(Api::<ImageRecipe>::all(watches), watcher::Config::default())
-        .reflect(writer)
         .inspect_ok(move |event| tell(event, &listing, &told, &looks, &clock))
+        .map_ok(kept_of)
+        .reflect(writer)
         .applied_objects()
-        // Not status: our own writes would wake us. `finalizers` because adding ours changes no generation, and without
-        // that change the next pass would never come.
-        .predicate_filter(
-            predicates::generation
-                .combine(predicates::finalizers)
-                .combine(predicates::annotations)
-                .combine(being_deleted),
-            Default::default(),
-        );
+        .predicate_filter(wakes(), Default::default());
 
     let synced = store.clone();
     let until_synced = async move {
@@ -97,6 +98,7 @@ pub async fn run(
 
 /// Removes what no object claims, again and again while this process leads.
 pub async fn sweep(context: Arc<Context>, passes: Arc<Passes>, after: Duration, stop: Stop) {
+    let mut told = BTreeSet::new();
     let pause = (after / SWEEPS_PER_AGE).clamp(SWEEP_SHORTEST, SWEEP_LONGEST);
     loop {
         tokio::select! {
@@ -107,12 +109,26 @@ pub async fn sweep(context: Arc<Context>, passes: Arc<Passes>, after: Duration, 
             continue;
         }
         match recipe::sweep_leftovers(&context).await {
-            Ok(leaked) => leaked
-                .into_iter()
-                .for_each(|(kind, count)| passes.metrics.leaked(kind, count)),
+            Ok(leaked) => {
+                for kind in KINDS {
+                    let count = leaked.iter().filter(|one| one.kind == kind).count();
+                    passes.metrics.leaked(kind, count);
+                }
+                for Leaked { kind, id, owner, lacks } in untold(&mut told, leaked) {
+                    tracing::warn!(kind, id, owner, lacks, "nothing claims this");
+                }
+            }
             Err(error) => tracing::warn!(%error, "the sweep failed; it is tried again"),
         }
     }
+}
+
+/// What of it has not been told before. What is there no longer is forgotten, and told if it comes back.
+fn untold(told: &mut BTreeSet<String>, leaked: Vec<Leaked>) -> Vec<Leaked> {
+    let before = std::mem::replace(told, leaked.iter().map(|one| one.id.clone()).collect());
+    let mut leaked = leaked;
+    leaked.retain(|one| !before.contains(&one.id));
+    leaked
 }
 
 /// Tells metrics, backoff and inventories what the watch has brought, status changes and deletions too.
@@ -142,8 +158,136 @@ fn tell(
     }
 }
 
-fn being_deleted(object: &ImageRecipe) -> Option<u64> {
+fn kept_of(event: Event<ImageRecipe>) -> Event<Kept> {
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(recipe) => Event::InitApply(kept(recipe)),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(recipe) => Event::Apply(kept(recipe)),
+        Event::Delete(recipe) => Event::Delete(kept(recipe)),
+    }
+}
+
+/// Of a size that does not depend on what its author writes.
+fn kept(recipe: ImageRecipe) -> Kept {
+    let given = recipe.metadata;
+    let asked = given.annotations.unwrap_or_default();
+    let request = |name: &str| Some((name.to_owned(), hash(asked.get(name)?).to_string()));
+    let is_ours = |finalizer: &String| finalizer == FINALIZER;
+    let metadata = ObjectMeta {
+        name: given.name,
+        namespace: given.namespace,
+        uid: given.uid,
+        resource_version: given.resource_version,
+        generation: given.generation,
+        deletion_timestamp: given.deletion_timestamp,
+        finalizers: Some(given.finalizers.into_iter().flatten().filter(is_ours).collect()),
+        annotations: Some(REQUESTS.into_iter().filter_map(request).collect()),
+        ..ObjectMeta::default()
+    };
+    metadata.into_response_partial()
+}
+
+/// What wakes a pass when it changes. Not status: our own writes would wake us. `finalizers` because adding ours changes no generation,
+/// and without that change the next pass would never come.
+fn wakes() -> impl Predicate<Kept> {
+    predicates::generation
+        .combine(predicates::finalizers)
+        .combine(predicates::annotations)
+        .combine(being_deleted)
+}
+
+fn being_deleted(object: &Kept) -> Option<u64> {
+    Some(hash(object.meta().deletion_timestamp.is_some()))
+}
+
+fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    object.meta().deletion_timestamp.is_some().hash(&mut hasher);
-    Some(hasher.finish())
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn recipe(metadata: serde_json::Value, size: usize) -> ImageRecipe {
+        let mut recipe = json!({
+            "metadata": {"name": "web", "namespace": "platform", "uid": "uid", "generation": 1},
+            "spec": {
+                "region": "eu-central-1",
+                "build": {
+                    "architectures": ["x86_64"],
+                    "source": {"ids": {"x86_64": "ami-1"}},
+                    "builder": {"instanceTypes": ["m7i.large"], "subnets": {"ids": ["subnet-1"]}, "securityGroupIds": ["sg-1"]},
+                    "steps": [{"name": "long", "run": "#".repeat(size)}],
+                },
+            },
+            "status": {"contentHash": "#".repeat(size)},
+        });
+        let fields = metadata.as_object().cloned().unwrap_or_default();
+        recipe["metadata"].as_object_mut().unwrap().extend(fields);
+        serde_json::from_value(recipe).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_of_a_recipe_does_not_grow_with_what_its_author_writes() {
+        let long = "#".repeat(100_000);
+        let large = recipe(
+            json!({
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": long, "goldsmith.dev/build": long, "goldsmith.dev/other": long},
+                "labels": {"team": "x"},
+                "finalizers": [format!("example.com/{long}"), FINALIZER],
+                "managedFields": [{"manager": long, "operation": "Update"}],
+            }),
+            100_000,
+        );
+        let written = serde_json::to_string(&kept(large)).unwrap();
+        assert!(written.len() < 500, "{} bytes: {written:.600}", written.len());
+    }
+
+    #[test]
+    fn what_is_leaked_is_told_once() {
+        let leaked = |ids: &[&str]| -> Vec<Leaked> {
+            let one = |id: &&str| Leaked {
+                kind: "volume",
+                id: (*id).to_owned(),
+                owner: "platform/web".into(),
+                lacks: "no object has the uid".into(),
+            };
+            ids.iter().map(one).collect()
+        };
+        let mut told = BTreeSet::new();
+        for (there, new) in [
+            (&["vol-1"][..], &["vol-1"][..]),
+            (&["vol-1", "vol-2"], &["vol-2"]),
+            (&["vol-1", "vol-2"], &[]),
+            (&["vol-2"], &[]),
+            (&["vol-1", "vol-2"], &["vol-1"]),
+        ] {
+            assert_eq!(untold(&mut told, leaked(there)), leaked(new), "{there:?}");
+        }
+    }
+
+    #[test]
+    fn what_people_and_other_controllers_ask_by_wakes_a_pass_and_their_other_words_do_not() {
+        let seen = |metadata| wakes().hash_property(&kept(recipe(metadata, 1)));
+        let before = seen(json!({}));
+        for (metadata, woken) in [
+            (json!({"generation": 2}), true),
+            (json!({"finalizers": [FINALIZER]}), true),
+            (json!({"deletionTimestamp": "2026-11-23T08:00:00Z"}), true),
+            (json!({"annotations": {"goldsmith.dev/build": "1"}}), true),
+            (json!({"annotations": {"goldsmith.dev/reconcile": "1"}}), true),
+            (json!({"annotations": {"example.com/seen": "1"}}), false),
+            (json!({"labels": {"team": "x"}}), false),
+            (json!({"finalizers": ["example.com/hold"]}), false),
+        ] {
+            assert_eq!(seen(metadata.clone()) != before, woken, "{metadata}");
+        }
+        let asks = |token: &str| seen(json!({"annotations": {"goldsmith.dev/build": token}}));
+        assert_ne!(asks("1"), asks("2"));
+    }
 }

@@ -191,7 +191,7 @@ impl Process {
             cluster,
         };
         let (poke, poked) = mpsc::unbounded_channel();
-        let inventories = connect::inventories(&self.regions, &installation, &self.clock, &poke);
+        let inventories = connect::inventories(&self.regions, &self.settings.config, &installation, &self.clock, &poke);
         let mut pollers = JoinSet::new();
         for inventory in inventories.values() {
             let inventory = inventory.clone();
@@ -297,9 +297,7 @@ fn credentials(ec2: &Ec2) -> String {
     )
 }
 
-fn recipes_of(
-    mut poked: mpsc::UnboundedReceiver<Owner>,
-) -> impl stream::Stream<Item = ObjectRef<crate::api::ImageRecipe>> {
+fn recipes_of(mut poked: mpsc::UnboundedReceiver<Owner>) -> impl stream::Stream<Item = ObjectRef<recipes::Kept>> {
     stream::poll_fn(move |context| poked.poll_recv(context))
         .map(|owner| ObjectRef::new(&owner.name).within(&owner.namespace))
 }

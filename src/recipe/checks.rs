@@ -4,7 +4,7 @@
 use super::observation::Observation;
 use super::record::Failure;
 use crate::api::{Architecture, ImageRecipeSpec, ImageSearch, Reason};
-use crate::world::{AccountPolicy, AwsError, Claim, Image, ImageId, ImageState, NotGranted, Subnet, Use};
+use crate::world::{AccountPolicy, AwsError, Claim, Image, ImageId, ImageState, MANAGED_BY, NotGranted, Subnet, Use};
 
 /// Everything that must hold before a build with `source` may begin.
 pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
@@ -110,14 +110,16 @@ fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
             "spec.build.source has neither ids nor search; set one",
         ));
     };
-    let found = newest(observed, &search.for_architecture(architecture));
+    let found = found(observed, &search.for_architecture(architecture));
     let found = found.map_err(|error| {
         Failure::new(
             Reason::SourceSearchRefused,
             format!("spec.build.source.search: {error}; correct the search"),
         )
     })?;
-    found.ok_or_else(|| {
+    // One that others have made, and that is newer, changes nothing for whoever may not use it.
+    let mut granted = found.iter().filter(|image| source_is_granted(observed, image).is_ok());
+    granted.next().or(found.first()).ok_or_else(|| {
         let name = search.for_architecture(architecture).name;
         let is = name.map_or("has all of these tags".to_owned(), |name| format!("is called {name:?}"));
         Failure::new(
@@ -131,20 +133,21 @@ fn resolve_source(observed: &Observation) -> Result<&Image, Failure> {
     })
 }
 
-/// The trusted image that an inspector boots from.
+/// The trusted image that an inspector boots from: never what a recipe has made, whoever's, for it would look at others' images.
 pub fn inspector_image(observed: &Observation) -> Result<&Image, Failure> {
-    let found = newest(observed, &observed.inspector);
+    let found = found(observed, &observed.inspector);
     let found = found.map_err(|error| {
         Failure::new(
             Reason::InspectorImageNotFound,
             format!("inspector.search of the controller's configuration: {error}"),
         )
     })?;
-    found.ok_or_else(|| {
+    let mut trusted = found.iter().filter(|image| !image.tags.contains_key(MANAGED_BY));
+    trusted.next().ok_or_else(|| {
         Failure::new(
             Reason::InspectorImageNotFound,
             format!(
-                "no available image of {} is called {:?}; correct inspector.search in the controller's configuration",
+                "no available image of {} that no recipe has made is called {:?}; correct inspector.search in the controller's configuration",
                 observed.inspector.owners.join(", "),
                 observed.inspector.name.as_deref().unwrap_or_default()
             ),
@@ -152,7 +155,8 @@ pub fn inspector_image(observed: &Observation) -> Result<&Image, Failure> {
     })
 }
 
-/// The subnets that the spec names, in the order in which they are tried.
+/// The subnets that the spec names, in the order in which they are tried. Of those that it finds by tags the granted ones: whoever
+/// tags another one of the region changes nothing.
 pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<Vec<&'a Subnet>, Failure> {
     let subnets = &spec.build.builder.subnets;
     if let Some(ids) = &subnets.ids {
@@ -193,14 +197,23 @@ pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<
             ),
         ));
     }
-    Ok(found)
+    let Some(policy) = &observed.policy else {
+        return Ok(found);
+    };
+    let granted = |subnet: &&Subnet| policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
+    let refused = found.first().and_then(|first| granted(first).err());
+    found.retain(|subnet| granted(subnet).is_ok());
+    match refused.filter(|_| found.is_empty()) {
+        Some(refused) => Err(not_granted(refused)),
+        None => Ok(found),
+    }
 }
 
-/// The newest available image that a search finds; the error is that of the search itself.
-fn newest<'a>(observed: &'a Observation, search: &ImageSearch) -> Result<Option<&'a Image>, &'a AwsError> {
+/// The available images that a search finds, the newest first; the error is that of the search itself.
+fn found<'a>(observed: &'a Observation, search: &ImageSearch) -> Result<&'a [Image], &'a AwsError> {
     let searches = &observed.view.searches;
     let found = searches.iter().find(|(asked, _)| asked == search);
-    found.map_or(Ok(None), |(_, found)| found.as_ref().map(Option::as_ref))
+    found.map_or(Ok(&[]), |(_, found)| found.as_ref().map(Vec::as_slice))
 }
 
 /// Whether the recipe's namespace may start from `image`: a public one, one of its own recipes', or one that is granted.
@@ -362,21 +375,17 @@ fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Res
     Ok(())
 }
 
-/// Whether the subnets that a spec finds now are granted, those that it finds by tags too. Where it finds none, nothing is launched.
+/// Whether one of the subnets that a spec finds now by tags is granted. Where it finds none, nothing is launched.
 pub fn subnets_are_granted(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
-    let subnets = subnets(observed, spec).unwrap_or_default();
-    let Some(policy) = &observed.policy else { return Ok(()) };
-    for subnet in subnets {
-        let granted = policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
-        granted.map_err(not_granted)?;
+    match subnets(observed, spec) {
+        Err(failure) if failure.reason == Reason::NotGranted => Err(failure),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure> {
     let spec = observed.spec();
     let subnets = subnets(observed, spec)?;
-    subnets_are_granted(observed, spec)?;
     for id in &spec.build.builder.security_group_ids {
         let Some(group) = observed
             .view

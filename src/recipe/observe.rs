@@ -81,7 +81,7 @@ pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observati
 }
 
 /// Whose the tags, records and Events are.
-pub fn owner(recipe: &ImageRecipe) -> Owner {
+pub fn owner(recipe: &impl ResourceExt) -> Owner {
     Owner {
         namespace: recipe.namespace().unwrap_or_default(),
         name: recipe.name_any(),

@@ -1,11 +1,11 @@
 //! The four verbs, one after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::ListParams;
+use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, Resource, ResourceExt};
 
 use super::act::{act, remove, write_status};
@@ -16,7 +16,7 @@ use super::observe::{observe, owner};
 use super::plan::{Effect, Plan};
 use super::record::Failure;
 use super::report::{Outcomes, ends_attempt, halted, report, unobserved, waiting};
-use super::sweep::sweep;
+use super::sweep::{Leaked, sweep};
 use crate::api::{ImageRecipe, ImageRecipeStatus, Reason};
 use crate::aws::Inventory;
 use crate::controller::{Note, NoteType, finalizers};
@@ -25,11 +25,14 @@ use crate::world::ErrorClass;
 /// A grant comes with another configuration, so with a new process that looks at all of them; until then there is nothing to see.
 const UNGRANTED_AGAIN: Duration = Duration::from_secs(600);
 
+/// Recipes that one page of a list has. Of each of them only the metadata is read.
+const PAGE: u32 = 500;
+
 /// Looks at one recipe and does what is due. Answers with when to look again.
 ///
 /// # Errors
 /// When Kubernetes or AWS could not be asked, or the object changed meanwhile; [`Error::retry_after`] says what then.
-pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Result<Duration, Error> {
+pub async fn reconcile(recipe: Arc<PartialObjectMeta<ImageRecipe>>, context: Arc<Context>) -> Result<Duration, Error> {
     let api: Api<ImageRecipe> = Api::namespaced(context.client.clone(), &recipe.namespace().unwrap_or_default());
     // The watch may lag behind our own last write; what is decided on must not.
     let Some(mut recipe) = api
@@ -37,7 +40,7 @@ pub async fn reconcile(recipe: Arc<ImageRecipe>, context: Arc<Context>) -> Resul
         .await
         .map_err(Error::kubernetes("reading the recipe"))?
     else {
-        return Ok(gone(&context, &recipe));
+        return Ok(gone(&context, &*recipe));
     };
     clear_unreadable(&context, &mut recipe).await?;
     let deleting = recipe.metadata.deletion_timestamp.is_some();
@@ -170,39 +173,32 @@ pub async fn plan(recipe: ImageRecipe, context: &Context) -> Result<Plan, Error>
     Ok(decide(&observe(context, recipe).await?))
 }
 
-/// Removes what objects that are gone have left, in every account and region. Answers with how much of each kind there is.
+/// Removes what objects that are gone have left, in every account and region. Answers with all that there is of it.
 ///
 /// # Errors
 /// The first one met, when the living objects could not be listed, or AWS could not be read. Nothing is removed where that was so; the
 /// other regions are swept all the same.
-pub async fn sweep_leftovers(context: &Context) -> Result<Vec<(&'static str, usize)>, Error> {
-    let mut leaked = BTreeMap::new();
+pub async fn sweep_leftovers(context: &Context) -> Result<Vec<Leaked>, Error> {
+    let mut leaked = Vec::new();
     let mut failure = None;
     for inventory in context.inventories.values() {
         match sweep_region(context, inventory).await {
-            Ok(found) => found
-                .into_iter()
-                .for_each(|(kind, count)| *leaked.entry(kind).or_insert(0) += count),
+            Ok(found) => leaked.extend(found),
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    failure.map_or(Ok(leaked.into_iter().collect()), Err)
+    failure.map_or(Ok(leaked), Err)
 }
 
-async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<[(&'static str, usize); 4], Error> {
+async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<Vec<Leaked>, Error> {
     let began = context.clock.now();
     let view = inventory.view(began).await?;
     // Listed after the view was taken: whoever made something that is in it is either in the list, or gone.
-    let api: Api<ImageRecipe> = Api::all(context.client.clone());
-    let living = api
-        .list(&ListParams::default())
-        .await
-        .map_err(Error::kubernetes("listing recipes"))?;
-    let uids: BTreeSet<String> = living.items.iter().filter_map(ResourceExt::uid).collect();
+    let living = living(context).await?;
     let swept = sweep(
         &view,
         &context.installation,
-        &uids,
+        &living,
         context.config.sweep_after,
         context.clock.now(),
     );
@@ -217,16 +213,33 @@ async fn sweep_region(context: &Context, inventory: &Inventory) -> Result<[(&'st
     Ok(swept.leaked)
 }
 
-/// The object is no more; nothing of it is remembered, and AWS is looked at for it no longer.
-pub fn forget(recipe: &ImageRecipe, context: &Context) {
-    let owner = owner(recipe);
-    context.forget(&owner.uid);
-    if let Some(inventory) = context.inventory(&recipe.spec.account, &recipe.spec.region) {
-        inventory.forget(&owner);
+/// The uids of all recipes.
+async fn living(context: &Context) -> Result<BTreeSet<String>, Error> {
+    let api: Api<ImageRecipe> = Api::all(context.client.clone());
+    let mut uids = BTreeSet::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let listed = api.list_metadata(&page).await;
+        let listed = listed.map_err(Error::kubernetes("listing recipes"))?;
+        uids.extend(listed.items.iter().filter_map(ResourceExt::uid));
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(uids),
+        }
     }
 }
 
-fn gone(context: &Context, recipe: &ImageRecipe) -> Duration {
+/// The object is no more; nothing of it is remembered, and AWS is looked at for it no longer.
+pub fn forget(recipe: &impl ResourceExt, context: &Context) {
+    let owner = owner(recipe);
+    context.forget(&owner.uid);
+    context
+        .inventories
+        .values()
+        .for_each(|inventory| inventory.forget(&owner));
+}
+
+fn gone(context: &Context, recipe: &impl ResourceExt) -> Duration {
     forget(recipe, context);
     Duration::from_secs(3600)
 }

@@ -9,17 +9,58 @@ use super::decide::{has_no_image, may_be_removed};
 use super::plan::Removal;
 use super::since;
 use crate::world::{
-    CLUSTER, Claim, ImageState, Installation, InstanceState, MANAGED_BY, Snapshot, Tags, View, VolumeState,
-    are_of_an_image,
+    ATTEMPT, BUILD, CLUSTER, Claim, ImageState, Installation, InstanceState, MANAGED_BY, OWNER, OWNER_UID, ROLE,
+    Snapshot, Tags, View, VolumeState, are_of_an_image,
 };
+
+/// What may be leaked.
+pub const KINDS: [&str; 4] = ["instance", "volume", "image", "snapshot"];
 
 /// What a sweep found in one account and region.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Swept {
     /// Old enough to be removed.
     pub removals: Vec<Removal>,
-    /// Carries our tags, and no living object's: instances, volumes, images, snapshots.
-    pub leaked: [(&'static str, usize); 4],
+    pub leaked: Vec<Leaked>,
+}
+
+/// What carries our tags, and no living object's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaked {
+    /// One of [`KINDS`].
+    pub kind: &'static str,
+    pub id: String,
+    /// `<namespace>/<name>` of the object that it was made for, as its tag says; empty without one.
+    pub owner: String,
+    /// What it lacks, and what follows from that.
+    pub lacks: String,
+}
+
+impl Leaked {
+    fn new(kind: &'static str, id: String, tags: &Tags, installation: &Installation) -> Self {
+        let lacks = match Claim::read(tags, installation) {
+            Some(claim) => format!(
+                "no object has the uid {}; it is removed once it is old enough",
+                claim.owner_uid
+            ),
+            None => {
+                let mut needed = vec![OWNER, OWNER_UID, BUILD, ATTEMPT, ROLE];
+                needed.retain(|key| !tags.contains_key(*key));
+                let needed = needed.join(", ");
+                let what = match needed.is_empty() {
+                    true => "a tag goldsmith.dev/build, attempt or role that makes sense",
+                    false => needed.as_str(),
+                };
+                format!("it lacks {what}, so nobody but you removes it")
+            }
+        };
+        Self {
+            kind,
+            id,
+            owner: tags.get(OWNER).cloned().unwrap_or_default(),
+            lacks,
+        }
+    }
 }
 
 /// Decides what is removed. `living` holds the uids of every object there is, from a list that is not stale.
@@ -43,11 +84,11 @@ pub fn sweep(
         Claim::read(tags, installation).is_some() && born.is_some_and(|born| since(born, now) >= after)
     };
     let mut swept = Swept::default();
-    let mut count = [0; 4];
+    let leaked = |kind, id: &dyn ToString, tags: &Tags| Leaked::new(kind, id.to_string(), tags, installation);
     for instance in view.instances.iter().filter(|instance| {
         instance.state != InstanceState::Terminated && !are_of_an_image(&instance.tags) && orphaned(&instance.tags)
     }) {
-        count[0] += 1;
+        swept.leaked.push(leaked("instance", &instance.id, &instance.tags));
         if instance.state != InstanceState::ShuttingDown && removable(&instance.tags, Some(instance.launch_time)) {
             swept.removals.push(Removal::Instance(instance.id.clone()));
         }
@@ -57,7 +98,7 @@ pub fn sweep(
             && !are_of_an_image(&volume.tags)
             && orphaned(&volume.tags)
     }) {
-        count[1] += 1;
+        swept.leaked.push(leaked("volume", &volume.id, &volume.tags));
         if removable(&volume.tags, volume.create_time) {
             swept.removals.push(Removal::Volume(volume.id.clone()));
         }
@@ -67,23 +108,17 @@ pub fn sweep(
         .iter()
         .filter(|image| orphaned(&image.tags) && may_be_removed(image))
     {
-        count[2] += 1;
+        swept.leaked.push(leaked("image", &image.id, &image.tags));
         if image.state != ImageState::Pending && removable(&image.tags, image.creation_time) {
             swept.removals.push(Removal::Image(image.id.clone()));
         }
     }
     let without_image = |snapshot: &&Snapshot| orphaned(&snapshot.tags) && has_no_image(view, snapshot);
     for snapshot in view.snapshots.iter().filter(without_image) {
-        count[3] += 1;
+        swept.leaked.push(leaked("snapshot", &snapshot.id, &snapshot.tags));
         if removable(&snapshot.tags, snapshot.start_time) {
             swept.removals.push(Removal::Snapshot(snapshot.id.clone()));
         }
     }
-    swept.leaked = [
-        ("instance", count[0]),
-        ("volume", count[1]),
-        ("image", count[2]),
-        ("snapshot", count[3]),
-    ];
     swept
 }

@@ -1,6 +1,11 @@
 //! Who may use what in an account: the part of the controller's configuration that decisions ask.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
+
+use super::{Claim, Image, Installation, MANAGED_BY};
 
 /// An account that the controller serves, and what it lets recipes use there.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -140,6 +145,25 @@ impl AccountPolicy {
         })
     }
 
+    /// Those of `images` that may be the newest one which someone may start from, the newest first. Of all that are alike to whoever asks
+    /// that is one, so there are few, however many are found.
+    pub fn newest(&self, mut images: Vec<Image>, installation: &Installation) -> Vec<Image> {
+        images.sort_by_cached_key(|image| Reverse((image.creation_time, image.id.clone())));
+        let mut seen = BTreeSet::new();
+        images.retain(|image| {
+            let claim = Claim::read(&image.tags, installation);
+            let namespace = claim.and_then(|claim| Some(claim.owner.split_once('/')?.0.to_owned()));
+            let made = image.tags.contains_key(MANAGED_BY);
+            let listed = self.grants.iter().any(|grant| {
+                let mut listed = grant.source_images.iter();
+                listed.any(|listed| listed == image.id.as_str())
+            });
+            let id = listed.then(|| image.id.clone());
+            seen.insert((image.public, image.owner_id.clone(), made, namespace, id))
+        });
+        images
+    }
+
     fn of(&self, namespace: &str) -> impl Iterator<Item = &Grant> {
         self.grants
             .iter()
@@ -153,7 +177,10 @@ fn lists(list: &[String], name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::world::{ImageState, Role, Tags};
 
     fn policy() -> AccountPolicy {
         let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
@@ -237,5 +264,67 @@ mod tests {
             policy.admits("other", "us-west-2"),
             Err(NotGranted::Namespace { .. })
         ));
+    }
+
+    #[test]
+    fn of_what_a_search_finds_everyone_keeps_the_newest_that_is_theirs_and_no_more_is_kept() {
+        let installation = Installation {
+            name: "test".into(),
+            cluster: "cluster".into(),
+        };
+        let made_by = |owner: &str| {
+            let claim = Claim {
+                owner: owner.into(),
+                owner_uid: "uid".into(),
+                build: 1,
+                attempt: 1,
+                role: Role::Image,
+            };
+            claim.tags(&installation)
+        };
+        let image = |number: u32, public: bool, tags: &Tags| Image {
+            id: format!("ami-{number}").parse().expect("an id"),
+            name: "base".into(),
+            description: None,
+            owner_id: "123456789012".into(),
+            owner_alias: None,
+            public,
+            state: ImageState::Available,
+            state_reason: None,
+            architecture: "x86_64".into(),
+            root_device_type: "ebs".into(),
+            root_device_name: None,
+            virtualization_type: "hvm".into(),
+            platform: None,
+            product_codes: Vec::new(),
+            block_devices: Vec::new(),
+            creation_time: Timestamp::from_second(number.into()).ok(),
+            source_instance_id: None,
+            imds_v2_required: false,
+            deregistration_protection: String::new(),
+            tags: tags.clone(),
+        };
+        // The older it is, the smaller is its number; ami-1 is listed in a grant.
+        let kinds = [
+            Tags::new(),
+            made_by("platform/base"),
+            made_by("data/base"),
+            made_by("data/other"),
+        ];
+        let all: Vec<Image> = (0..80)
+            .map(|number| image(number, number % 8 < 4, &kinds[number as usize % 4]))
+            .collect();
+        // Page by page, as they are found.
+        let mut kept = Vec::new();
+        for page in all.chunks(7) {
+            kept.extend_from_slice(page);
+            kept = policy().newest(kept, &installation);
+        }
+        let ids: Vec<&str> = kept.iter().map(|image| image.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            ["ami-79", "ami-77", "ami-76", "ami-75", "ami-73", "ami-72", "ami-1"]
+        );
+        assert_eq!(policy().newest(all, &installation), kept);
     }
 }

@@ -27,9 +27,10 @@ pub struct View {
     pub named_images: Vec<Image>,
     /// Images asked for by id, up to half a minute older than `taken`; an id that EC2 does not know is absent.
     pub images_by_id: BTreeMap<ImageId, Image>,
-    /// The newest available image that each search asked for finds, up to half a minute older than `taken`, or why the search
-    /// itself is refused: by EC2, or because it finds too many.
-    pub searches: Vec<(ImageSearch, Result<Option<Image>, AwsError>)>,
+    /// The available images that each search asked for finds, up to half a minute older than `taken`, as far as they may matter to
+    /// anyone ([`AccountPolicy::newest`](super::AccountPolicy::newest)), the newest first; or why the search itself is refused: by EC2,
+    /// or because it finds too many.
+    pub searches: Vec<(ImageSearch, Result<Vec<Image>, AwsError>)>,
     /// All of the region's, up to a minute old.
     pub subnets: Vec<Subnet>,
     /// All of the region's, up to a minute old.

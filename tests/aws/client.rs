@@ -6,7 +6,7 @@ use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::error::CredentialsError;
 use goldsmith::aws::{ImageQuery, Launch, ShutdownBehavior, SnapshotDeletion};
 use goldsmith::world::{
-    AwsError, ErrorClass, ImageId, ImageState, InstanceState, InstanceType, SnapshotState, Tags, VolumeState,
+    AwsError, ErrorClass, Image, ImageId, ImageState, InstanceState, InstanceType, SnapshotState, Tags, VolumeState,
 };
 use serde_json::json;
 
@@ -189,10 +189,15 @@ async fn what_is_referred_to_is_read_and_what_is_unknown_does_not_lose_the_rest(
     );
 
     let amazon = search(&["amazon"], "al2023-ami-2023.*-x86_64");
-    let newest = ec2.newest_image(&amazon).await.unwrap().unwrap();
-    assert_eq!(newest.owner_id, "137112412989", "a look-alike name is not enough");
-    assert_eq!(ec2.newest_image(&search(&["amazon"], "al2077-*")).await.unwrap(), None);
-    assert!(newest.public && !found[0].public);
+    let searched = ec2.search_images(&amazon, |images| images).await.unwrap();
+    let is_amazons = |image: &Image| image.owner_id == "137112412989" && image.public;
+    assert!(
+        !searched.is_empty() && searched.iter().all(is_amazons),
+        "a look-alike name is not enough"
+    );
+    let absent = search(&["amazon"], "al2077-*");
+    assert_eq!(ec2.search_images(&absent, |images| images).await.unwrap(), []);
+    assert!(!found[0].public);
 
     let names = ["m7i.large".to_owned(), "m99.enormous".to_owned()];
     let expected = InstanceType {

@@ -3,16 +3,32 @@
 use std::slice::from_ref;
 
 use goldsmith::aws::{ImageQuery, Inventory, Launch, ShutdownBehavior};
-use goldsmith::world::{ErrorClass, ImageId, InstanceState, Interest, Owner, Tags};
+use goldsmith::world::{AccountPolicy, ErrorClass, ImageId, InstanceState, Interest, Owner, Tags};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::simulated::{BASE_IMAGE, GROUP, SUBNET, Simulated, id, installation, search, tags};
 
+/// Name of the inspector's image.
+const INSPECTOR: &str = "al2023-ami-2023.*-{{arch}}";
+
 fn inventory(aws: &Simulated) -> (Inventory, UnboundedReceiver<Owner>) {
     let (sender, pokes) = unbounded_channel();
-    (Inventory::new(&aws.ec2, &installation(), aws.clock(), sender), pokes)
+    let policy = AccountPolicy {
+        name: "default".into(),
+        regions: vec!["eu-central-1".into()],
+        grants: Vec::new(),
+    };
+    let inventory = Inventory::new(
+        &aws.ec2,
+        &installation(),
+        &policy,
+        &search(&["amazon"], INSPECTOR),
+        aws.clock(),
+        sender,
+    );
+    (inventory, pokes)
 }
 
 /// The owner of what carries `tags(build)`.
@@ -80,7 +96,7 @@ async fn a_view_answers_every_interest() {
         panic!("one search: {:?}", view.searches)
     };
     assert_eq!(asked, &public);
-    assert!(found.as_ref().unwrap().is_some());
+    assert_eq!(found.as_ref().unwrap().len(), 1, "of all that are alike the newest");
     assert_eq!(view.unanswered, []);
     assert_eq!(
         view.instance_types
@@ -260,7 +276,9 @@ async fn of_a_search_only_the_newest_image_is_kept_and_one_that_finds_too_many_i
     let wide = search(&["self"], "crowd-*");
     inventory.register(&owner("1"), vec![Interest::Search(wide.clone())]);
     let view = inventory.view(Timestamp::UNIX_EPOCH).await.unwrap();
-    let found = view.searches[0].1.as_ref().unwrap().as_ref().unwrap();
+    let [found] = &view.searches[0].1.as_ref().unwrap()[..] else {
+        panic!("one image: {:?}", view.searches)
+    };
     assert_eq!(found.name, "crowd-9999", "of ten pages the newest image");
 
     register(10_000);
@@ -299,6 +317,29 @@ async fn a_slow_search_is_not_waited_for_again_and_again() {
         "{:?}",
         asked.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_search_that_has_not_begun_says_so_and_the_inspectors_waits_for_nobody() {
+    let aws = Simulated::new();
+    let (inventory, _pokes) = inventory(&aws);
+    let slow: Vec<_> = (0..5)
+        .map(|number| Interest::Search(search(&["self"], &format!("app-{number}-*"))))
+        .collect();
+    let inspector = Interest::Search(search(&["amazon"], "al2023-ami-2023.*-x86_64"));
+    let asked = slow.iter().cloned().chain([inspector.clone()]).collect();
+    inventory.register(&owner("1"), asked);
+    for number in 0..5 {
+        let value = format!("app-{number}-*");
+        aws.fail(json!({"operation": "DescribeImages", "value": value, "kind": "slow", "seconds": 3600.0}));
+    }
+    let view = inventory.view(Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(view.unanswered(from_ref(&inspector)), None);
+    let waiting = slow.iter().filter(|interest| {
+        let error = view.unanswered(from_ref(interest)).expect("no answer yet");
+        error.message.contains("waits for its turn")
+    });
+    assert_eq!(waiting.count(), 3, "two of one namespace are under way");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub async fn run(client: &Client) {
     metadata_is_listed_alone_page_by_page(client).await;
     a_lease_is_one_candidates_and_an_event_is_told_once(client).await;
     a_watch_tells_every_change_in_order(client).await;
+    a_list_of_metadata_comes_in_pages(client).await;
 }
 
 /// The code and the reason of a refusal.
@@ -301,6 +302,34 @@ async fn a_lease_is_one_candidates_and_an_event_is_told_once(client: &Client) {
         refused(api.create(&parameters, &event).await),
         (409, "AlreadyExists".into())
     );
+}
+
+async fn a_list_of_metadata_comes_in_pages(client: &Client) {
+    create(client, "page-one").await;
+    create(client, "page-two").await;
+    let whole = recipes(client)
+        .list(&ListParams::default())
+        .await
+        .expect("it is listed");
+    let whole: Vec<_> = whole
+        .items
+        .iter()
+        .map(|recipe| (recipe.name_any(), recipe.uid()))
+        .collect();
+    let mut listed = Vec::new();
+    let mut pages = 0;
+    let mut page = ListParams::default().limit(1);
+    loop {
+        let read = recipes(client).list_metadata(&page).await.expect("it is listed");
+        pages += 1;
+        listed.extend(read.items.iter().map(|recipe| (recipe.name_any(), recipe.uid())));
+        match read.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => break,
+        }
+    }
+    assert_eq!(listed, whole);
+    assert_eq!(pages, whole.len());
 }
 
 async fn a_watch_tells_every_change_in_order(client: &Client) {

@@ -157,17 +157,21 @@ impl Ec2 {
         ))
     }
 
-    /// The newest available image that a search finds, `{{arch}}` filled in already. Deprecated ones of others are left out, as
-    /// EC2 does. Of each page only the newest image is kept, because a search may be as wide as its author likes.
+    /// Those of the available images that a search finds, `{{arch}}` filled in already, which `choose` leaves of them. It is asked after
+    /// each page, because a search may be as wide as its author likes. Deprecated images of others are left out, as EC2 does.
     ///
     /// # Errors
     /// `TooManyImages`, of class `Invalid`, when it finds more than 10,000 images.
-    pub async fn newest_image(&self, search: &ImageSearch) -> Result<Option<Image>, AwsError> {
+    pub async fn search_images(
+        &self,
+        search: &ImageSearch,
+        choose: impl Fn(Vec<Image>) -> Vec<Image>,
+    ) -> Result<Vec<Image>, AwsError> {
         let tags = search.tags.iter();
         let mut filters = vec![filter("state", ["available"])];
         filters.extend(search.name.as_ref().map(|name| filter("name", [name])));
         filters.extend(tags.map(|(key, value)| filter(format!("tag:{key}"), [value])));
-        let mut newest: Option<Image> = None;
+        let mut chosen = Vec::new();
         let mut token = None;
         let mut found = 0;
         for _ in 0..SEARCH_PAGES {
@@ -177,11 +181,11 @@ impl Ec2 {
             if found > SEARCH_LIMIT {
                 break;
             }
-            let age = |image: &Image| (image.creation_time, image.id.clone());
-            newest = images.into_iter().chain(newest).max_by_key(age);
+            chosen.extend(images);
+            chosen = choose(chosen);
             token = next.filter(|next| !next.is_empty());
             if token.is_none() {
-                return Ok(newest);
+                return Ok(chosen);
             }
         }
         Err(error::too_many_images(SEARCH_LIMIT))

@@ -26,8 +26,31 @@ pub(super) struct Union {
     pub(super) version: u64,
     pub(super) images: Vec<ImageId>,
     pub(super) names: Vec<String>,
-    pub(super) searches: Vec<ImageSearch>,
+    pub(super) searches: Vec<Searched>,
     pub(super) instance_types: Vec<String>,
+}
+
+/// A search, and who asks for it.
+#[derive(Clone, Debug)]
+pub(super) struct Searched {
+    pub(super) search: ImageSearch,
+    namespaces: BTreeSet<String>,
+}
+
+impl Union {
+    /// The namespace on whose account a search is made: of those that ask for it the one with the fewest, so that nobody's search waits
+    /// because others ask for it too.
+    pub(super) fn on_account_of(&self, search: &ImageSearch) -> &str {
+        let asked = self.searches.iter().find(|searched| searched.search == *search);
+        let namespaces = asked.into_iter().flat_map(|searched| &searched.namespaces);
+        let searches = |namespace: &&String| {
+            let asked = self.searches.iter();
+            asked
+                .filter(|searched| searched.namespaces.contains(*namespace))
+                .count()
+        };
+        namespaces.min_by_key(searches).map_or("", String::as_str)
+    }
 }
 
 impl Interests {
@@ -72,11 +95,13 @@ impl Interests {
             version: self.version,
             ..Union::default()
         };
-        for interest in self.owners.values().flat_map(|registered| &registered.interests) {
+        let owners = self.owners.iter();
+        let interests = owners.flat_map(|(owner, registered)| registered.interests.iter().map(move |one| (owner, one)));
+        for (owner, interest) in interests {
             match interest {
                 Interest::Image(id) => add(&mut union.images, id),
                 Interest::ImageName(name) => add(&mut union.names, name),
-                Interest::Search(search) => add(&mut union.searches, search),
+                Interest::Search(search) => add_search(&mut union.searches, search, owner),
                 Interest::InstanceType(name) => add(&mut union.instance_types, name),
             }
         }
@@ -121,7 +146,7 @@ impl Interests {
 enum Answer<'a> {
     Image(Option<&'a Image>),
     Images(Vec<&'a Image>),
-    Search(Option<Option<&'a Image>>),
+    Search(Option<&'a [Image]>),
     InstanceType(Option<&'a crate::world::InstanceType>),
     /// In words, which leave out what differs from one error to the next alike.
     Error(String),
@@ -138,10 +163,21 @@ fn answer<'a>(interest: &Interest, view: &'a View) -> Answer<'a> {
         }
         Interest::Search(search) => match view.searches.iter().find(|(asked, _)| asked == search) {
             Some((_, Err(refused))) => Answer::Error(refused.to_string()),
-            Some((_, Ok(found))) => Answer::Search(Some(found.as_ref())),
+            Some((_, Ok(found))) => Answer::Search(Some(found)),
             None => Answer::Search(None),
         },
         Interest::InstanceType(name) => Answer::InstanceType(view.instance_types.iter().find(|one| one.name == *name)),
+    }
+}
+
+fn add_search(list: &mut Vec<Searched>, search: &ImageSearch, owner: &Owner) {
+    let namespace = owner.namespace.clone();
+    match list.iter_mut().find(|searched| searched.search == *search) {
+        Some(known) => drop(known.namespaces.insert(namespace)),
+        None => list.push(Searched {
+            search: search.clone(),
+            namespaces: [namespace].into(),
+        }),
     }
 }
 
@@ -169,4 +205,36 @@ fn changed<'a, T: PartialEq, I: Ord + 'a>(
             .filter_map(|(_, one)| key(one).1.get(OWNER_UID))
             .map(String::as_str),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_of_several_namespaces_is_made_on_account_of_the_one_with_the_fewest() {
+        let search = |name: &str| ImageSearch {
+            owners: vec!["self".into()],
+            name: Some(name.into()),
+            tags: BTreeMap::new(),
+        };
+        let mut interests = Interests::default();
+        for (namespace, name, asked) in [
+            ("crowd", "a", "one"),
+            ("crowd", "b", "two"),
+            ("crowd", "c", "shared"),
+            ("quiet", "a", "shared"),
+        ] {
+            let owner = Owner {
+                namespace: namespace.into(),
+                name: name.into(),
+                uid: format!("{namespace}-{name}"),
+            };
+            interests.register(&owner, vec![Interest::Search(search(asked))]);
+        }
+        let union = interests.union();
+        assert_eq!(union.searches.len(), 3, "each is made once");
+        assert_eq!(union.on_account_of(&search("shared")), "quiet");
+        assert_eq!(union.on_account_of(&search("one")), "crowd");
+    }
 }

@@ -5,6 +5,7 @@
 mod answers;
 mod interests;
 mod reader;
+mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,8 +18,9 @@ use self::interests::Interests;
 use self::reader::Reader;
 use super::Ec2;
 use super::console::Console;
+use crate::api::ImageSearch;
 use crate::controller::Clock;
-use crate::world::{AwsError, Installation, InstanceId, Interest, Owner, View};
+use crate::world::{AccountPolicy, AwsError, Installation, InstanceId, Interest, Owner, View};
 
 /// Between two looks while something moves: AWS's own processes take seconds to minutes.
 const FAST: Duration = Duration::from_secs(1);
@@ -67,8 +69,16 @@ struct Latest {
 }
 
 impl Inventory {
-    /// Nothing has been read yet. Owners whose part of the view changes are sent over `pokes`.
-    pub fn new(ec2: &Ec2, installation: &Installation, clock: Clock, pokes: mpsc::UnboundedSender<Owner>) -> Self {
+    /// Nothing has been read yet. Owners whose part of the view changes are sent over `pokes`. `inspector`: where inspectors boot from.
+    pub fn new(
+        ec2: &Ec2,
+        installation: &Installation,
+        policy: &AccountPolicy,
+        inspector: &ImageSearch,
+        clock: Clock,
+        pokes: mpsc::UnboundedSender<Owner>,
+    ) -> Self {
+        let reader = Reader::new(ec2.clone(), installation.clone(), policy.clone(), inspector);
         Self(Arc::new(Shared {
             clock,
             pokes,
@@ -76,7 +86,7 @@ impl Inventory {
             hurry: Notify::new(),
             interests: Mutex::default(),
             latest: Mutex::default(),
-            reader: tokio::sync::Mutex::new(Reader::new(ec2.clone(), installation.clone())),
+            reader: tokio::sync::Mutex::new(reader),
             // What a console says can wait a moment longer than an effect.
             console: Console::new(ec2.polling()),
         }))

@@ -1,19 +1,21 @@
 //! One look at a region.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::answers::Answers;
 use super::interests::Union;
-use crate::api::ImageSearch;
+use super::turns::Turns;
+use crate::api::{Architecture, ImageSearch};
 use crate::aws::{Ec2, ImageQuery};
 use crate::world::{
-    AwsError, ErrorClass, Image, ImageId, Installation, InstanceType, Interest, SecurityGroup, Subnet, View,
+    AccountPolicy, AwsError, ErrorClass, Image, ImageId, Installation, InstanceType, Interest, SecurityGroup, Subnet,
+    View,
 };
 
 /// Source images change every few weeks, and are to be noticed within a minute; searches among a public owner's images
@@ -33,8 +35,6 @@ const SEARCH_REST: u32 = 2;
 const REFUSED_LIFETIME: Duration = Duration::from_secs(600);
 /// How long a look waits for searches. What takes longer goes on, is not waited for again, and is answered in a later view.
 const SEARCHES_WAIT: Duration = Duration::from_secs(3);
-/// Each holds a page of a thousand images, and takes its calls from the budget that everyone shares.
-const SEARCHES_AT_ONCE: usize = 4;
 /// Questions that one call asks: values that one filter may have.
 const AT_ONCE: usize = 200;
 
@@ -43,15 +43,18 @@ const AT_ONCE: usize = 200;
 pub(super) struct Reader {
     ec2: Ec2,
     installation: Installation,
+    policy: Arc<AccountPolicy>,
     network_read: Option<Instant>,
     /// None: EC2 does not know the image, or does not show it to us.
     images: Answers<ImageId, Option<Image>>,
     /// The inner error is EC2's, or ours, of the search itself.
-    searches: Answers<ImageSearch, Result<Option<Image>, AwsError>>,
+    searches: Answers<ImageSearch, Result<Vec<Image>, AwsError>>,
     searching: JoinSet<Ended>,
     /// What `searching` is about.
     searched: Vec<Searched>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
+    /// Those for the inspector's image, which everyone waits for and no recipe's author writes: they wait for nobody.
+    inspector: Vec<ImageSearch>,
     /// None: the region does not offer the type.
     instance_types: Answers<String, Option<InstanceType>>,
 }
@@ -59,13 +62,15 @@ pub(super) struct Reader {
 #[derive(Debug)]
 struct Ended {
     search: ImageSearch,
-    found: Result<Option<Image>, AwsError>,
+    found: Result<Vec<Image>, AwsError>,
     took: Duration,
 }
 
 #[derive(Debug)]
 struct Searched {
     search: ImageSearch,
+    /// It had its turn.
+    begun: Arc<AtomicBool>,
     /// A look has waited for it once.
     overdue: bool,
 }
@@ -74,16 +79,20 @@ type Network = (Vec<Subnet>, Vec<SecurityGroup>, String);
 type Refused<Q> = Vec<(Q, AwsError)>;
 
 impl Reader {
-    pub(super) fn new(ec2: Ec2, installation: Installation) -> Self {
+    pub(super) fn new(ec2: Ec2, installation: Installation, policy: AccountPolicy, inspector: &ImageSearch) -> Self {
         Self {
             ec2,
             installation,
+            policy: Arc::new(policy),
             network_read: None,
             images: Answers::new(SOURCES_LIFETIME, SOURCES_PATIENCE),
             searches: Answers::new(SOURCES_LIFETIME, SOURCES_PATIENCE),
             searching: JoinSet::new(),
             searched: Vec::new(),
-            turns: Arc::new(Semaphore::new(SEARCHES_AT_ONCE)),
+            turns: Turns::new(),
+            inspector: [Architecture::X86_64, Architecture::Arm64]
+                .map(|architecture| inspector.for_architecture(architecture))
+                .into(),
             instance_types: Answers::new(INSTANCE_TYPES_LIFETIME, INSTANCE_TYPES_PATIENCE),
         }
     }
@@ -167,20 +176,30 @@ impl Reader {
 
     /// Begins the searches that are due and not under way. They always give way: one of them may be as wide as its author likes.
     fn search(&mut self, asked: &Union, now: Timestamp) {
-        for search in self.searches.due(&asked.searches, now) {
+        let searches: Vec<ImageSearch> = asked.searches.iter().map(|asked| asked.search.clone()).collect();
+        for search in self.searches.due(&searches, now) {
             if self.searched.iter().any(|searched| searched.search == search) {
                 continue;
             }
+            let begun = Arc::new(AtomicBool::new(false));
             self.searched.push(Searched {
                 search: search.clone(),
+                begun: Arc::clone(&begun),
                 overdue: false,
             });
-            let (ec2, turns) = (self.ec2.polling(), Arc::clone(&self.turns));
+            let of_recipes = !self.inspector.contains(&search);
+            let place = of_recipes.then(|| self.turns.place(asked.on_account_of(&search)));
+            let ec2 = self.ec2.polling();
+            let (policy, installation) = (Arc::clone(&self.policy), self.installation.clone());
             self.searching.spawn(async move {
-                // Nobody closes the semaphore.
-                let _turn = turns.acquire().await;
+                let _turn = match place {
+                    Some(place) => Some(place.turn().await),
+                    None => None,
+                };
+                begun.store(true, Ordering::Relaxed);
                 let began = Instant::now();
-                let found = ec2.newest_image(&search).await;
+                let newest = |images| policy.newest(images, &installation);
+                let found = ec2.search_images(&search, newest).await;
                 let took = began.elapsed();
                 Ended { search, found, took }
             });
@@ -239,10 +258,16 @@ impl Reader {
                 Err(error) => view.unanswered.push((Interest::Search(search.clone()), error.clone())),
             }
         }
-        for Searched { search, .. } in &self.searched {
+        for Searched { search, begun, .. } in &self.searched {
             if !self.searches.known(now).any(|(known, _)| known == search) {
                 let interest = Interest::Search(search.clone());
-                view.unanswered.push((interest, still_searching()));
+                let why = match begun.load(Ordering::Relaxed) {
+                    true => "the search goes on; one for a longer part of the name takes less time",
+                    false => {
+                        "the search waits for its turn: others are under way, of this namespace's recipes or of others'"
+                    }
+                };
+                view.unanswered.push((interest, no_answer(why)));
             }
         }
         for (name, answer) in self.instance_types.known(now) {
@@ -256,12 +281,12 @@ impl Reader {
     }
 }
 
-fn still_searching() -> AwsError {
+fn no_answer(why: &str) -> AwsError {
     AwsError {
         operation: "DescribeImages",
         class: ErrorClass::NoAnswer,
         code: "NoAnswer".into(),
-        message: "the search goes on; one for a longer part of the name takes less time".into(),
+        message: why.into(),
         request_id: None,
     }
 }

@@ -83,6 +83,8 @@ pub fn decide(observed: &Observation) -> Plan {
 
 /// Why there are no present inputs.
 enum Absent<'a> {
+    /// The spec names what is not granted.
+    Ungranted(Failure),
     /// Nothing can be built from the spec as it is.
     Refused(Failure),
     /// AWS does not say what the spec refers to.
@@ -98,7 +100,7 @@ impl From<Failure> for Absent<'_> {
 /// The present inputs of the recipe.
 fn present<'a>(decision: &mut Decision<'a>) -> Result<Present<'a>, Absent<'a>> {
     let observed = decision.observed;
-    checks::grants(observed, observed.spec())?;
+    checks::grants(observed, observed.spec()).map_err(Absent::Ungranted)?;
     if let Some(error) = observed.unanswered() {
         return Err(Absent::Unanswered(error));
     }
@@ -125,15 +127,20 @@ fn present<'a>(decision: &mut Decision<'a>) -> Result<Present<'a>, Absent<'a>> {
 /// Nothing new can begin. A build in hand goes on from what was frozen, unless it uses what is not granted.
 fn without_present(decision: &mut Decision<'_>, absent: Absent<'_>) {
     let active = decision.observed.active();
+    if let Absent::Ungranted(failure) | Absent::Refused(failure) = &absent
+        && failure.reason == Reason::NotGranted
+    {
+        // What was made while it was granted is kept as it is.
+        decision.answer = None;
+    }
     match (active, absent) {
-        (_, Absent::Refused(failure)) if failure.reason == Reason::NotGranted => {
+        (_, Absent::Ungranted(failure)) => {
             if let Some(record) = active {
                 decision.abandon(record, &failure.message);
             }
-            // What was made while it was granted is kept as it is.
-            decision.answer = None;
             decision.refuse(failure);
         }
+        // What the search finds now is no concern of it: whether it may use its own source it asks itself.
         (Some(record), _) => attempt::go_on(decision, record),
         (None, Absent::Refused(failure)) => decision.refuse(failure),
         (None, Absent::Unanswered(error)) => decision.unanswered(error),

@@ -313,7 +313,7 @@ fn a_newer_image_for_inspectors_ends_no_inspection() {
     }
     let mut newer = world.source();
     newer.id = "ami-0e".parse().expect("an id");
-    world.view.searches[1].1 = Ok(Some(newer));
+    world.view.searches[1].1 = Ok(vec![newer]);
     world.settle();
     assert_eq!(world.view.instances.len(), 3, "none was launched twice");
     assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));

@@ -2,13 +2,13 @@
 
 use super::small_world::SmallWorld;
 use crate::api::{READY, Reason, STALLED, get};
+use crate::recipe::plan::Effect;
 use crate::world::*;
 
 type Change = fn(&mut SmallWorld);
 
 fn source(world: &mut SmallWorld) -> &mut Image {
-    let found = world.view.searches[0].1.as_mut().expect("an answer");
-    found.as_mut().expect("an image")
+    &mut world.view.searches[0].1.as_mut().expect("an answer")[0]
 }
 
 fn refused(operation: &'static str) -> AwsError {
@@ -28,7 +28,7 @@ fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
             Reason::SourceNotFound,
             &["spec.build.source.search", "describe-images"],
             |world| {
-                world.view.searches[0].1 = Ok(None);
+                world.view.searches[0].1 = Ok(Vec::new());
             },
         ),
         (
@@ -138,7 +138,7 @@ fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
             Reason::InspectorImageNotFound,
             &["inspector.search", "configuration"],
             |world| {
-                world.view.searches[1].1 = Ok(None);
+                world.view.searches[1].1 = Ok(Vec::new());
             },
         ),
         (
@@ -194,7 +194,7 @@ fn what_is_close_to_a_refusal_is_built() {
         }),
         ("no inspector where nothing is proved", |world| {
             world.recipe.spec.test.enabled = false;
-            world.view.searches[1].1 = Ok(None);
+            world.view.searches[1].1 = Ok(Vec::new());
         }),
         ("another type that nobody asks for", |world| {
             world.view.instance_types[1].nitro = false;
@@ -208,4 +208,47 @@ fn what_is_close_to_a_refusal_is_built() {
         let (ready, reason) = world.condition(READY).expect("ready");
         assert!(ready, "{name}: {reason}");
     }
+}
+
+#[test]
+fn of_the_subnets_that_tags_find_the_granted_ones_are_used_whatever_else_is_tagged() {
+    let tag = |world: &mut SmallWorld, place: usize| {
+        world.view.subnets[place].tags.insert("tier".into(), "build".into());
+    };
+    for tagged_after in [0, 1, 2, 5] {
+        let mut world = SmallWorld::new();
+        world.recipe.spec.build.builder.subnets.ids = None;
+        world.recipe.spec.build.builder.subnets.tags = Some([("tier".to_owned(), "build".to_owned())].into());
+        world.policy.grants[0].subnets = vec!["subnet-0b".into()];
+        tag(&mut world, 1);
+        for _ in 0..tagged_after {
+            world.pass();
+        }
+        tag(&mut world, 0);
+        world.settle();
+        assert_eq!(
+            world.condition(READY),
+            Some((true, "ImageProven".into())),
+            "{tagged_after}"
+        );
+        assert_eq!(
+            world.status().latest.map(|latest| latest.build),
+            Some(1),
+            "{tagged_after}"
+        );
+        let launched = world.journal.iter().filter_map(|effect| match effect {
+            Effect::Launch(launch) => Some(launch.subnet.as_str()),
+            _ => None,
+        });
+        assert_eq!(launched.collect::<Vec<_>>(), ["subnet-0b"; 3]);
+    }
+
+    let mut world = SmallWorld::new();
+    world.recipe.spec.build.builder.subnets.ids = None;
+    world.recipe.spec.build.builder.subnets.tags = Some([("tier".to_owned(), "build".to_owned())].into());
+    world.policy.grants[0].subnets = vec!["subnet-0b".into()];
+    tag(&mut world, 0);
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
+    assert_eq!(world.journal, []);
 }

@@ -125,8 +125,8 @@ impl SmallWorld {
         let view = View {
             account_id: "123456789012".into(),
             searches: vec![
-                (search("base-x86_64"), Ok(Some(base("ami-0a", "base-x86_64")))),
-                (search("inspector-x86_64"), Ok(Some(base("ami-0b", "inspector-x86_64")))),
+                (search("base-x86_64"), Ok(vec![base("ami-0a", "base-x86_64")])),
+                (search("inspector-x86_64"), Ok(vec![base("ami-0b", "inspector-x86_64")])),
             ],
             subnets: vec![subnet("subnet-0a"), subnet("subnet-0b")],
             security_groups: vec![SecurityGroup {
@@ -314,7 +314,7 @@ impl SmallWorld {
 
     /// The image that the recipe starts from.
     pub fn source(&self) -> Image {
-        self.view.searches[0].1.clone().expect("no error").expect("found")
+        self.view.searches[0].1.clone().expect("no error")[0].clone()
     }
 
     fn refuse(&mut self, operation: &'static str) -> Result<(), AwsError> {

@@ -25,8 +25,7 @@ fn made_by(owner: &str, installation: &str) -> Tags {
 }
 
 fn found(world: &mut SmallWorld) -> &mut Image {
-    let found = world.view.searches[0].1.as_mut().expect("an answer");
-    found.as_mut().expect("an image")
+    &mut world.view.searches[0].1.as_mut().expect("an answer")[0]
 }
 
 /// The search finds another image from now on; the one before is still there, for whoever knows its id.
@@ -88,27 +87,106 @@ fn what_is_neither_public_nor_of_the_same_namespace_has_to_be_granted() {
     }
 }
 
+/// A newer match of the search, which is neither public nor granted.
+fn newer(world: &SmallWorld, tags: &Tags) -> Image {
+    Image {
+        id: "ami-0c".parse().expect("an id"),
+        creation_time: Some(world.now),
+        public: false,
+        owner_id: OWN.into(),
+        tags: tags.clone(),
+        ..world.source()
+    }
+}
+
 #[test]
-fn the_newest_match_decides_and_no_older_one_is_taken_instead() {
+fn a_newer_match_that_may_not_be_started_from_keeps_nobody_from_an_older_one() {
+    let nobody = Tags::new();
+    let namesake = made_by("platform-two/base", "test");
+    for (name, tags) in [("private", &nobody), ("of another namespace", &namesake)] {
+        for built in [false, true] {
+            let mut world = SmallWorld::new();
+            if built {
+                world.settle();
+            }
+            let newer = newer(&world, tags);
+            world.view.searches[0].1.as_mut().expect("an answer").insert(0, newer);
+            world.settle();
+            assert_eq!(world.condition(READY), Some((true, "ImageProven".into())), "{name}");
+            assert_eq!(world.status().latest.map(|latest| latest.build), Some(1), "{name}");
+            assert_eq!(world.condition(SOURCE_RESOLVED).map(|(found, _)| found), Some(true));
+
+            world.policy.grants[0].source_images = vec!["ami-0c".into()];
+            world.settle();
+            assert_eq!(world.status().latest.map(|latest| latest.build), Some(2), "{name}");
+        }
+    }
+}
+
+#[test]
+fn where_no_match_may_be_started_from_what_is_there_serves() {
     let mut world = SmallWorld::new();
     world.settle();
-    let mut newer = world.source();
-    newer.id = "ami-0c".parse().expect("an id");
-    newer.creation_time = Some(world.now);
-    newer.public = false;
+    let newer = newer(&world, &Tags::new());
     replace(&mut world, newer);
     world.settle();
     assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
-    assert_eq!(
-        world.status().latest.map(|latest| latest.build),
-        Some(1),
-        "what is there serves"
-    );
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
+}
 
-    world.policy.grants[0].source_images = vec!["ami-0c".into()];
+#[test]
+fn a_build_in_hand_does_not_end_for_what_its_search_finds_meanwhile() {
+    let mut world = SmallWorld::new();
+    world.pass();
+    world.pass();
+    assert_eq!(world.view.instances.len(), 1, "it builds");
+    let newer = newer(&world, &Tags::new());
+    replace(&mut world, newer);
     world.settle();
-    assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
-    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+    let history = world.status().history;
+    let results: Vec<_> = history.iter().map(|entry| entry.result).collect();
+    assert_eq!(results, [BuildResult::Succeeded]);
+    assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
+}
+
+#[test]
+fn nothing_that_a_recipe_has_made_looks_at_other_images() {
+    let mut mangled = made_by("platform/base", "test");
+    mangled.retain(|key, _| key == MANAGED_BY);
+    for (name, tags) in [
+        ("of the namespace itself", made_by("platform/base", "test")),
+        ("of another namespace", made_by("platform-two/base", "test")),
+        ("of another installation", made_by("platform/base", "another")),
+        ("with the rest of the tags", mangled),
+    ] {
+        for public in [false, true] {
+            let mut world = SmallWorld::new();
+            let product = Image {
+                public,
+                ..newer(&world, &tags)
+            };
+            let found = world.view.searches[1].1.as_mut().expect("an answer");
+            found.insert(0, product.clone());
+            world.settle();
+            assert_eq!(world.condition(READY), Some((true, "ImageProven".into())), "{name}");
+            let launched = world.view.instances.iter().filter_map(|one| one.image_id.as_ref());
+            let launched: Vec<&str> = launched.map(ImageId::as_str).collect();
+            assert!(
+                launched.contains(&"ami-0b") && !launched.contains(&"ami-0c"),
+                "{name}: {launched:?}"
+            );
+
+            let mut world = SmallWorld::new();
+            world.view.searches[1].1 = Ok(vec![product]);
+            world.settle();
+            assert_eq!(
+                world.condition(STALLED),
+                Some((true, "InspectorImageNotFound".into())),
+                "{name}"
+            );
+            assert_eq!(world.journal, []);
+        }
+    }
 }
 
 #[test]

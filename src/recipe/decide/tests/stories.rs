@@ -338,7 +338,7 @@ fn a_changed_source_builds_again_while_the_old_image_serves_unless_it_is_told_no
         let mut newer = world.source();
         newer.id = "ami-0c".parse().expect("an id");
         newer.creation_time = "2026-11-20T00:00:00Z".parse().ok();
-        world.view.searches[0].1 = Ok(Some(newer));
+        world.view.searches[0].1 = Ok(vec![newer]);
         world.time_goes_by(Duration::from_secs(30));
         world.pass();
         assert_eq!(
@@ -471,7 +471,7 @@ fn an_image_of_another_spec_is_not_ready_whatever_began_the_build() {
                 other.name = "other-x86_64".into();
                 let mut search = world.view.searches[0].0.clone();
                 search.name = Some("other-x86_64".into());
-                world.view.searches.push((search.clone(), Ok(Some(other))));
+                world.view.searches.push((search.clone(), Ok(vec![other])));
                 world.recipe.spec.build.source.search = Some(search);
             },
             false,
