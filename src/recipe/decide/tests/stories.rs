@@ -359,27 +359,6 @@ fn a_changed_source_builds_again_while_the_old_image_serves_unless_it_is_told_no
 }
 
 #[test]
-fn a_request_builds_once() {
-    let mut world = SmallWorld::new();
-    world.settle();
-    let ask = |world: &mut SmallWorld, token: &str| {
-        world.recipe.metadata.annotations = Some([("goldsmith.dev/build".to_owned(), token.to_owned())].into());
-    };
-    ask(&mut world, "one");
-    world.settle();
-    world.settle();
-    assert_eq!(images_created(&world), 2);
-    assert_eq!(
-        world.status().handled_requests.get("build").map(String::as_str),
-        Some("one")
-    );
-    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
-    world.recipe.status = None;
-    world.settle();
-    assert_eq!(images_created(&world), 2, "a lost status does not ask again");
-}
-
-#[test]
 fn another_test_proves_the_same_image_again() {
     let mut world = SmallWorld::new();
     world.settle();

@@ -1,10 +1,15 @@
-//! What is still known, and done, without the records of builds.
+//! What is still known, and done, without the records of builds, or without status.
 
 use std::time::Duration;
 
 use super::small_world::SmallWorld;
 use crate::recipe::plan::Effect;
 use crate::world::*;
+
+fn builds_begun(world: &SmallWorld) -> usize {
+    let effects = world.journal.iter();
+    effects.filter(|effect| matches!(effect, Effect::BeginBuild(_))).count()
+}
 
 /// A namespace's deletion takes the RoleBinding first, and nothing can be bound there again.
 #[test]
@@ -54,6 +59,27 @@ fn without_records_the_history_stays_as_it_is() {
 }
 
 #[test]
+fn a_request_builds_once() {
+    let mut world = SmallWorld::new();
+    world.settle();
+    let ask = |world: &mut SmallWorld, token: &str| {
+        world.recipe.metadata.annotations = Some([("goldsmith.dev/build".to_owned(), token.to_owned())].into());
+    };
+    ask(&mut world, "one");
+    world.settle();
+    world.settle();
+    assert_eq!(builds_begun(&world), 2);
+    assert_eq!(
+        world.status().handled_requests.get("build").map(String::as_str),
+        Some("one")
+    );
+    assert_eq!(world.status().latest.map(|latest| latest.build), Some(2));
+    world.recipe.status = None;
+    world.settle();
+    assert_eq!(builds_begun(&world), 2, "a lost status does not ask again");
+}
+
+#[test]
 fn a_request_builds_once_though_its_record_is_gone() {
     let mut world = SmallWorld::new();
     world.recipe.spec.history_limit = 1;
@@ -66,9 +92,7 @@ fn a_request_builds_once_though_its_record_is_gone() {
     assert_eq!(world.records.len(), 1);
     world.recipe.status = None;
     world.settle();
-    let effects = world.journal.iter();
-    let builds = effects.filter(|effect| matches!(effect, Effect::BeginBuild(_)));
-    assert_eq!(builds.count(), 3, "a lost status does not ask again");
+    assert_eq!(builds_begun(&world), 3, "a lost status does not ask again");
     let handled = world.status().handled_requests;
     assert_eq!(handled.get("build").map(String::as_str), Some("one"));
 }
