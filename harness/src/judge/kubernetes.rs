@@ -206,7 +206,12 @@ impl Judge {
                 .iter()
                 .all(|id| ec2.images.get(id).is_some_and(|image| image.state == "available"));
         if ready(before) && !ready(after) && !stalled && same_spec && there {
-            wrong.push("Ready ends though neither the spec nor the image has changed".to_owned());
+            let said =
+                status::condition(after, "Ready").map(|ready| format!("{}: {}", ready["reason"], ready["message"]));
+            wrong.push(format!(
+                "Ready ends though neither the spec nor the image has changed, {}",
+                said.unwrap_or_default()
+            ));
         }
         wrong
     }
