@@ -237,8 +237,11 @@ impl Simulator {
             Some(FaultKind::Failed) => region.fail_images(now),
             _ => {}
         }
-        if let Some(before) = before.filter(|_| outcome.is_ok()) {
-            self.before.insert(region.name.clone(), before);
+        match before.filter(|_| outcome.is_ok()) {
+            Some(before) => drop(self.before.insert(region.name.clone(), before)),
+            // What was before that is no matter of a fault that comes later.
+            None if outcome.is_ok() => drop(self.before.remove(&region.name)),
+            None => {}
         }
         outcome
     }

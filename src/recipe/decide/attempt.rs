@@ -25,7 +25,12 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     let mut build = kept.unwrap_or_else(|| begin::status_of(record));
     // Status may say anything; the record knows the last attempt of which something was made.
     let most = i64::from(observed.spec().failure_limit).max(record.progress.attempt);
+    let told = build.attempt;
     build.attempt = build.attempt.clamp(record.progress.attempt, most);
+    if build.attempt != told {
+        // What it tells is of another attempt.
+        build.architectures.clear();
+    }
     let granted = checks::grants(observed, &record.frozen.spec);
     let granted = granted.and_then(|()| checks::frozen_source_is_granted(observed, &record.frozen.source.image_id));
     let granted = granted.and_then(|()| checks::subnets_are_granted(observed, &record.frozen.spec));

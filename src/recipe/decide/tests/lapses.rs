@@ -484,3 +484,30 @@ fn a_proven_image_is_protected_also_when_its_build_was_superseded_right_after() 
     world.settle();
     assert!(world.view.images[first].is_protected());
 }
+
+#[test]
+fn an_attempt_that_the_record_has_begun_and_status_has_not_is_begun_anew() {
+    let mut world = SmallWorld::new();
+    world.recipe.spec.failure_limit = 2;
+    world.check_fails = true;
+    while world
+        .records
+        .first()
+        .is_none_or(|record| record.progress.failed.is_none())
+    {
+        passes(&mut world, 1, 5);
+    }
+    passes(&mut world, 2, 5);
+    let before = world.recipe.status.clone();
+    world.check_fails = false;
+    while world.records[0].progress.attempt < 2 {
+        passes(&mut world, 1, 5);
+    }
+    // The process died once the record was written.
+    world.recipe.status = before;
+    let second = |instance: &Instance| instance.tags.get(ATTEMPT).map(String::as_str) == Some("2");
+    world.view.instances.retain(|instance| !second(instance));
+    passes(&mut world, 60, 10);
+    assert_eq!(world.status().history[0].attempts, 2);
+    assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+}
