@@ -21,7 +21,7 @@ use crate::world::World;
 pub const QUIET: SignedDuration = SignedDuration::from_hours(1);
 /// Longer than what is missing or young is waited for, and than what the controller looks at by itself is left alone. Where it
 /// still waits for something else, its status says so, and the world is not the undisturbed one.
-pub const BRIEF: SignedDuration = SignedDuration::from_mins(3);
+pub const BRIEF: SignedDuration = SignedDuration::from_mins(2);
 /// A story that goes on for longer never ends.
 const LONGEST: SignedDuration = SignedDuration::from_hours(6);
 /// Between the death of a process and the start of the next.

@@ -138,6 +138,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     ];
     match (story, thorough) {
         ("three-attempts", _) => COSTLY.into(),
+        ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter].into(),
         ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
         ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
         (_, true) => OTHERS.into(),
