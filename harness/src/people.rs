@@ -19,7 +19,7 @@ const REGION: &str = "eu-central-1";
 /// Most images that Amazon has published lately, how many are on a page, and how many instances have mangled tags.
 const SOURCES: i64 = 20;
 const PAGE: usize = 5;
-const MANGLED: usize = 8;
+const MANGLED: usize = 7;
 
 /// What they have done so far.
 #[derive(Clone, Debug, Default)]

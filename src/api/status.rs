@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Architecture;
 
 /// What is known of an `ImageRecipe`.
-///
-/// What cannot be read of it is read as an empty status, with [`unreadable`](Self::unreadable): others may write status too, a newer version of
-/// the controller among them, and one object that does not parse would keep every other from being listed.
+// What cannot be read of it is read as an empty status, with `unreadable`: others may write status too, a newer version of the controller among
+// them, and one object that does not parse would keep every other from being listed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct ImageRecipeStatus {

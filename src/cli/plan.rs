@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use kube::Api;
 use tokio::sync::mpsc;
 
-use crate::api::{ImageRecipe, Readiness};
+use crate::api::{ImageRecipe, Readiness, Reason};
 use crate::controller::connect::{self, Clients};
 use crate::controller::{Clock, Config, Recorder, stop};
 use crate::recipe::{self, Context, plan::Plan};
@@ -75,8 +75,12 @@ fn described(plan: &Plan) -> String {
     }
     let nothing = match &plan.draft.readiness {
         _ if !plan.effects.is_empty() => "",
+        Readiness::Progressing { .. }
+        | Readiness::Ready {
+            reason: Reason::Rebuilding,
+            ..
+        } => "Nothing is to be done now: something in AWS has to happen first.\n",
         Readiness::Ready { .. } => "Nothing is to be done: what is there is what the spec asks for.\n",
-        Readiness::Progressing { .. } => "Nothing is to be done now: something in AWS has to happen first.\n",
         Readiness::Stalled { .. } => "Nothing can be done until what is said below has changed.\n",
         Readiness::Suspended => "Nothing is begun while spec.suspend is true.\n",
     };
@@ -109,7 +113,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::api::Reason;
     use crate::recipe::plan::{Draft, Effect};
     use crate::recipe::record::Failure;
 
@@ -145,6 +148,9 @@ mod tests {
             "Nothing is to be done now: something in AWS has to happen first.\nReconciling, CreatingImage: half of it\n\
              The next look is in 1m 30s, or when something changes.\n"
         );
+        let (reason, message) = (Reason::Rebuilding, "Launching: the builder".to_owned());
+        let rebuilding = described(&plan(Vec::new(), Readiness::Ready { reason, message }, 2));
+        assert!(rebuilding.starts_with("Nothing is to be done now"), "{rebuilding}");
         assert_eq!(
             described(&plan(Vec::new(), Readiness::Suspended, 600)),
             "Nothing is begun while spec.suspend is true.\nThe next look is in 10m, or when something changes.\n"
