@@ -216,14 +216,13 @@ async fn change_record(context: &Context, observed: &Observation, build: i64, ef
 }
 
 async fn forget(context: &Context, observed: &Observation, config_map: &str) -> Result<(), Error> {
-    let is_deleted = observed.recipe.metadata.deletion_timestamp.is_some();
     match config_maps(context, observed)
         .delete(config_map, &DeleteParams::default())
         .await
     {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         // It is owned by the recipe, so Kubernetes deletes it once that is gone.
-        Err(kube::Error::Api(status)) if status.is_forbidden() && is_deleted => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_forbidden() && observed.is_being_deleted() => Ok(()),
         answer => answer.map(drop).map_err(Error::changing_record("delete", config_map)),
     }
 }

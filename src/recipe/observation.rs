@@ -79,6 +79,17 @@ impl Observation {
         (!handled && !answered && !token.is_empty()).then_some(token.as_str())
     }
 
+    /// Whether someone has asked for the object's deletion.
+    pub fn is_being_deleted(&self) -> bool {
+        self.recipe.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The record of the build that the tags of `image` say it came of.
+    pub fn record_of(&self, image: &Image) -> Option<&BuildRecord> {
+        let build = Claim::read(&image.tags, &self.installation)?.build;
+        self.records.iter().find(|record| record.number() == build)
+    }
+
     /// The token of the request to build that was answered last.
     pub fn last_answered(&self) -> Option<&String> {
         let recorded = self.records.iter().rev();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::Semaphore;
@@ -196,13 +196,19 @@ async fn candidates(api: &Api<ConfigMap>, owner: &Owner, foreign: &mut Vec<i64>)
                 owner.name
             )));
         }
-        match page.metadata.continue_ {
-            Some(token) if !token.is_empty() => parameters = parameters.continue_token(&token),
-            _ => break,
+        match next_page(parameters, page.metadata) {
+            Some(next) => parameters = next,
+            None => break,
         }
     }
     candidates.sort();
     Ok(candidates)
+}
+
+/// What asks for the page after the one that was `listed`, if there is one.
+pub fn next_page(asked: ListParams, listed: ListMeta) -> Option<ListParams> {
+    let token = listed.continue_.filter(|token| !token.is_empty())?;
+    Some(asked.continue_token(&token))
 }
 
 /// What may be a record of `owner`'s; the number alone of one that is another's.

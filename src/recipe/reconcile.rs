@@ -14,6 +14,7 @@ use super::context::{Context, Error};
 use super::decide::decide;
 use super::observe::{observe, owner};
 use super::plan::{Effect, Plan};
+use super::reader::next_page;
 use super::record::Failure;
 use super::report::{Outcomes, ends_attempt, halted, report, unobserved, waiting};
 use super::sweep::{Leaked, sweep};
@@ -222,8 +223,8 @@ async fn living(context: &Context) -> Result<BTreeSet<String>, Error> {
         let listed = api.list_metadata(&page).await;
         let listed = listed.map_err(Error::kubernetes("listing recipes"))?;
         uids.extend(listed.items.iter().filter_map(ResourceExt::uid));
-        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
+        match next_page(page, listed.metadata) {
+            Some(next) => page = next,
             None => return Ok(uids),
         }
     }

@@ -158,7 +158,6 @@ pub fn unobserved(recipe: &ImageRecipe, error: &AwsError, now: Timestamp) -> Ima
     let message = bounded(&error.to_string());
     let ready = recipe.status.as_ref().and_then(|status| get(&status.conditions, READY));
     let readiness = match error.class {
-        _ if recipe.spec.suspend => None,
         ErrorClass::Denied => Some(denied(error)),
         // An image that is there is no worse for a moment in which AWS does not answer.
         _ if ready.is_some_and(|ready| ready.status == "True") => None,
@@ -176,7 +175,7 @@ pub fn halted(recipe: &ImageRecipe, failure: Failure, now: Timestamp) -> ImageRe
         reason: failure.reason,
         message: failure.message,
     };
-    said(recipe, Some(readiness).filter(|_| !recipe.spec.suspend), now)
+    said(recipe, Some(readiness), now)
 }
 
 /// Status of a recipe of which nothing could be said yet, because Kubernetes fails.
@@ -185,13 +184,14 @@ pub fn waiting(recipe: &ImageRecipe, problem: &str, now: Timestamp) -> ImageReci
         reason: Reason::Reconciling,
         message: bounded(problem),
     };
-    said(recipe, Some(readiness).filter(|_| !recipe.spec.suspend), now)
+    said(recipe, Some(readiness), now)
 }
 
+/// The status with that said in its conditions; what keeps a suspended recipe from going on matters to nobody.
 fn said(recipe: &ImageRecipe, readiness: Option<Readiness>, now: Timestamp) -> ImageRecipeStatus {
     let mut status = recipe.status.clone().unwrap_or_default();
     let generation = recipe.metadata.generation.unwrap_or_default();
-    if let Some(readiness) = readiness {
+    if let Some(readiness) = readiness.filter(|_| !recipe.spec.suspend) {
         readiness.apply(&mut status.conditions, generation, now);
         status.observed_generation = Some(generation);
     }
@@ -223,14 +223,14 @@ fn failed(
     error: &AwsError,
 ) {
     // An image that serves meanwhile is no worse for what its replacement meets.
-    let serves = matches!(
+    let rebuilds = matches!(
         readiness,
         Readiness::Ready {
             reason: Reason::Rebuilding,
             ..
         }
     );
-    let on_its_way = |reason: Reason, message: String| match serves {
+    let on_its_way = |reason: Reason, message: String| match rebuilds {
         true => Readiness::Ready {
             reason: Reason::Rebuilding,
             message: bounded(&format!("{reason}: {message}")),
@@ -257,7 +257,7 @@ fn failed(
         }
         // A leftover that may not be removed makes neither the image nor the build worse: it is told, and tried again. A recipe that is being
         // deleted waits for it.
-        (Effect::Remove(_), ErrorClass::Denied) if !is_being_deleted(observed) => {
+        (Effect::Remove(_), ErrorClass::Denied) if !observed.is_being_deleted() => {
             if let Readiness::Ready { message, .. } | Readiness::Progressing { message, .. } = readiness {
                 *message = bounded(&format!("{message}; what it has left could not be removed: {error}"));
             }
@@ -329,10 +329,6 @@ fn failed(
             report.backoff = Some(error.clone());
         }
     }
-}
-
-fn is_being_deleted(observed: &Observation) -> bool {
-    observed.recipe.metadata.deletion_timestamp.is_some()
 }
 
 /// AWS does not let us: what was asked, and who can change that.

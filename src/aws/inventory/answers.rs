@@ -53,10 +53,14 @@ impl<Q: Clone + PartialEq, A> Answers<Q, A> {
     }
 
     /// Forgets what nobody asks any more, and says what is to be asked now.
-    pub(super) fn due(&mut self, asked: &[Q], now: Timestamp) -> Vec<Q> {
-        self.kept.retain(|kept| asked.contains(&kept.question));
+    pub(super) fn due<'a>(&mut self, asked: impl Iterator<Item = &'a Q> + Clone, now: Timestamp) -> Vec<Q>
+    where
+        Q: 'a,
+    {
+        self.kept
+            .retain(|kept| asked.clone().any(|question| *question == kept.question));
         let known = |question: &&Q| self.kept.iter().find(|kept| kept.question == **question);
-        let due = asked.iter().filter(|question| {
+        let due = asked.filter(|question| {
             known(question).is_none_or(|kept| match (&kept.failure, &kept.answer) {
                 (Some(failure), _) => !within(failure.at, failure.pause(), now),
                 (None, Some(answer)) => !within(answer.read, answer.lifetime, now),
@@ -156,13 +160,13 @@ mod tests {
     #[test]
     fn a_question_is_asked_again_when_its_answer_is_old_and_forgotten_when_nobody_asks() {
         let mut answers = answers();
-        assert_eq!(answers.due(&["a", "b"], at(0)), ["a", "b"]);
+        assert_eq!(answers.due(["a", "b"].iter(), at(0)), ["a", "b"]);
         answers.put(&"a", Ok(1), at(0));
         answers.put(&"b", Ok(2), at(10));
-        assert_eq!(answers.due(&["a", "b", "c"], at(29)), ["a", "c"]);
-        assert_eq!(answers.due(&["a"], at(29)), ["a"]);
+        assert_eq!(answers.due(["a", "b", "c"].iter(), at(29)), ["a", "c"]);
+        assert_eq!(answers.due(["a"].iter(), at(29)), ["a"]);
         assert_eq!(answers.known(at(29)).collect::<Vec<_>>(), [(&"a", Ok(&1))]);
-        assert_eq!(answers.due(&["a"], at(-100)), ["a"], "the clock was set back");
+        assert_eq!(answers.due(["a"].iter(), at(-100)), ["a"], "the clock was set back");
     }
 
     #[test]
@@ -181,7 +185,7 @@ mod tests {
         let mut answers = answers();
         let mut asked = Vec::new();
         for second in 0..120 {
-            if !answers.due(&["a"], at(second)).is_empty() {
+            if !answers.due(["a"].iter(), at(second)).is_empty() {
                 asked.push(second);
                 answers.put(&"a", Err(failure()), at(second));
             }

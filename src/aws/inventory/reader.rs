@@ -113,8 +113,8 @@ impl Reader {
         let network_young = self
             .network_read
             .is_some_and(|at| began.duration_since(at) < NETWORK_LIFETIME);
-        let images_due = self.images.due(&asked.images, now);
-        let types_due = self.instance_types.due(&asked.instance_types, now);
+        let images_due = self.images.due(asked.images.iter(), now);
+        let types_due = self.instance_types.due(asked.instance_types.iter(), now);
         let ec2 = &if urgent { self.ec2.clone() } else { self.ec2.polling() };
         self.search(asked, now);
 
@@ -176,8 +176,8 @@ impl Reader {
 
     /// Begins the searches that are due and not under way. They always give way: one of them may be as wide as its author likes.
     fn search(&mut self, asked: &Union, now: Timestamp) {
-        let searches: Vec<ImageSearch> = asked.searches.iter().map(|asked| asked.search.clone()).collect();
-        for search in self.searches.due(&searches, now) {
+        let searches = asked.searches.iter().map(|asked| &asked.search);
+        for search in self.searches.due(searches, now) {
             if self.searched.iter().any(|searched| searched.search == search) {
                 continue;
             }

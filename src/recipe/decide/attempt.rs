@@ -121,7 +121,7 @@ fn unheard(observed: &Observation, build: i64, attempt: i64) -> Option<&AwsError
 /// A call that EC2 has refused has failed the attempt in status alone: the record learns of it before anything of the attempt is removed.
 fn keep(decision: &mut Decision<'_>, record: &BuildRecord, failure: &AttemptFailure, cause: Failure) {
     let known = record.progress.failed.as_ref();
-    if known.is_some_and(|known| known.attempt == failure.attempt) || failure.attempt < record.progress.attempt {
+    if known.is_some_and(|known| known.attempt == failure.attempt) {
         return;
     }
     decision.effects.push(Effect::KeepFailure {

@@ -162,7 +162,7 @@ pub fn has_no_image(view: &View, snapshot: &Snapshot) -> bool {
 
 /// The newest attempt that this pass knows of. What is newer belongs to a pass that knows more than this one.
 fn newest_known(observed: &Observation, decision: &Decision<'_>) -> (i64, i64) {
-    if observed.recipe.metadata.deletion_timestamp.is_some() {
+    if observed.is_being_deleted() {
         return (i64::MAX, i64::MAX);
     }
     let build = decision.build.as_ref().map(|build| (build.number, build.attempt));

@@ -47,7 +47,7 @@ struct Present<'a> {
 
 /// Decides what a pass does.
 pub fn decide(observed: &Observation) -> Plan {
-    if observed.recipe.metadata.deletion_timestamp.is_some() {
+    if observed.is_being_deleted() {
         return deleted(observed);
     }
     let mut decision = Decision::new(observed);

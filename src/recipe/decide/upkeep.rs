@@ -226,9 +226,7 @@ pub(super) fn protect(decision: &mut Decision<'_>) {
         return;
     }
     let in_order = |image: &Image| {
-        let build = Claim::read(&image.tags, &observed.installation).map(|claim| claim.build);
-        let mut records = observed.records.iter();
-        let record = records.find(|record| Some(record.number()) == build);
+        let record = observed.record_of(image);
         record.is_none_or(|record| record.ended(BuildResult::Succeeded).is_some())
     };
     let wanted = |image: &&Image| decision.answer.as_ref() == Some(&image.id) || !in_order(image);
@@ -252,8 +250,7 @@ fn tags_up_to_date(decision: &mut Decision<'_>, image: &Image) {
         .filter(|(key, value)| image.tags.get(*key) != Some(value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let build = Claim::read(&image.tags, &observed.installation).map(|claim| claim.build);
-    let record = observed.records.iter().find(|record| Some(record.number()) == build);
+    let record = observed.record_of(image);
     // Tags that others have put on the image are theirs; only what a spec of ours has put there is taken away.
     let put = record
         .map(|record| {
