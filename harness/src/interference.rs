@@ -13,29 +13,19 @@ use crate::world::World;
 
 /// Does what `fault` says that someone does, once `step` has had its effect.
 pub fn interfere(world: &World, step: &Step, fault: Fault) {
-    let recipes: Vec<Value> = world.state().api.objects(Kind::ImageRecipe).cloned().collect();
-    let path = |recipe: &Value| format!("{RECIPES}/{}", recipe["metadata"]["name"].as_str().unwrap_or_default());
     match fault {
-        Fault::TagEdited => recipes.iter().for_each(|recipe| {
+        Fault::TagEdited => of_every_recipe(world, |path, _| {
             let spec = json!({"image": {"tags": {"team": "web"}}});
-            write(world, "PATCH", &path(recipe), &json!({"spec": spec}));
+            write(world, "PATCH", path, &json!({"spec": spec}));
         }),
-        Fault::StepEdited => recipes.iter().for_each(|recipe| {
+        Fault::StepEdited => of_every_recipe(world, |path, _| {
             let steps = json!([{"name": "packages", "run": "dnf -y install nginx-core"}]);
-            write(
-                world,
-                "PATCH",
-                &path(recipe),
-                &json!({"spec": {"build": {"steps": steps}}}),
-            );
+            write(world, "PATCH", path, &json!({"spec": {"build": {"steps": steps}}}));
         }),
-        Fault::Deleted => recipes
-            .iter()
-            .for_each(|recipe| write(world, "DELETE", &path(recipe), &Value::Null)),
-        Fault::Recreated => recipes.iter().for_each(|recipe| {
-            let free = json!({"metadata": {"finalizers": null}});
-            write(world, "PATCH", &path(recipe), &free);
-            write(world, "DELETE", &path(recipe), &Value::Null);
+        Fault::Deleted => of_every_recipe(world, |path, _| write(world, "DELETE", path, &Value::Null)),
+        Fault::Recreated => of_every_recipe(world, |path, recipe| {
+            write(world, "PATCH", path, &json!({"metadata": {"finalizers": null}}));
+            write(world, "DELETE", path, &Value::Null);
             let (name, namespace) = (&recipe["metadata"]["name"], &recipe["metadata"]["namespace"]);
             let anew = json!({
                 "apiVersion": recipe["apiVersion"],
@@ -58,6 +48,15 @@ pub fn interfere(world: &World, step: &Step, fault: Fault) {
             debug_assert_eq!(added, Ok(()));
         }
         _ => {}
+    }
+}
+
+/// Does something to every recipe, by its path and as it is.
+fn of_every_recipe(world: &World, act: impl Fn(&str, &Value)) {
+    let recipes: Vec<Value> = world.state().api.objects(Kind::ImageRecipe).cloned().collect();
+    for recipe in recipes {
+        let name = recipe["metadata"]["name"].as_str().unwrap_or_default();
+        act(&format!("{RECIPES}/{name}"), &recipe);
     }
 }
 
@@ -84,36 +83,19 @@ fn terminate_instances(world: &World) {
 
 fn deregister_images(world: &World) {
     for id in made(world, "ami-") {
-        let (there, protected) = {
-            let simulator = tcp::lock(&world.simulator);
-            let mut images = simulator
-                .state
-                .regions
-                .values()
-                .filter_map(|region| region.images.get(&id));
-            let image = images.next();
-            let available = image.is_some_and(|image| image.state.name() == "available");
-            (
-                available,
-                image.is_some_and(|image| image.protection.name() != "disabled"),
-            )
-        };
-        if protected {
+        let is_available = {
             let mut simulator = tcp::lock(&world.simulator);
-            let images = simulator
-                .state
-                .regions
-                .values_mut()
-                .filter_map(|region| region.images.get_mut(&id));
-            // A day ago: its cooldown is over.
-            images.for_each(|image| image.protection = Default::default());
-        }
-        if there {
-            call(
-                world,
-                world.now(),
-                &[("Action", "DeregisterImage"), ("ImageId", id.as_str())],
-            );
+            let regions = simulator.state.regions.values_mut();
+            let image = regions.filter_map(|region| region.images.get_mut(&id)).next();
+            image.is_some_and(|image| {
+                // It was taken off a day ago: its cooldown is over.
+                image.protection = Default::default();
+                image.state.name() == "available"
+            })
+        };
+        if is_available {
+            let deregister = [("Action", "DeregisterImage"), ("ImageId", id.as_str())];
+            call(world, world.now(), &deregister);
         }
     }
 }

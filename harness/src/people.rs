@@ -181,10 +181,7 @@ fn copy_tags(world: &World, builder: &str, double: &str) {
         ("Action".to_owned(), "CreateTags".to_owned()),
         ("ResourceId.1".to_owned(), double.to_owned()),
     ];
-    for (number, (key, value)) in (1..).zip(tags) {
-        parameters.push((format!("Tag.{number}.Key"), key));
-        parameters.push((format!("Tag.{number}.Value"), value));
-    }
+    parameters.extend(numbered("", &tags));
     call(world, world.now(), &parameters);
 }
 
@@ -279,9 +276,16 @@ fn specification(kind: &str, tags: &BTreeMap<String, String>) -> Vec<(String, St
         return Vec::new();
     }
     let mut parameters = vec![("TagSpecification.1.ResourceType".to_owned(), kind.to_owned())];
+    parameters.extend(numbered("TagSpecification.1.", tags));
+    parameters
+}
+
+/// Tags as the parameters of a call, `prefix` before each.
+fn numbered(prefix: &str, tags: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut parameters = Vec::new();
     for (number, (key, value)) in (1..).zip(tags) {
-        parameters.push((format!("TagSpecification.1.Tag.{number}.Key"), key.clone()));
-        parameters.push((format!("TagSpecification.1.Tag.{number}.Value"), value.clone()));
+        parameters.push((format!("{prefix}Tag.{number}.Key"), key.clone()));
+        parameters.push((format!("{prefix}Tag.{number}.Value"), value.clone()));
     }
     parameters
 }

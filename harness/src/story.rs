@@ -38,72 +38,48 @@ const SOON_AFTER: SignedDuration = SignedDuration::from_mins(4);
 /// # Errors
 /// When there is no such story, or the API server takes something no user could write.
 pub fn begin(story: &str, world: &World) -> Result<(), String> {
+    let mut recipe = recipe("web");
+    let spec = &mut recipe["spec"];
     match story {
-        "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" => world.apply(&recipe("web")),
+        "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" => {}
         // Nothing goes wrong by itself; something may.
-        "three-attempts" => {
-            let mut recipe = recipe("web");
-            recipe["spec"]["failureLimit"] = 3.into();
-            world.apply(&recipe)
-        }
+        "three-attempts" => spec["failureLimit"] = 3.into(),
         // Somebody terminates the first builder.
-        "second-attempt" => {
-            let mut recipe = recipe("web");
-            recipe["spec"]["failureLimit"] = 2.into();
-            world.apply(&recipe)
-        }
+        "second-attempt" => spec["failureLimit"] = 2.into(),
         // Of an image that nobody can vouch for nothing is ever proven.
         "check-fails" => {
-            let mut recipe = recipe("web");
-            recipe["spec"]["test"] = json!({"checks": [{"name": "nginx", "run": "#sim: exit=1", "timeout": "1s"}]});
-            world.apply(&recipe)
+            spec["test"] = json!({"checks": [{"name": "nginx", "run": "#sim: exit=1", "timeout": "1s"}]});
         }
-        "secret-left" => {
-            let mut recipe = recipe("web");
-            recipe["spec"]["build"]["steps"][0]["run"] = "#sim: leave=/root/.ssh/id_ed25519".into();
-            world.apply(&recipe)
-        }
+        "secret-left" => spec["build"]["steps"][0]["run"] = "#sim: leave=/root/.ssh/id_ed25519".into(),
         "boot-error" => {
-            let mut recipe = recipe("web");
-            recipe["spec"]["test"] =
-                json!({"checks": [{"name": "nginx", "run": "#sim: boot-error=a unit has failed"}]});
-            world.apply(&recipe)
+            spec["test"] = json!({"checks": [{"name": "nginx", "run": "#sim: boot-error=a unit has failed"}]});
         }
         // Nothing ends it but the time that the builder is given.
         "hanging-step" => {
-            let mut recipe = recipe("web");
-            recipe["spec"]["build"]["steps"][0]["run"] = "#sim: hang".into();
-            recipe["spec"]["build"]["builder"]["timeout"] = "1m".into();
-            world.apply(&recipe)
+            spec["build"]["steps"][0]["run"] = "#sim: hang".into();
+            spec["build"]["builder"]["timeout"] = "1m".into();
         }
         "failing-step" => {
-            let mut recipe = recipe("web");
-            recipe["spec"]["failureLimit"] = 2.into();
-            recipe["spec"]["build"]["steps"][0]["run"] = "#sim: exit=1".into();
-            world.apply(&recipe)
+            spec["failureLimit"] = 2.into();
+            spec["build"]["steps"][0]["run"] = "#sim: exit=1".into();
         }
-        "changed-step" => {
-            world.at(BUILT, |world| {
-                let steps = json!([{"name": "packages", "run": "dnf -y install httpd"}]);
-                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
-            });
-            world.apply(&recipe("web"))
-        }
+        "changed-step" => world.at(BUILT, |world| {
+            let steps = json!([{"name": "packages", "run": "dnf -y install httpd"}]);
+            write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+        }),
         // The image that is there serves meanwhile.
-        "asked-again" => {
-            world.at(BUILT, |world| {
-                let asked = json!({"metadata": {"annotations": {"goldsmith.dev/build": "now"}}});
-                write(world, "PATCH", WEB, &asked);
-            });
-            world.apply(&recipe("web"))
-        }
+        "asked-again" => world.at(BUILT, |world| {
+            let asked = json!({"metadata": {"annotations": {"goldsmith.dev/build": "now"}}});
+            write(world, "PATCH", WEB, &asked);
+        }),
         "adoption" => {
+            let again = recipe.clone();
             world.at(BUILT, |world| write(world, "DELETE", WEB, &Value::Null));
-            world.at(SOON_AFTER, |world| write(world, "POST", RECIPES, &recipe("web")));
-            world.apply(&recipe("web"))
+            world.at(SOON_AFTER, move |world| write(world, "POST", RECIPES, &again));
         }
-        _ => Err(format!("there is no story {story}; there are {}", STORIES.join(", "))),
+        _ => return Err(format!("there is no story {story}; there are {}", STORIES.join(", "))),
     }
+    world.apply(&recipe)
 }
 
 /// What kstatus says of a story's recipe at its end, if it is still there.

@@ -5,7 +5,6 @@
 //! looked at for an hour, also one that is as the undisturbed run's soon; with `FIRST_FAILURE` set the first plan that fails ends it all.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -214,12 +213,6 @@ fn kept() -> Result<Vec<Plan>, String> {
 
 /// Carries plans out on all processors.
 fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
-    let mut references = BTreeMap::new();
-    for plan in plans {
-        if let Entry::Vacant(vacant) = references.entry((plan.story.as_str(), plan.decisive())) {
-            vacant.insert(reference(plan)?);
-        }
-    }
     let thorough = thorough();
     let began = Instant::now();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -229,11 +222,11 @@ fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(plan) = plans.get(index) else { break };
-                    let undisturbed = &references[&(plan.story.as_str(), plan.decisive())];
                     let looks_on = thorough || index % LOOKED_AT_LONG == 0;
                     let outcome = |plan: &Plan| {
-                        let is_known = |world: &World| !looks_on && wrong(plan, undisturbed, world).is_empty();
-                        run(plan, &is_known).and_then(|world| judged(plan, undisturbed, &world))
+                        let reference = reference(plan)?;
+                        let is_known = |world: &World| !looks_on && wrong(plan, &reference, world).is_empty();
+                        run(plan, &is_known).and_then(|world| judged(plan, &reference, &world))
                     };
                     if let Err(failure) = outcome(plan) {
                         // One of several faults may be enough.

@@ -8,8 +8,8 @@ use goldsmith_harness::story;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "platform";
@@ -243,6 +243,23 @@ async fn records_are_found_by_label_and_replaced_by_version(client: &Client) {
     );
 }
 
+/// The metadata of what is asked for, through all pages, and how many objects each of them has.
+async fn metadata_of<K>(api: &Api<K>, mut asked: ListParams) -> (Vec<PartialObjectMeta<K>>, Vec<usize>)
+where
+    K: Resource + Clone + Debug + serde::de::DeserializeOwned,
+{
+    let (mut listed, mut pages) = (Vec::new(), Vec::new());
+    loop {
+        let page = api.list_metadata(&asked).await.expect("a page");
+        pages.push(page.items.len());
+        listed.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => asked = asked.continue_token(&token),
+            None => return (listed, pages),
+        }
+    }
+}
+
 async fn metadata_is_listed_alone_page_by_page(client: &Client) {
     let api = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     for number in 1..=5 {
@@ -254,22 +271,14 @@ async fn metadata_is_listed_alone_page_by_page(client: &Client) {
             .await
             .expect("it is created");
     }
-    let mut parameters = ListParams::default().labels("goldsmith.dev/recipe=paged").limit(2);
-    let (mut names, mut pages) = (Vec::new(), Vec::new());
-    loop {
-        let page = api.list_metadata(&parameters).await.expect("a page");
-        for found in &page.items {
-            let whole = api.get(&found.name_any()).await.expect("what was listed");
-            let same = (whole.uid(), whole.resource_version());
-            assert_eq!((found.uid(), found.resource_version()), same);
-            names.push(found.name_any());
-        }
-        pages.push(page.items.len());
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters = parameters.continue_token(&token),
-            None => break,
-        }
+    let asked = ListParams::default().labels("goldsmith.dev/recipe=paged").limit(2);
+    let (listed, pages) = metadata_of(&api, asked).await;
+    for found in &listed {
+        let whole = api.get(&found.name_any()).await.expect("what was listed");
+        let same = (whole.uid(), whole.resource_version());
+        assert_eq!((found.uid(), found.resource_version()), same);
     }
+    let names: Vec<_> = listed.iter().map(ResourceExt::name_any).collect();
     assert_eq!(pages, [2, 2, 1]);
     assert_eq!(names, ["paged-1", "paged-2", "paged-3", "paged-4", "paged-5"]);
 }
@@ -316,20 +325,10 @@ async fn a_list_of_metadata_comes_in_pages(client: &Client) {
         .iter()
         .map(|recipe| (recipe.name_any(), recipe.uid()))
         .collect();
-    let mut listed = Vec::new();
-    let mut pages = 0;
-    let mut page = ListParams::default().limit(1);
-    loop {
-        let read = recipes(client).list_metadata(&page).await.expect("it is listed");
-        pages += 1;
-        listed.extend(read.items.iter().map(|recipe| (recipe.name_any(), recipe.uid())));
-        match read.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => break,
-        }
-    }
+    let (listed, pages) = metadata_of(&recipes(client), ListParams::default().limit(1)).await;
+    let listed: Vec<_> = listed.iter().map(|recipe| (recipe.name_any(), recipe.uid())).collect();
     assert_eq!(listed, whole);
-    assert_eq!(pages, whole.len());
+    assert_eq!(pages, vec![1; whole.len()]);
 }
 
 async fn a_watch_tells_every_change_in_order(client: &Client) {
