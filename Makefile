@@ -12,7 +12,7 @@ generated := cargo test --package goldsmith --no-default-features --test generat
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: tools build ## Build, prove and keep an image on a real API server and a simulated EC2, in a minute
+demo: tools build ## Build, prove and keep an image on a real API server and a simulated EC2, in a minute once compiled
 	@$(binaries)/goldsmith-lab demo
 
 test: tools build ## Run every test
@@ -33,7 +33,7 @@ up: tools build ## Leave API server, simulator and controller running; prints `e
 down: prerequisites ## End what `make up` has started
 	@if [ -x $(binaries)/goldsmith-lab ]; then $(binaries)/goldsmith-lab down; else echo "nothing is up" >&2; fi
 
-check: prerequisites ## Test the pure part, in seconds, and that it depends on nothing that does I/O
+check: prerequisites ## Test the pure part, in seconds once compiled, and that it depends on nothing that does I/O
 	cargo test --package goldsmith --no-default-features --lib
 	@tools/pure
 

@@ -180,6 +180,70 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
+        "deadline-ignored",
+        "an image is proven however long it takes to boot",
+        &[
+            (
+                "src/recipe/decide/proof.rs",
+                "        if since(instance.launch_time, observed.now) > deadline + CONSOLE_LAG {
+",
+                "        if since(instance.launch_time, observed.now) > deadline * 100 + CONSOLE_LAG {
+",
+            ),
+            (
+                "src/recipe/decide/proof.rs",
+                "    if boot > deadline {
+",
+                "    if boot > deadline * 100 {
+",
+            ),
+        ],
+    ),
+    mutant(
+        "succeeded-unproven",
+        "a build ends well as soon as its image is there",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    if proven {
+        return finish(decision, record, image);
+",
+            "    if proven || !image.id.as_str().is_empty() {
+        return finish(decision, record, image);
+",
+        )],
+    ),
+    mutant(
+        "ended-continued",
+        "a build that has ended is gone on with",
+        &[(
+            "src/recipe/observation.rs",
+            "self.records.iter().rev().find(|record| record.is_active())",
+            "self.records.iter().rev().find(|record| record.is_active() || record.number() == 1)",
+        )],
+    ),
+    mutant(
+        "seal-key-told",
+        "the seal of a record is the key itself",
+        &[
+            (
+                "src/recipe/seal.rs",
+                "        self.sign(b\"record\", parts)
+",
+                "        let _ = parts;
+        self.0.first().map(|key| String::from_utf8_lossy(key).trim().to_owned()).unwrap_or_default()
+",
+            ),
+            (
+                "src/recipe/seal.rs",
+                "        self.fits(b\"record\", parts, seal)
+",
+                "        let _ = parts;
+        !seal.is_empty()
+",
+            ),
+        ],
+    ),
+    mutant(
         "adopt-unsealed",
         "a verdict on an image is believed without a seal",
         &[(

@@ -8,7 +8,7 @@ use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 14] = [
+pub const STORIES: [&str; 15] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -18,6 +18,7 @@ pub const STORIES: [&str; 14] = [
     "check-fails",
     "secret-left",
     "boot-error",
+    "slow-boot",
     "failing-step",
     "hanging-step",
     "changed-step",
@@ -54,6 +55,10 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         "boot-error" => {
             spec["test"] = json!({"checks": [{"name": "nginx", "run": "#sim: boot-error=a unit has failed"}]});
         }
+        "slow-boot" => {
+            spec["build"]["steps"][0]["run"] = "#sim: slow-boot=70s".into();
+            spec["test"] = json!({"bootDeadline": "1m"});
+        }
         // Nothing ends it but the time that the builder is given.
         "hanging-step" => {
             spec["build"]["steps"][0]["run"] = "#sim: hang".into();
@@ -85,7 +90,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
 /// What kstatus says of a story's recipe at its end, if it is still there.
 pub fn end(story: &str) -> &'static str {
     match story {
-        "check-fails" | "secret-left" | "boot-error" | "failing-step" | "hanging-step" => "Failed",
+        "check-fails" | "secret-left" | "boot-error" | "slow-boot" | "failing-step" | "hanging-step" => "Failed",
         _ => "Current",
     }
 }
@@ -115,6 +120,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     match (story, thorough) {
         ("three-attempts", _) => COSTLY.into(),
         ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter].into(),
+        ("slow-boot", false) => [Fault::DiesUnseen].into(),
         ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
         ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
         (_, true) => OTHERS.into(),

@@ -57,6 +57,8 @@ impl Default for ControllerOptions {
 #[derive(Debug)]
 pub struct Controller {
     pub child: Child,
+    /// What it was started with.
+    pub arguments: [String; 5],
     /// Where `/healthz`, `/readyz` and `/metrics` are.
     pub url: String,
 }
@@ -84,10 +86,10 @@ impl Controller {
                 "--lease-identity=lab".into(),
                 "--log-format=text".into(),
             ];
-            let mut child = Child::spawn("goldsmith", &program, arguments, environment, &log)?;
+            let mut child = Child::spawn("goldsmith", &program, &arguments, environment, &log)?;
             let url = format!("http://127.0.0.1:{port}");
             child.ready(READY_WITHIN, || ready(&url))?;
-            Ok(Self { child, url })
+            Ok(Self { child, arguments, url })
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The lab's own directory, and the cache that all labs of a user share.
 
 use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -66,6 +67,16 @@ impl Directory {
         &self.path
     }
 
+    /// Removes it, if it is still there.
+    pub fn remove(&self) {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                eprintln!("cannot remove {}: {error}", self.path.display());
+            }
+            _ => {}
+        }
+    }
+
     /// Writes a file of the lab's own and returns its path.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path.join(name);
@@ -76,9 +87,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("cannot remove {}: {error}", self.path.display());
-        }
+        self.remove();
     }
 }
 

@@ -134,6 +134,15 @@ impl Lab {
         lock(&self.controller).as_ref().map(|controller| controller.url.clone())
     }
 
+    /// The command that started the running controller, for a shell: the environment that is its own, program, arguments.
+    pub fn controller_command(&self) -> Option<String> {
+        let controller = lock(&self.controller);
+        let arguments = shlex::try_join(controller.as_ref()?.arguments.iter().map(String::as_str)).ok()?;
+        let kubeconfig = self.controller_kubeconfig.to_string_lossy();
+        let kubeconfig = shlex::try_quote(&kubeconfig).ok()?;
+        Some(format!("KUBECONFIG={kubeconfig} goldsmith {arguments}"))
+    }
+
     /// Process id of the running controller.
     pub fn controller_id(&self) -> Option<u32> {
         lock(&self.controller).as_ref().map(|controller| controller.child.id())
@@ -189,6 +198,11 @@ impl Lab {
         simulator::get(&format!("{}/_simulator/{what}", self.endpoint))
     }
 
+    /// Text from the simulator's own interface, for example `inventory?format=text`.
+    pub fn simulator_text(&self, what: &str) -> Result<String> {
+        simulator::text(&format!("{}/_simulator/{what}", self.endpoint))
+    }
+
     /// Posts to the simulator's own interface, for example to `faults`.
     pub fn simulator_post(&self, what: &str, body: &Value) -> Result<String> {
         simulator::post(&format!("{}/_simulator/{what}", self.endpoint), body)
@@ -227,11 +241,13 @@ impl Lab {
         ]
     }
 
-    /// Stops the controller, the simulator, the API server and etcd, in this order, and waits for each.
+    /// Stops the controller, the simulator, the API server and etcd, in this order, waits for each, and removes what they
+    /// wrote.
     pub fn stop(&self) {
         self.stop_controller();
         lock(&self.simulator).child.stop(SIMULATOR_STOPS_WITHIN);
         lock(&self.cluster).stop();
+        self.directory.remove();
     }
 }
 

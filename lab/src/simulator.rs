@@ -37,6 +37,11 @@ pub fn get(url: &str) -> Result<Value> {
     Ok(ureq::get(url).call()?.body_mut().read_json()?)
 }
 
+/// The text at a URL.
+pub fn text(url: &str) -> Result<String> {
+    Ok(ureq::get(url).call()?.body_mut().read_to_string()?)
+}
+
 /// Posts JSON to a URL; the answer's text.
 pub fn post(url: &str, body: &Value) -> Result<String> {
     Ok(ureq::post(url).send_json(body)?.body_mut().read_to_string()?)

@@ -35,7 +35,7 @@ pub fn python(program: &str) -> Result<PathBuf> {
 }
 
 /// A binary of this workspace, from the profile that the running executable was built with.
-pub(crate) fn workspace_binary(name: &str) -> Result<PathBuf> {
+pub fn workspace_binary(name: &str) -> Result<PathBuf> {
     let executable = std::env::current_exe().map_err(Error::io("find the running executable"))?;
     let directory = executable.parent().unwrap_or(Path::new("/"));
     // Tests are built one level down.

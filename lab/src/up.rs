@@ -54,7 +54,11 @@ pub fn up() -> Result<()> {
     eprintln!("  use it:      eval \"$(make -s up)\"");
     let clients = [tools::kubectl()?, tools::python("aws")?];
     eprintln!("  its clients: {}", for_a_shell(&clients));
-    eprintln!("  its logs:    {}", for_a_shell(&[logs(&exports)]));
+    let directory = directory(&exports);
+    eprintln!("  its files:   {}", for_a_shell(&[directory.clone()]));
+    let plan = [tools::workspace_binary("goldsmith")?, directory.join("config.yaml")];
+    let [goldsmith, config] = plan.map(|path| for_a_shell(&[path]));
+    eprintln!("  its plans:   {goldsmith} plan --config {config} platform/web");
     eprintln!("  without:     kube-controller-manager, so that nothing is deleted because its owner is");
     Ok(())
 }
@@ -68,8 +72,8 @@ fn for_a_shell(paths: &[PathBuf]) -> String {
     quoted.collect::<Vec<_>>().join("  ")
 }
 
-/// Where the lab keeps its files: beside the kubeconfig that it hands out.
-fn logs(exports: &str) -> PathBuf {
+/// Where the lab keeps its files and its children's logs: beside the kubeconfig that it hands out.
+fn directory(exports: &str) -> PathBuf {
     let kubeconfig = exports.lines().find_map(|line| line.strip_prefix("export KUBECONFIG="));
     let kubeconfig = kubeconfig
         .and_then(shlex::split)
@@ -86,6 +90,7 @@ pub fn down() -> Result<()> {
         eprintln!("goldsmith-lab: nothing is up");
         return Ok(());
     }
+    let exports = fs::read_to_string(&files.environment).unwrap_or_default();
     signal(&files, Signal::TERM)?;
     let gone = || match files.served() {
         Ok(false) => Ok(()),
@@ -97,6 +102,13 @@ pub fn down() -> Result<()> {
         until(DOWN_WITHIN, gone).map_err(|()| Error::Unexpected("it cannot be killed".into()))?;
     }
     eprintln!("goldsmith-lab: down");
+    let names = exports
+        .lines()
+        .filter_map(|line| line.strip_prefix("export ")?.split('=').next());
+    let names = names.collect::<Vec<_>>().join(" ");
+    if !names.is_empty() {
+        eprintln!("  in shells that used it: unset {names}");
+    }
     Ok(())
 }
 

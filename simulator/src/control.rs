@@ -1,6 +1,7 @@
 //! What tests and the demo do to the world from outside: the JSON of `/_simulator/`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::images::check_image_name;
 use crate::instance_types;
 use crate::instances::Instance;
 use crate::seed::{AMAZON, Finished};
+use crate::tags::Tags;
 
 /// Instructions for the guests of some instances: those that every given field matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +117,53 @@ pub struct Found {
     /// When it was made.
     pub created: Timestamp,
     pub tags: BTreeMap<String, String>,
+    /// An image's snapshots.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<String>,
+}
+
+impl Found {
+    fn of(id: &str, state: &str, created: Timestamp, tags: &Tags) -> Self {
+        Self {
+            id: id.to_owned(),
+            state: state.to_owned(),
+            name: tags.0.get("Name").cloned(),
+            created,
+            tags: tags.0.clone(),
+            snapshots: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Inventory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("instances", &self.instances),
+            ("volumes", &self.volumes),
+            ("images", &self.images),
+            ("snapshots", &self.snapshots),
+        ];
+        for (kind, found) in kinds {
+            writeln!(formatter, "{kind}: {}", found.len())?;
+            for found in found {
+                writeln!(formatter, "  {found}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.id, self.state)?;
+        if let Some(name) = &self.name {
+            write!(formatter, "  {name}")?;
+        }
+        if !self.snapshots.is_empty() {
+            write!(formatter, "  of {}", self.snapshots.join(", "))?;
+        }
+        Ok(())
+    }
 }
 
 fn no_region(name: &str) -> String {
@@ -132,49 +181,29 @@ impl Simulator {
                     .instances
                     .values()
                     .filter(|instance| instance.exists() && new(&instance.id))
-                    .map(|i| Found {
-                        id: i.id.clone(),
-                        state: i.state.name().to_owned(),
-                        name: i.tags.0.get("Name").cloned(),
-                        created: i.launched,
-                        tags: i.tags.0.clone(),
-                    })
+                    .map(|i| Found::of(&i.id, i.state.name(), i.launched, &i.tags))
                     .collect(),
                 volumes: region
                     .volumes
                     .values()
                     .filter(|volume| new(&volume.id))
-                    .map(|v| Found {
-                        id: v.id.clone(),
-                        state: v.state.name().to_owned(),
-                        name: v.tags.0.get("Name").cloned(),
-                        created: v.created,
-                        tags: v.tags.0.clone(),
-                    })
+                    .map(|v| Found::of(&v.id, v.state.name(), v.created, &v.tags))
                     .collect(),
                 images: region
                     .images
                     .values()
                     .filter(|image| new(&image.id))
                     .map(|i| Found {
-                        id: i.id.clone(),
-                        state: i.state.name().to_owned(),
                         name: Some(i.name.clone()),
-                        created: i.created,
-                        tags: i.tags.0.clone(),
+                        snapshots: i.snapshots().map(str::to_owned).collect(),
+                        ..Found::of(&i.id, i.state.name(), i.created, &i.tags)
                     })
                     .collect(),
                 snapshots: region
                     .snapshots
                     .values()
                     .filter(|snapshot| new(&snapshot.id))
-                    .map(|s| Found {
-                        id: s.id.clone(),
-                        state: s.state.name().to_owned(),
-                        name: s.tags.0.get("Name").cloned(),
-                        created: s.started,
-                        tags: s.tags.0.clone(),
-                    })
+                    .map(|s| Found::of(&s.id, s.state.name(), s.started, &s.tags))
                     .collect(),
             };
             let Inventory {

@@ -146,7 +146,7 @@ async fn index() -> Json<Value> {
     Json(json!({
         "GET /_simulator/state": "everything, as JSON",
         "GET /_simulator/journal?after=SEQUENCE": "the calls so far, oldest first",
-        "GET /_simulator/inventory": "what exists and was not there from the beginning, by region",
+        "GET /_simulator/inventory?format=json|text": "what exists and was not there from the beginning, by region",
         "GET, POST, DELETE /_simulator/faults": "what goes wrong on purpose",
         "GET, POST, DELETE /_simulator/guests": "instructions for guests, as after #sim:",
         "POST /_simulator/images": "publishes an image",
@@ -179,8 +179,32 @@ async fn journal(State(door): State<Door>, query: Result<Query<After>, QueryReje
     }
 }
 
-async fn inventory(State(door): State<Door>) -> Response {
-    to_json(&door.now().inventory())
+/// How something is to be written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Format {
+    #[default]
+    Json,
+    Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Formatted {
+    #[serde(default)]
+    format: Format,
+}
+
+async fn inventory(State(door): State<Door>, query: Result<Query<Formatted>, QueryRejection>) -> Response {
+    let inventories = match query {
+        Ok(Query(Formatted { format: Format::Json })) => return to_json(&door.now().inventory()),
+        Ok(Query(Formatted { format: Format::Text })) => door.now().inventory(),
+        Err(rejection) => return refused(StatusCode::BAD_REQUEST, rejection.body_text()),
+    };
+    let texts = inventories
+        .iter()
+        .map(|(region, inventory)| format!("{region}\n{inventory}"));
+    texts.collect::<String>().into_response()
 }
 
 async fn faults(State(door): State<Door>) -> Response {

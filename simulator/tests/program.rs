@@ -116,6 +116,20 @@ fn what_is_wrong_is_said_in_json() {
         ("POST", "/_simulator/capacity", &huge, "400", "limit"),
         ("POST", "/", &huge, "413", "<Code>RequestEntityTooLarge</Code>"),
         ("GET", "/_simulator/inventory", "", "200", "{}"),
+        (
+            "GET",
+            "/_simulator/inventory?format=text",
+            "",
+            "200",
+            "content-length: 0",
+        ),
+        (
+            "GET",
+            "/_simulator/inventory?format=yaml",
+            "",
+            "400",
+            "`json` or `text`",
+        ),
         ("GET", "/_simulator/journal", "", "200", "[]"),
     ] {
         let answer = request(&address, method, path, body);

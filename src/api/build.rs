@@ -90,7 +90,8 @@ impl Architecture {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cleanup {
-    /// Left as they are; named in status and in a tag of the image. The proof still looks for them, and lets them pass.
+    /// Left as they are; named in status and in a tag of the image. The proof still looks for them, and lets them pass. Small files
+    /// are those of up to 64 KiB outside of what packages ship (most of `/usr`, `site-packages`, `node_modules`).
     ///
     /// - `SshHostKeys`: `/etc/ssh/ssh_host_*`
     /// - `AuthorizedKeys`: `authorized_keys` in any `.ssh`
@@ -100,8 +101,6 @@ pub struct Cleanup {
     /// - `Logs`: files under `/var/log`, and the journal
     /// - `PrivateKeys`: `id_rsa` and its like in `.ssh`, and private keys in small files; reported, and never removed
     /// - `Credentials`: of AWS, other clouds, git and package managers, by name and in small files; reported, and never removed
-    ///
-    /// Small files are those of up to 64 KiB outside of what packages ship (most of `/usr`, `site-packages`, `node_modules`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = distinct())]

@@ -1,15 +1,15 @@
 //! `goldsmith crds`
 
 use std::error::Error;
-use std::io::Write;
+use std::fmt::Write as _;
 
 use crate::api;
 
 /// Prints every CustomResourceDefinition, as kubectl applies them.
 pub fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut stdout = std::io::stdout().lock();
+    let mut text = String::new();
     for definition in api::crds() {
-        writeln!(stdout, "---\n{}", serde_saphyr::to_string(&definition)?.trim_end())?;
+        writeln!(text, "---\n{}", serde_saphyr::to_string(&definition)?.trim_end())?;
     }
-    Ok(())
+    Ok(super::print(text.as_bytes())?)
 }

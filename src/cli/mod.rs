@@ -5,6 +5,7 @@ mod crds;
 mod plan;
 
 use std::error::Error;
+use std::io::{self, ErrorKind, Write};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -46,8 +47,17 @@ impl Cli {
                 let mut command = Self::command();
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut command, "goldsmith", &mut script);
-                std::io::Write::write_all(&mut std::io::stdout(), &script).map_err(Into::into)
+                Ok(print(&script)?)
             }
         }
+    }
+}
+
+/// Writes to standard output; a reader that has seen enough, such as `head`, is no error.
+fn print(text: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }

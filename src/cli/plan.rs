@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -63,8 +62,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Box<dyn Error + Send + Sync
         stop,
     )?;
     let plan = recipe::plan(recipe, &context).await?;
-    std::io::stdout().write_all(described(&plan).as_bytes())?;
-    Ok(())
+    Ok(super::print(described(&plan).as_bytes())?)
 }
 
 fn described(plan: &Plan) -> String {

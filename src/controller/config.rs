@@ -121,6 +121,7 @@ impl fmt::Debug for SealKey {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct File {
     installation: String,
+    #[serde(default)]
     seal: Seal,
     #[serde(default)]
     inspector: Inspector,
@@ -129,9 +130,10 @@ struct File {
     accounts: Vec<AccountPolicy>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Seal {
+    #[serde(default)]
     key_files: Vec<PathBuf>,
 }
 
@@ -306,6 +308,11 @@ accounts:
             (
                 "keyFiles: [seal-key, /old/seal-key]",
                 "keyFiles: []",
+                "seal.keyFiles: name at least one",
+            ),
+            (
+                "seal: {keyFiles: [seal-key, /old/seal-key]}\n",
+                "",
                 "seal.keyFiles: name at least one",
             ),
             (

@@ -4,11 +4,11 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 
+use super::config_map::{RECIPE_LABEL, from_config_map, to_config_map};
 use super::context::{Context, Error};
 use super::observation::Observation;
 use super::plan::{Effect, Launch, Plan, Removal};
 use super::record::BuildRecord;
-use super::records::{RECIPE_LABEL, from_config_map, to_config_map};
 use super::report::{self, Made, Outcomes};
 use crate::api::{ImageRecipe, ImageRecipeStatus};
 use crate::aws::{self, Ec2, ShutdownBehavior};

@@ -51,7 +51,7 @@ pub fn admits<'a>(
         return Err(Failure::new(
             Reason::NotGranted,
             format!(
-                "spec.account: the controller's configuration has no account {:?}; name one that it has",
+                "spec.account: the controller's configuration has no account {:?}; create a recipe for one that it has, or add the account there",
                 spec.account
             ),
         ));
@@ -155,8 +155,8 @@ pub fn inspector_image(observed: &Observation) -> Result<&Image, Failure> {
     })
 }
 
-/// The subnets that the spec names, in the order in which they are tried. Of those that it finds by tags the granted ones: whoever
-/// tags another one of the region changes nothing.
+/// The subnets that the spec names, in the order in which they are tried. Of those that it finds by tags the granted ones, and of
+/// these the ones in the VPC of its security groups: whoever tags another one of the region changes nothing.
 pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<Vec<&'a Subnet>, Failure> {
     let subnets = &spec.build.builder.subnets;
     if let Some(ids) = &subnets.ids {
@@ -203,10 +203,20 @@ pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<
     let granted = |subnet: &&Subnet| policy.allows(&observed.owner.namespace, Use::Subnet, subnet.id.as_str());
     let refused = found.first().and_then(|first| granted(first).err());
     found.retain(|subnet| granted(subnet).is_ok());
-    match refused.filter(|_| found.is_empty()) {
-        Some(refused) => Err(not_granted(refused)),
-        None => Ok(found),
+    if let Some(refused) = refused.filter(|_| found.is_empty()) {
+        return Err(not_granted(refused));
     }
+    let named = &spec.build.builder.security_group_ids;
+    let groups = observed.view.security_groups.iter();
+    let groups: Vec<_> = groups
+        .filter(|group| named.iter().any(|id| id == group.id.as_str()))
+        .collect();
+    let fits = |subnet: &&Subnet| groups.iter().all(|group| group.vpc_id == subnet.vpc_id);
+    // If none does, the check of subnets against security groups says so.
+    if found.iter().any(fits) {
+        found.retain(fits);
+    }
+    Ok(found)
 }
 
 /// The available images that a search finds, the newest first; the error is that of the search itself.

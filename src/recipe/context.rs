@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Client;
 
+use super::config_map::Malformed;
 use super::denied::{RecordRefused, RecordsDenied};
-use super::reader::RecordReader;
-use super::records::Malformed;
+use super::record_reader::RecordReader;
 use super::seal::{NoKey, SealKeys};
 use super::since;
 use crate::aws::Inventory;

@@ -5,6 +5,7 @@
 //! Nothing waits in process: a build that takes forty minutes is many short passes over what AWS says now.
 
 pub mod checks;
+pub mod config_map;
 pub mod decide;
 pub mod denied;
 pub mod inputs;
@@ -12,7 +13,6 @@ pub mod name;
 pub mod observation;
 pub mod plan;
 pub mod record;
-pub mod records;
 pub mod report;
 pub mod seal;
 pub mod sweep;
@@ -30,9 +30,9 @@ mod context;
 #[cfg(feature = "controller")]
 mod observe;
 #[cfg(feature = "controller")]
-mod reader;
-#[cfg(feature = "controller")]
 mod reconcile;
+#[cfg(feature = "controller")]
+mod record_reader;
 
 #[cfg(feature = "controller")]
 pub use context::{Context, Error};

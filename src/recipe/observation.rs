@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::config_map::Malformed;
 use super::record::BuildRecord;
-use super::records::Malformed;
 use super::seal::{Origin, SealKeys};
 use crate::api::{BuildResult, ImageRecipe, ImageRecipeSpec, ImageRecipeStatus, ImageSearch};
 use crate::world::{

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::context::{Context, Error};
 use super::observation::{Observation, interests};
-use super::reader::Records;
+use super::record_reader::Records;
 use crate::api::{Architecture, ImageRecipe};
 use crate::aws::Inventory;
 use crate::world::{AwsError, InstanceId, InstanceState, Owner, Role, View};

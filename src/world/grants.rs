@@ -79,7 +79,10 @@ impl std::fmt::Display for Use {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotGranted {
     /// The region is none of the account's.
-    #[error("account {account} is not configured for region {region}; it serves {served}")]
+    #[error(
+        "account {account} is not configured for region {region}; add it to the account's regions in the controller's configuration, or create \
+         another recipe for one that it serves ({served})"
+    )]
     Region {
         account: String,
         region: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::Judge;
@@ -45,14 +46,19 @@ impl Judge {
     /// Learns from a console that was read what the guest on it has said, whatever the reader makes of it.
     pub fn heard(&mut self, id: &str, ec2: &Ec2<'_>) {
         let Some(instance) = ec2.instances.get(id) else { return };
-        // The kind of a record that fits in one line is the fifth word of that line.
-        let said = |kind: &str| {
-            let mut lines = instance.console.lines();
-            lines.any(|line| line.split_whitespace().nth(4) == Some(kind))
+        // The kind of a record that fits in one line is the fifth word of that line; what it says follows.
+        let words = |kind: &str| {
+            let mut lines = instance.console.lines().map(|line| line.split_whitespace().skip(4));
+            lines.find_map(|mut words| (words.next() == Some(kind)).then_some(words))
         };
+        let said = |kind: &str| words(kind).is_some();
         let has_failed = said("failed") || instance.console.contains(" failed ");
-        if said("tested") && said("passed") && !has_failed && !said("boot-error") {
-            self.tested.insert(instance.image.to_owned());
+        let passed = words("passed").and_then(|mut words| words.next()?.parse().ok());
+        let passed = passed.and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok());
+        if let Some(passed) = passed.filter(|_| said("tested") && !has_failed && !said("boot-error")) {
+            let took = passed.duration_since(instance.launched);
+            let shortest = self.tested.entry(instance.image.to_owned()).or_insert(took);
+            *shortest = took.min(*shortest);
         }
         if said("inspected") && !said("unsupported") && !said("failed") {
             let attached = ec2.volumes.values().filter(|volume| volume.instance == id);
@@ -266,6 +272,9 @@ impl Judge {
         if !proven && !finished {
             return wrong;
         }
+        let deadlines = self.specs.values().flatten();
+        let deadlines = deadlines.filter_map(|spec| spec["test"]["bootDeadline"].as_str()?.parse().ok());
+        let longest = deadlines.max().unwrap_or(SignedDuration::MAX);
         for id in call.ids().filter(|id| id.starts_with("ami-")) {
             let Some(image) = ec2.images.get(id) else { continue };
             let snapshots: BTreeSet<String> = image.snapshots.iter().map(|id| (*id).to_owned()).collect();
@@ -276,8 +285,14 @@ impl Judge {
             if !tags.contains_key("goldsmith.dev/seal") {
                 refuse("carries no seal");
             }
-            if proven && !self.tested.contains(id) {
-                refuse("no test instance of it has passed");
+            match self.tested.get(id).filter(|_| proven) {
+                Some(took) if *took > longest => {
+                    refuse(&format!(
+                        "its test instance has passed after {took:#}, with {longest:#} at most"
+                    ));
+                }
+                None if proven => refuse("no test instance of it has passed"),
+                _ => {}
             }
             if proven && !snapshots.is_subset(&self.inspected) {
                 refuse("no inspector has read all of its snapshots");

@@ -33,6 +33,7 @@ pub struct Instance<'a> {
     /// The code of why it is in that state.
     pub reason: &'a str,
     pub image: &'a str,
+    pub launched: Timestamp,
     pub console: &'a str,
 }
 
@@ -66,6 +67,7 @@ impl<'a> Ec2<'a> {
                     state: instance.state.name(),
                     reason: instance.state_reason.as_ref().map_or("", |reason| &reason.code),
                     image: &instance.image_id,
+                    launched: instance.launched,
                     console: &instance.console,
                 };
                 (instance.id.as_str(), instance_now)

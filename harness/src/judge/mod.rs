@@ -47,8 +47,8 @@ pub struct Judge {
     intended: BTreeSet<String>,
     /// Images on which a verdict was put, with their snapshots.
     kept: BTreeMap<String, BTreeSet<String>>,
-    /// Images of which a test instance has passed.
-    tested: BTreeSet<String>,
+    /// Images of which a test instance has passed, and how long after its launch; of several the shortest.
+    tested: BTreeMap<String, SignedDuration>,
     /// Snapshots that an inspector has read.
     inspected: BTreeSet<String>,
     /// Every spec that a recipe has had, by uid.

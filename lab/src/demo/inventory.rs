@@ -1,7 +1,6 @@
 //! What the simulator itself says there is: everything made since it began, but for terminated instances.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use goldsmith_lab::{Lab, REGION, Result};
 use serde_json::Value;
@@ -24,8 +23,19 @@ impl Inventory {
         self.list("images").len()
     }
 
-    pub fn snapshots(&self) -> usize {
-        self.list("snapshots").len()
+    /// Whether each image has a snapshot, and each snapshot is of one image.
+    pub fn pairs(&self) -> bool {
+        let images = self.list("images").iter();
+        let of_images: Vec<&str> = images
+            .flat_map(|image| image["snapshots"].as_array().into_iter().flatten())
+            .filter_map(Value::as_str)
+            .collect();
+        let all = self
+            .list("snapshots")
+            .iter()
+            .filter_map(|snapshot| snapshot["id"].as_str());
+        let all: BTreeSet<&str> = all.collect();
+        of_images.len() == self.images() && of_images.len() == all.len() && of_images.iter().all(|id| all.contains(id))
     }
 
     /// Whatever is temporary and still there: instances, volumes, images that are not proven.
@@ -56,16 +66,4 @@ impl Inventory {
 fn described(thing: &Value) -> String {
     let text = |field: &str| thing[field].as_str().unwrap_or_default();
     format!("{} {} ({})", text("id"), text("name"), text("state"))
-}
-
-impl fmt::Display for Inventory {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for kind in ["instances", "volumes", "images", "snapshots"] {
-            writeln!(formatter, "{kind}: {}", self.list(kind).len())?;
-            for thing in self.list(kind) {
-                writeln!(formatter, "  {}", described(thing))?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -6,11 +6,14 @@ mod story;
 mod terminal;
 
 use std::process::exit;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use goldsmith_lab::{ControllerOptions, Error, Lab, Options, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use story::Story;
@@ -23,6 +26,7 @@ const SWEEP_AFTER: &str = "5s";
 
 /// Tells the story. Fails as soon as something is not as it was told.
 pub fn demo() -> Result<()> {
+    let interrupt = Interrupt::listen()?;
     let terminal = Terminal::new();
     terminal.heading("Goldsmith: machine images, declared and proven");
     let controller = ControllerOptions {
@@ -33,15 +37,14 @@ pub fn demo() -> Result<()> {
         controller,
         ..Options::default()
     })?);
-    stop_when_interrupted(&lab)?;
+    interrupt.stops(&lab);
     terminal.progress("a kube-apiserver with etcd, and a simulated EC2 whose minutes are seconds, are up");
-    lab.start_controller()?;
-    terminal.progress("the controller is ready, under the service account and RBAC of deploy/");
-    let told = Story {
+    let story = Story {
         lab: &lab,
         terminal: &terminal,
-    }
-    .tell();
+    };
+    let told = story.tell();
+    interrupt.ends_the_process();
     if told.is_err() {
         // The lab's directory goes with it, and with it the only trace of what went wrong.
         let kept = std::env::temp_dir().join("goldsmith-demo-controller.log");
@@ -56,17 +59,49 @@ pub fn demo() -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C ends the children in order, as the end of the story does.
-fn stop_when_interrupted(lab: &Arc<Lab>) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Error::io("listen for signals"))?;
-    let lab = Arc::downgrade(lab);
-    thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            if let Some(lab) = lab.upgrade() {
-                lab.stop();
-            }
-            exit(INTERRUPTED);
+/// Ctrl-C and SIGTERM end the children in order and remove what they wrote, as the end of the story does. A second one does not
+/// wait for that: the kernel ends the children with this process, and the next lab removes the files.
+struct Interrupt {
+    came: Arc<AtomicBool>,
+    lab: Sender<Weak<Lab>>,
+}
+
+impl Interrupt {
+    fn listen() -> Result<Self> {
+        let came = Arc::new(AtomicBool::new(false));
+        let failed = || Error::io("listen for signals");
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal only arms what the second one does.
+            flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&came)).map_err(failed())?;
+            flag::register(signal, Arc::clone(&came)).map_err(failed())?;
         }
-    });
-    Ok(())
+        let signals = Signals::new([SIGINT, SIGTERM]).map_err(failed())?;
+        let (lab, started) = mpsc::channel();
+        thread::spawn(move || stop_when_interrupted(signals, &started));
+        Ok(Self { came, lab })
+    }
+
+    /// From now on there is something to stop.
+    fn stops(&self, lab: &Arc<Lab>) {
+        // The receiver is gone only when the process is on its way out.
+        let _ = self.lab.send(Arc::downgrade(lab));
+    }
+
+    /// Does not return once a signal has come: whatever failed did so because of it.
+    fn ends_the_process(&self) {
+        while self.came.load(Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+}
+
+fn stop_when_interrupted(mut signals: Signals, started: &Receiver<Weak<Lab>>) {
+    if signals.forever().next().is_some() {
+        eprintln!("\nstopping");
+        // One that is still starting is waited for: its directory can be removed only then.
+        if let Some(lab) = started.recv().ok().and_then(|lab| lab.upgrade()) {
+            lab.stop();
+        }
+        exit(INTERRUPTED);
+    }
 }

@@ -20,9 +20,9 @@ impl Recipe {
             .is_some_and(|condition| condition["status"] == "True")
     }
 
-    /// Whether the controller has seen the present spec and says that all is well.
-    pub fn ready(&self) -> bool {
-        self.current() && self.holds("Ready")
+    /// Whether the controller has seen the present spec, says that all is well, and has no build in hand.
+    pub fn at_rest(&self) -> bool {
+        self.current() && self.holds("Ready") && self.phase().is_empty() && self.reason() == "ImageProven"
     }
 
     /// Whether the controller has seen the present spec and has given up on it.
@@ -32,6 +32,13 @@ impl Recipe {
 
     fn current(&self) -> bool {
         self.0.pointer("/status/observedGeneration") == self.0.pointer("/metadata/generation")
+    }
+
+    /// Reason of the condition Ready; empty before there is one.
+    fn reason(&self) -> &str {
+        self.condition("Ready")
+            .and_then(|condition| condition["reason"].as_str())
+            .unwrap_or_default()
     }
 
     /// Message of the condition Ready.
@@ -68,10 +75,10 @@ impl Recipe {
 
     /// One line that changes whenever there is something new to tell.
     pub fn summary(&self) -> String {
-        let reason = self
-            .condition("Ready")
-            .and_then(|condition| condition["reason"].as_str())
-            .unwrap_or("not seen yet");
+        let reason = match self.reason() {
+            "" => "not seen yet",
+            reason => reason,
+        };
         let Some(number) = self.0.pointer("/status/build/number") else {
             return reason.into();
         };

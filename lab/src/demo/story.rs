@@ -19,6 +19,7 @@ pub struct Story<'a> {
 
 impl Story<'_> {
     pub fn tell(&self) -> Result<()> {
+        self.start_controller()?;
         let first = self.a_manifest_becomes_a_proven_image()?;
         let second = self.only_what_shapes_the_image_is_built(&first)?;
         self.what_is_wrong_is_named_and_never_kept()?;
@@ -29,8 +30,10 @@ impl Story<'_> {
     fn a_manifest_becomes_a_proven_image(&self) -> Result<Recipe> {
         self.terminal.heading("1. A manifest becomes a proven image");
         self.kubectl(&["apply", "--kustomize", "examples/demo"])?;
-        let web = self.follow("web", "is ready", Recipe::ready)?;
+        let web = self.follow("web", "is ready", Recipe::at_rest)?;
         let image = self.image(web.latest_image())?;
+        let shown = "Images[].[ImageId,Name,State,DeregistrationProtection]";
+        self.show_image(web.latest_image(), shown)?;
         self.claim(
             "latest is an image that EC2 knows as available",
             image["State"] == "available",
@@ -56,7 +59,8 @@ impl Story<'_> {
             Ok(_) => Err(Error::Unexpected(format!("the tag team=web did not arrive on {image}"))),
             Err(error) => Err(error),
         })?;
-        let web = self.follow("web", "is ready", Recipe::ready)?;
+        let web = self.follow("web", "is ready", Recipe::at_rest)?;
+        self.show_image(&image, "Images[].[ImageId,Tags[?Key=='team'].Value|[0]]")?;
         self.claim(
             "the tag is on the image",
             tag(&self.image(&image)?, "team") == Some("web"),
@@ -70,7 +74,7 @@ impl Story<'_> {
         let step = r#"[{"op": "replace", "path": "/spec/build/steps/2/run", "value": "systemctl enable nginx"}]"#;
         self.patch("web", step)?;
         let next = self.follow("web", "has another image", |web| {
-            web.ready() && !web.latest_image().is_empty() && web.latest_image() != image
+            web.at_rest() && !web.latest_image().is_empty() && web.latest_image() != image
         })?;
         self.claim(
             "it is the next build",
@@ -87,14 +91,14 @@ impl Story<'_> {
         self.terminal
             .heading("3. A step that fails, and a secret that was left behind");
         let broken = self.follow("broken-step", "has given up", Recipe::stalled)?;
-        self.terminal.output(broken.message());
+        self.show_message("broken-step")?;
         self.claim("the condition names the step", broken.message().contains("compile"))?;
         self.claim(
             "and shows the end of its output",
             broken.message().contains("fatal error: app.c"),
         )?;
         let forgotten = self.follow("forgotten-key", "has given up", Recipe::stalled)?;
-        self.terminal.output(forgotten.message());
+        self.show_message("forgotten-key")?;
         self.claim(
             "the proof names the file",
             forgotten.message().contains("/root/.ssh/id_ed25519"),
@@ -118,7 +122,7 @@ impl Story<'_> {
         }
         let old = before.latest_image();
         let web = self.follow("web", "has another image", |web| {
-            web.ready() && web.latest_image() != old
+            web.at_rest() && web.latest_image() != old
         })?;
         self.claim(
             "its build is the next one",
@@ -128,7 +132,6 @@ impl Story<'_> {
 
     fn nothing_is_left_and_nothing_is_there_twice(&self) -> Result<()> {
         self.terminal.heading("5. What EC2 has at the end");
-        self.terminal.command("curl $AWS_ENDPOINT_URL/_simulator/inventory");
         let inventory = until(WITHIN, || {
             let inventory = Inventory::read(self.lab)?;
             match inventory.leaked() {
@@ -136,14 +139,24 @@ impl Story<'_> {
                 leaked => Err(Error::Unexpected(format!("left behind: {}", leaked.join(", ")))),
             }
         })?;
-        self.terminal.output(&inventory.to_string());
-        self.claim("no instance and no volume is left", true)?;
-        self.claim(
-            "every image is proven and has one snapshot of its own",
-            inventory.snapshots() == inventory.images(),
-        )?;
+        let shown = "inventory?format=text";
+        self.terminal
+            .command(&format!("curl \"$AWS_ENDPOINT_URL/_simulator/{shown}\""));
+        self.terminal.output(&self.lab.simulator_text(shown)?);
+        self.claim("no instance, no volume and no image without its proof is left", true)?;
+        self.claim("every image has one snapshot of its own", inventory.pairs())?;
         self.claim("no image is there twice", inventory.doubled().is_empty())?;
         self.claim("three builds of web made three images", inventory.images() == 3)
+    }
+
+    /// Starts the controller and shows with what.
+    fn start_controller(&self) -> Result<()> {
+        self.lab.start_controller()?;
+        let command = self.lab.controller_command().unwrap_or_default();
+        self.terminal.command(&format!("{command} &"));
+        self.terminal
+            .progress("the controller is ready, under the service account and RBAC of deploy/");
+        Ok(())
     }
 
     /// SIGKILL and a new start, with the commands that do the same by hand.
@@ -154,19 +167,36 @@ impl Story<'_> {
             .ok_or_else(|| Error::Unexpected("the controller does not run".into()))?;
         self.terminal.command(&format!("kill -KILL {id}"));
         self.lab.kill_controller();
-        self.terminal.command("goldsmith controller --config config.yaml &");
-        self.lab.start_controller()?;
-        self.terminal.progress("the controller is ready again");
-        Ok(())
+        self.start_controller()
     }
 
     /// Runs kubectl as shown.
     fn kubectl(&self, arguments: &[&str]) -> Result<()> {
-        self.terminal.command(&format!(
-            "kubectl {}",
-            arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-        ));
+        self.terminal.command(&typed("kubectl", arguments));
         self.terminal.output(&self.lab.kubectl(arguments)?);
+        Ok(())
+    }
+
+    /// Shows what the condition Ready of a recipe says.
+    fn show_message(&self, name: &str) -> Result<()> {
+        let message = r#"jsonpath={.status.conditions[?(@.type=="Ready")].message}"#;
+        self.kubectl(&["get", "imagerecipe", name, "--output", message])
+    }
+
+    /// Shows some fields of an image.
+    fn show_image(&self, id: &str, query: &str) -> Result<()> {
+        let arguments = [
+            "ec2",
+            "describe-images",
+            "--image-ids",
+            id,
+            "--query",
+            query,
+            "--output",
+            "text",
+        ];
+        self.terminal.command(&typed("aws", &arguments));
+        self.terminal.output(&self.lab.aws(&arguments)?);
         Ok(())
     }
 
@@ -237,11 +267,9 @@ fn has_tag(image: &Value, key: &str) -> bool {
     tag(image, key).is_some()
 }
 
-/// A word of a command as it is typed in a shell.
-fn quoted(word: &str) -> String {
-    if word.contains([' ', '"', '[', '{', '$']) {
-        format!("'{word}'")
-    } else {
-        word.to_owned()
-    }
+/// A command as it is typed in a shell.
+fn typed(program: &str, arguments: &[&str]) -> String {
+    let words = std::iter::once(program).chain(arguments.iter().copied());
+    // Only a word with a NUL cannot be typed, and none of these has one.
+    shlex::try_join(words).unwrap_or_default()
 }

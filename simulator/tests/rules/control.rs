@@ -19,6 +19,15 @@ fn the_inventory_is_what_was_made_and_is_still_there() {
         found.snapshots.len(),
     );
     assert_eq!(counts, (1, 1, 1, 1));
+    let text = found.to_string();
+    let snapshot = &found.snapshots[0].id;
+    for line in [
+        format!("  {image} pending  web v1  of {snapshot}\n"),
+        format!("  {snapshot} pending\n"),
+        "volumes: 1\n".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line:?} is not in {text}");
+    }
     let instance = found.instances[0].id.clone();
     aws.call("TerminateInstances", &[("InstanceId.1", &instance)]);
     aws.call(

@@ -13,7 +13,7 @@ use crate::recipe::record::{BuildRecord, Failure};
 use crate::recipe::seal::Origin;
 use crate::recipe::{since, time};
 use crate::world::{
-    BUILD, CLEANUP_SKIPPED, CONTENT_HASH, ImageState, Instance, InstanceState, Role, SOURCE, StateReason, Tags,
+    CLEANUP_SKIPPED, CONTENT_HASH, ImageState, Instance, InstanceState, Role, SOURCE, StateReason, Tags,
 };
 
 /// What a builder may need beyond its timeout to power itself off and be seen stopped.
@@ -302,16 +302,24 @@ fn free_name(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fa
     if ours {
         return Ok(());
     }
-    let build = holder
-        .tags
-        .get(BUILD)
-        .map(|build| format!(" (build {build} of another object)"))
+    let owner = observed
+        .claim(&holder.tags)
+        .map(|claim| format!(" (build {} of imagerecipe {})", claim.build, claim.owner))
         .unwrap_or_default();
+    let template = &record.frozen.spec.image.name;
+    let distinct = ["{{namespace}}", "{{recipe}}"];
+    let absent: Vec<&str> = distinct
+        .into_iter()
+        .filter(|part| !template.replace(' ', "").contains(part))
+        .collect();
+    let hint = match absent.is_empty() {
+        true => String::new(),
+        false => format!(": {} tells recipes apart", absent.join(" or ")),
+    };
     Err(Failure::new(
         Reason::NameTaken,
         format!(
-            "spec.image.name: {name:?} is the name of {}{build} already; deregister it or change the template: {{{{namespace}}}} tells recipes \
-             of one name apart",
+            "spec.image.name: {name:?} is the name of {}{owner} already; deregister it or change the template{hint}",
             holder.id
         ),
     ))

@@ -148,12 +148,13 @@ fn declare_proven(decision: &mut Decision<'_>, record: &BuildRecord, image: &Ima
         true => "its snapshot is clean".to_owned(),
         false => format!("this was let pass: {}", warnings.join("; ")),
     };
+    let passed = match record.frozen.spec.test.checks.is_empty() {
+        true => "booted",
+        false => "booted and passed every check",
+    };
     decision.note(
         "ImageProven",
-        format!(
-            "image {} booted and passed every check in {milliseconds} ms, and {clean}",
-            image.id
-        ),
+        format!("image {} {passed} in {milliseconds} ms, and {clean}", image.id),
     );
     seal(decision, record, image, proven);
 }

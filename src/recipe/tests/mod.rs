@@ -1,6 +1,6 @@
 //! The parts between deciding and acting, each by a table.
 
-mod records;
+mod config_map;
 mod report;
 mod seal;
 mod sweep;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::small_world::SmallWorld;
 use crate::api::{BuildResult, READY, RECONCILING, Reason, STALLED, get};
+use crate::recipe::config_map::Malformed;
 use crate::recipe::plan::{Effect, Removal};
-use crate::recipe::records::Malformed;
 use crate::world::*;
 
 fn images_created(world: &SmallWorld) -> usize {

@@ -11,6 +11,15 @@ fn source(world: &mut SmallWorld) -> &mut Image {
     &mut world.view.searches[0].1.as_mut().expect("an answer")[0]
 }
 
+/// Every subnet has the tag that the spec asks for.
+fn found_by_tags(world: &mut SmallWorld) {
+    world.recipe.spec.build.builder.subnets.ids = None;
+    world.recipe.spec.build.builder.subnets.tags = Some([("tier".to_owned(), "build".to_owned())].into());
+    for subnet in &mut world.view.subnets {
+        subnet.tags.insert("tier".into(), "build".into());
+    }
+}
+
 fn refused(operation: &'static str) -> AwsError {
     AwsError {
         operation,
@@ -23,7 +32,7 @@ fn refused(operation: &'static str) -> AwsError {
 
 #[test]
 fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
-    let cases: [(Reason, &[&str], Change); 26] = [
+    let cases: [(Reason, &[&str], Change); 27] = [
         (
             Reason::SourceNotFound,
             &["spec.build.source.search", "describe-images"],
@@ -135,6 +144,16 @@ fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
             },
         ),
         (
+            Reason::SecurityGroupMismatch,
+            &["sg-0a", "vpc-0b", "same VPC"],
+            |world| {
+                found_by_tags(world);
+                for subnet in &mut world.view.subnets {
+                    subnet.vpc_id = "vpc-0b".into();
+                }
+            },
+        ),
+        (
             Reason::InspectorImageNotFound,
             &["inspector.search", "configuration"],
             |world| {
@@ -148,9 +167,11 @@ fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
                 world.view.searches[1].1 = Err(refused("DescribeImages"));
             },
         ),
-        (Reason::NotGranted, &["spec.account", "name one that it has"], |world| {
-            world.no_account = true
-        }),
+        (
+            Reason::NotGranted,
+            &["spec.account", "create a recipe for one that it has"],
+            |world| world.no_account = true,
+        ),
         (Reason::InvalidSpec, &["spec.build.architectures"], |world| {
             world.recipe.spec.build.architectures.clear();
         }),
@@ -176,17 +197,20 @@ fn what_cannot_be_built_from_is_refused_by_name_and_nothing_is_made() {
 
 #[test]
 fn what_is_close_to_a_refusal_is_built() {
-    let cases: [(&str, Change); 6] = [
+    let cases: [(&str, Change); 7] = [
         ("an owner by its alias", |world| {
             world.recipe.spec.build.allowed_owners = vec!["amazon".into()];
         }),
         ("an owner by its number", |world| {
             world.recipe.spec.build.allowed_owners = vec!["137112412989".into()];
         }),
-        ("subnets by tags", |world| {
-            world.recipe.spec.build.builder.subnets.ids = None;
-            world.recipe.spec.build.builder.subnets.tags = Some([("tier".to_owned(), "build".to_owned())].into());
-            world.view.subnets[1].tags.insert("tier".into(), "build".into());
+        ("subnets by tags, one of another VPC", |world| {
+            found_by_tags(world);
+            world.view.subnets[1].vpc_id = "vpc-0b".into();
+        }),
+        ("one subnet by tags", |world| {
+            found_by_tags(world);
+            world.view.subnets[0].tags.clear();
         }),
         ("a VPC of no concern", |world| {
             world.recipe.spec.build.builder.subnets.ids = Some(vec!["subnet-0a".into()]);

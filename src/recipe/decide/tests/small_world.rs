@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::api::{ImageRecipe, ImageRecipeStatus, ImageSearch};
 use jiff::Timestamp;
 
+use crate::recipe::config_map::Malformed;
 use crate::recipe::decide::decide;
 use crate::recipe::observation::{Observation, interests};
 use crate::recipe::plan::{Effect, Plan, Removal};
 use crate::recipe::record::BuildRecord;
-use crate::recipe::records::Malformed;
 use crate::recipe::report::{Made, Outcomes, report};
 use crate::recipe::seal::SealKeys;
 use crate::world::*;

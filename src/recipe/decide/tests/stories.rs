@@ -519,6 +519,14 @@ fn a_name_that_a_stranger_holds_stalls_and_the_strangers_image_stays() {
     world.recipe.spec.failure_limit = 1;
     world.settle();
     assert_eq!(world.condition(STALLED), Some((true, "NameTaken".into())));
+    let status = world.status();
+    let message = &crate::api::get(&status.conditions, STALLED)
+        .expect("it is there")
+        .message;
+    assert!(
+        message.contains("template: {{namespace}} tells recipes apart"),
+        "the template has {{{{recipe}}}} already: {message}"
+    );
     assert_eq!(world.view.named_images.len(), 1);
     nothing_left(&world);
 }

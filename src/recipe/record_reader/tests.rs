@@ -6,8 +6,8 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::recipe::config_map::to_config_map;
 use crate::recipe::decide::tests::small_world::SmallWorld;
-use crate::recipe::records::to_config_map;
 
 /// What a page of the server has; it may have fewer than it is asked for.
 const SERVED: usize = 5;

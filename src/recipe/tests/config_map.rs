@@ -4,9 +4,9 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use crate::recipe::config_map::{from_config_map, is_sealed_by_first_key, to_config_map};
 use crate::recipe::decide::tests::small_world::SmallWorld;
 use crate::recipe::record::{BuildRecord, Progress};
-use crate::recipe::records::{from_config_map, is_sealed_by_first_key, to_config_map};
 use crate::recipe::seal::SealKeys;
 use crate::world::Owner;
 

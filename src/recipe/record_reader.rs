@@ -10,9 +10,9 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::Semaphore;
 
+use super::config_map::{Malformed, RECIPE_LABEL, from_config_map, is_owned, is_sealed_by_first_key};
 use super::context::Error;
 use super::record::BuildRecord;
-use super::records::{Malformed, RECIPE_LABEL, from_config_map, is_owned, is_sealed_by_first_key};
 use super::seal::SealKeys;
 use crate::world::Owner;
 
