@@ -21,7 +21,7 @@ use crate::world::World;
 pub const QUIET: SignedDuration = SignedDuration::from_hours(1);
 /// Longer than what is missing or young is waited for, and than what the controller looks at by itself is left alone. Where it
 /// still waits for something else, its status says so, and the world is not the undisturbed one.
-pub const BRIEF: SignedDuration = SignedDuration::from_mins(2);
+pub const BRIEF: SignedDuration = SignedDuration::from_secs(90);
 /// A story that goes on for longer never ends.
 const LONGEST: SignedDuration = SignedDuration::from_hours(6);
 /// Between the death of a process and the start of the next.
@@ -188,7 +188,8 @@ async fn rest(world: &World, is_known: &dyn Fn(&World) -> bool) -> bool {
         if now.duration_since(began) > LONGEST {
             return false;
         }
-        let next = if now < brief { brief } else { active + QUIET };
+        // Someone may change something meanwhile, and then another rest begins.
+        let next = if now < brief { brief } else { (now + BRIEF).min(active + QUIET) };
         sleep(next.duration_since(now).unsigned_abs().max(Duration::from_millis(1))).await;
     }
 }

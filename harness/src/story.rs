@@ -30,9 +30,9 @@ pub const STORIES: [&str; 15] = [
 pub const RECIPES: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes";
 const WEB: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web";
 
-/// Later than any build ends that one fault delays, and before the world is taken to be at rest.
-const BUILT: SignedDuration = SignedDuration::from_mins(3);
-const SOON_AFTER: SignedDuration = SignedDuration::from_mins(4);
+/// Later than any build ends that one fault delays.
+const BUILT: SignedDuration = SignedDuration::from_mins(2);
+const SOON_AFTER: SignedDuration = SignedDuration::from_secs(150);
 
 /// Does what the users of `story` do at its beginning, and has them do the rest at its time.
 ///

@@ -34,6 +34,8 @@ const PROGRESS: usize = 250;
 /// Plans that have failed once.
 const KEPT: &str = include_str!("kept.txt");
 
+/// How many plans have been begun.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
 /// Worlds at the end of plans that others are compared with.
 static KNOWN: Mutex<BTreeMap<Plan, Arc<World>>> = Mutex::new(BTreeMap::new());
 /// By story and class: how many plans, how many of them have failed, and how long all took.
@@ -216,13 +218,14 @@ fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
     let thorough = thorough();
     let began = Instant::now();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let before = BEGUN.fetch_add(plans.len(), Ordering::Relaxed);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(plan) = plans.get(index) else { break };
-                    let looks_on = thorough || index % LOOKED_AT_LONG == 0;
+                    let looks_on = thorough || (before + index) % LOOKED_AT_LONG == 0;
                     let outcome = |plan: &Plan| {
                         let reference = reference(plan)?;
                         let is_known = |world: &World| !looks_on && wrong(plan, &reference, world).is_empty();
