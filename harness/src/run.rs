@@ -189,7 +189,11 @@ async fn rest(world: &World, is_known: &dyn Fn(&World) -> bool) -> bool {
             return false;
         }
         // Someone may change something meanwhile, and then another rest begins.
-        let next = if now < brief { brief } else { (now + BRIEF).min(active + QUIET) };
+        let next = if now < brief {
+            brief
+        } else {
+            (now + BRIEF).min(active + QUIET)
+        };
         sleep(next.duration_since(now).unsigned_abs().max(Duration::from_millis(1))).await;
     }
 }

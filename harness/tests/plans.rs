@@ -140,11 +140,8 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
         missing.is_some()
     });
     let mut renewals = 0..RENEWALS;
-    // Unless there is time: two of them cost a second process, and how reads are refused makes a difference to none but the SDK, which
-    // `unavailable` is enough for.
-    let few = [Fault::Frozen, Fault::SecondLeader, Fault::Throttled, Fault::Denied].contains(&fault) && !thorough();
     let struck = until_rest
-        .filter(|step| fault.strikes(step) && (step.mutates || !few))
+        .filter(|step| fault.strikes(step))
         .filter(|step| !step.renews_lease() || renewals.next().is_some());
     struck.map(|step| step.number).collect()
 }
