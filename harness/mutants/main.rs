@@ -246,8 +246,8 @@ fn plans(copy: &Path, target: &Path, arguments: &[&str]) -> Result<Fate, String>
             let plan = lines
                 .next()
                 .and_then(|line| line.strip_prefix("plan "))
-                .unwrap_or("?")
-                .trim_end_matches(':');
+                .and_then(|line| line.split([',', ':']).next())
+                .unwrap_or("?");
             let wrong: String = lines.next().map_or("", |line| line.trim()).chars().take(160).collect();
             Ok(Fate::Caught(plan.to_owned(), wrong))
         }

@@ -253,6 +253,24 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
+        "adopt-of-another",
+        "a sealed image of another recipe is taken for this one's",
+        &[(
+            "src/recipe/observation.rs",
+            "claim.owner == path && self.keys.verify(&self.installation, image))",
+            "(claim.owner == path || !claim.owner.is_empty()) && self.keys.verify(&self.installation, image))",
+        )],
+    ),
+    mutant(
+        "refusal-untold",
+        "that Kubernetes refuses a record is told to nobody",
+        &[(
+            "src/recipe/reconcile.rs",
+            "Error::RecordRefused(_) => Some(Reason::RecordRefused),",
+            "Error::RecordRefused(_) => None,",
+        )],
+    ),
+    mutant(
         "sweep-everybody",
         "the sweep asks for no installation",
         &[
@@ -463,8 +481,8 @@ pub const MUTANTS: &[Mutant] = &[
         "the image that is looked at also looks",
         &[(
             "src/recipe/decide/proof.rs",
-            "find_or_launch(decision, record, Role::Inspector, &trusted)",
-            "find_or_launch(decision, record, Role::Inspector, if trusted.as_str().is_empty() { &trusted } else { &image.id })",
+            "find_or_launch(decision, record, Role::Inspector, trusted)",
+            "find_or_launch(decision, record, Role::Inspector, trusted.map(|_| &image.id))",
         )],
     ),
     mutant(

@@ -20,7 +20,7 @@ use goldsmith_simulator::tcp;
 use jiff::Timestamp;
 
 use crate::history::{Peer, Step};
-use crate::judge::Call;
+use crate::judge::{Call, Wrong};
 use crate::strike;
 use crate::turnstile::Turnstile;
 use crate::world::World;
@@ -138,7 +138,7 @@ fn judge(world: &World, step: &Step, parameters: BTreeMap<String, String>) {
     } else if step.request == "GetConsoleOutput" {
         world.judge(step.number, |judge, _, ec2| {
             judge.heard(call.parameter("InstanceId"), ec2);
-            Vec::new()
+            Vec::<Wrong>::new()
         });
     }
 }

@@ -59,6 +59,8 @@ pub enum Fault {
     Deleted,
     /// EC2 has no capacity, for this launch and the next two.
     NoCapacity,
+    /// The account has no vCPUs left, for this launch and the next two.
+    QuotaExceeded,
     /// Someone terminates the controller's instances.
     InstancesTerminated,
     /// Someone takes the protection off the controller's images and deregisters them.
@@ -73,7 +75,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one; what takes the least time comes first.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::DiesUnseen,
         Self::AnswerLost,
         Self::DiesAfter,
@@ -86,6 +88,7 @@ impl Fault {
         Self::StatusSetFarBack,
         Self::Suspended,
         Self::NoCapacity,
+        Self::QuotaExceeded,
         Self::ImageFailed,
         Self::VolumeStuck,
         Self::ConsoleSilent,
@@ -144,6 +147,7 @@ impl Fault {
             Self::StepEdited => "step-edited",
             Self::Deleted => "deleted",
             Self::NoCapacity => "no-capacity",
+            Self::QuotaExceeded => "quota-exceeded",
             Self::InstancesTerminated => "instances-terminated",
             Self::ImagesDeregistered => "images-deregistered",
             Self::ImageFailed => "image-failed",
@@ -178,7 +182,7 @@ impl Fault {
             | Self::Deleted
             | Self::InstancesTerminated
             | Self::ImagesDeregistered => step.is_activity(),
-            Self::NoCapacity | Self::ConsoleSilent => step.request == "RunInstances",
+            Self::NoCapacity | Self::QuotaExceeded | Self::ConsoleSilent => step.request == "RunInstances",
             Self::ImageFailed => step.request == "CreateImage",
             Self::VolumeStuck => ["CreateVolume", "AttachVolume"].contains(&step.request.as_str()),
         }

@@ -71,7 +71,7 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
             End::ByItself(why) => {
                 if !may_end {
                     let wrong = format!("the process has ended by itself: {why}");
-                    world.state().wrong.push(wrong);
+                    world.state().wrong.push(wrong.into());
                 }
                 life = Life::begin(&world, &config)?;
             }
@@ -84,12 +84,15 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
             },
             End::Restless => {
                 let wrong = format!("something is still changed after {LONGEST:#}");
-                world.state().wrong.push(wrong);
+                world.state().wrong.push(wrong.into());
                 return Ok(world);
             }
         }
     }
-    world.state().wrong.push(format!("{MOST_LIVES} processes have ended"));
+    world
+        .state()
+        .wrong
+        .push(format!("{MOST_LIVES} processes have ended").into());
     Ok(world)
 }
 

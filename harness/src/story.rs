@@ -8,7 +8,7 @@ use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 15] = [
+pub const STORIES: [&str; 16] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -24,6 +24,7 @@ pub const STORIES: [&str; 15] = [
     "changed-step",
     "asked-again",
     "adoption",
+    "two-recipes",
 ];
 
 /// Where the recipes of all stories are.
@@ -39,8 +40,8 @@ const SOON_AFTER: SignedDuration = SignedDuration::from_secs(150);
 /// # Errors
 /// When there is no such story, or the API server takes something no user could write.
 pub fn begin(story: &str, world: &World) -> Result<(), String> {
-    let mut recipe = recipe("web");
-    let spec = &mut recipe["spec"];
+    let mut web = recipe("web");
+    let spec = &mut web["spec"];
     match story {
         "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" => {}
         // Nothing goes wrong by itself; something may.
@@ -78,13 +79,18 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             write(world, "PATCH", WEB, &asked);
         }),
         "adoption" => {
-            let again = recipe.clone();
+            let again = web.clone();
             world.at(BUILT, |world| write(world, "DELETE", WEB, &Value::Null));
             world.at(SOON_AFTER, move |world| write(world, "POST", RECIPES, &again));
         }
+        // The same inputs, another name: what the first has built is not the second's.
+        "two-recipes" => {
+            let second = recipe("api");
+            world.at(BUILT, move |world| write(world, "POST", RECIPES, &second));
+        }
         _ => return Err(format!("there is no story {story}; there are {}", STORIES.join(", "))),
     }
-    world.apply(&recipe)
+    world.apply(&web)
 }
 
 /// What kstatus says of a story's recipe at its end, if it is still there.
@@ -120,7 +126,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     match (story, thorough) {
         ("three-attempts", _) => COSTLY.into(),
         ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter].into(),
-        ("slow-boot", false) => [Fault::DiesUnseen].into(),
+        ("slow-boot" | "two-recipes", false) => [Fault::DiesUnseen].into(),
         ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
         ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
         (_, true) => OTHERS.into(),
@@ -167,7 +173,7 @@ pub fn write(world: &World, method: &str, path: &str, body: &Value) {
         Answer::Value(404, _) => {}
         Answer::Value(code @ 400.., why) => state
             .wrong
-            .push(format!("{method} {path} is refused with {code}: {why}")),
+            .push(format!("{method} {path} is refused with {code}: {why}").into()),
         _ => {}
     }
 }

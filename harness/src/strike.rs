@@ -157,6 +157,10 @@ pub fn before_aws(world: &World, step: &Step) {
             operation: "RunInstances".into(),
             ..fault(FaultKind::Capacity, None, LAUNCHES)
         }),
+        Some(Fault::QuotaExceeded) => Some(faults::Fault {
+            operation: "RunInstances".into(),
+            ..fault(FaultKind::Error, Some("VcpuLimitExceeded"), LAUNCHES)
+        }),
         Some(Fault::ImageFailed) => Some(faults::Fault {
             operation: "CreateImage".into(),
             ..fault(FaultKind::Failed, None, 1)

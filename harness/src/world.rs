@@ -11,14 +11,18 @@ use tokio::time::Instant;
 
 use crate::api_server::{Answer, ApiServer, Request};
 use crate::history::Step;
-use crate::judge::{Ec2, Judge};
+use crate::judge::{Ec2, Judge, Wrong};
 use crate::people::{self, People};
 use crate::plan::{Fault, Plan};
 use crate::strike::{self, InForce};
 use crate::turnstile::Turnstile;
 
-/// Of the simulated EC2's ids and durations.
-const SEED: u64 = 0;
+/// Seed of the simulated EC2's ids and durations: `SEED` in the environment, 0 if it is no number.
+pub fn seed() -> u64 {
+    let seed = std::env::var("SEED").ok();
+    seed.and_then(|seed| seed.parse().ok()).unwrap_or_default()
+}
+
 /// What EC2's durations are multiplied by: a build takes minutes of simulated time, and thereby some hundred requests.
 const LATENCY_SCALE: f64 = 0.05;
 
@@ -58,7 +62,7 @@ pub struct State {
     /// The plan's.
     pub story: String,
     /// What was wrong with what was seen between the first request and the last.
-    pub wrong: Vec<String>,
+    pub wrong: Vec<Wrong>,
     faults: Vec<(Fault, usize)>,
     /// What of the faults lasts beyond the requests that they strike.
     pub in_force: InForce,
@@ -77,7 +81,7 @@ impl World {
     pub fn new(plan: &Plan) -> Arc<Self> {
         let now = BEGAN;
         Arc::new(Self {
-            simulator: Arc::new(Mutex::new(Simulator::new(SEED, LATENCY_SCALE))),
+            simulator: Arc::new(Mutex::new(Simulator::new(seed(), LATENCY_SCALE))),
             time: Mutex::new(Time {
                 since: now,
                 began: None,
@@ -174,14 +178,17 @@ impl World {
     }
 
     /// Has the judge look at what request `number` has done.
-    pub fn judge(&self, number: usize, look: impl FnOnce(&mut Judge, &ApiServer, &Ec2<'_>) -> Vec<String>) {
+    pub fn judge<W: Into<Wrong>>(&self, number: usize, look: impl FnOnce(&mut Judge, &ApiServer, &Ec2<'_>) -> Vec<W>) {
         let now = self.now();
         let simulator = tcp::lock(&self.simulator);
         let State { api, judge, wrong, .. } = &mut *self.state();
         let ec2 = Ec2::of(&simulator);
         judge.learn(api, &ec2, now);
         let found = look(judge, api, &ec2);
-        wrong.extend(found.into_iter().map(|wrong| format!("request {number}: {wrong}")));
+        wrong.extend(found.into_iter().map(|wrong| Wrong {
+            request: Some(number),
+            ..wrong.into()
+        }));
     }
 
     /// Puts a request to the world: in its turn, and under the fault that strikes it. `answer` carries it out and says, in the step,
@@ -205,9 +212,8 @@ impl World {
             state.requests += 1;
             step.number = state.requests;
             if state.requests == MOST_REQUESTS {
-                state
-                    .wrong
-                    .push(format!("after {MOST_REQUESTS} requests it is not at rest"));
+                let wrong = format!("after {MOST_REQUESTS} requests it is not at rest");
+                state.wrong.push(wrong.into());
             }
             step.fault = state
                 .faults
@@ -261,19 +267,14 @@ impl World {
         }
     }
 
-    /// Carries a request out that was sent when it was right. What it makes is judged by what is left of it: that its build has ended
-    /// meanwhile, or goes another way, it could not know.
+    /// Carries a request out that was sent when it was right: that its build has ended meanwhile, or goes another way, it could not
+    /// know.
     fn late<T>(&self, step: &mut Step, answer: impl FnOnce(&Self, &mut Step) -> T) -> T {
         let judged = self.state().wrong.len();
         let answer = answer(self, step);
         let mut state = self.state();
         let of_it = state.wrong.split_off(judged);
-        let excused = |wrong: &String| {
-            ["invariant 2", "invariant 3"]
-                .iter()
-                .any(|excused| wrong.contains(excused))
-        };
-        state.wrong.extend(of_it.into_iter().filter(|wrong| !excused(wrong)));
+        state.wrong.extend(of_it.into_iter().filter(|wrong| !wrong.is_outdated));
         answer
     }
 

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use goldsmith_lab::{Error, Lab, Options, Result, cache, tools, until};
+use goldsmith_lab::{Error, Lab, Options, Result, cache, lock_file, tools, until};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -55,7 +55,7 @@ pub fn up() -> Result<()> {
     let clients = [tools::kubectl()?, tools::python("aws")?];
     eprintln!("  its clients: {}", for_a_shell(&clients));
     let directory = directory(&exports);
-    eprintln!("  its files:   {}", for_a_shell(&[directory.clone()]));
+    eprintln!("  its files:   {}", for_a_shell(std::slice::from_ref(&directory)));
     let plan = [tools::workspace_binary("goldsmith")?, directory.join("config.yaml")];
     let [goldsmith, config] = plan.map(|path| for_a_shell(&[path]));
     eprintln!("  its plans:   {goldsmith} plan --config {config} platform/web");
@@ -115,7 +115,7 @@ pub fn down() -> Result<()> {
 /// Runs the lab until SIGTERM, SIGINT or SIGHUP. A controller that ends is started again, as a kubelet would.
 pub fn serve() -> Result<()> {
     let files = Files::locate()?;
-    let lock = files.open_lock()?;
+    let lock = lock_file(&files.lock)?;
     // `served` may hold it for an instant.
     if until(Duration::from_secs(1), || lock.try_lock()).is_err() {
         eprintln!("another one serves already");
@@ -168,13 +168,8 @@ impl Files {
         })
     }
 
-    fn open_lock(&self) -> Result<File> {
-        let opened = File::options().create(true).append(true).open(&self.lock);
-        opened.map_err(Error::io(format!("open {}", self.lock.display())))
-    }
-
     fn served(&self) -> Result<bool> {
-        Ok(self.open_lock()?.try_lock_shared().is_err())
+        Ok(lock_file(&self.lock)?.try_lock_shared().is_err())
     }
 }
 

@@ -1,5 +1,7 @@
 //! `spec.build`: everything that shapes the image, and where it is built.
 
+use std::fmt;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,4 +120,38 @@ pub enum CleanupItem {
     Logs,
     PrivateKeys,
     Credentials,
+}
+
+impl CleanupItem {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::SshHostKeys,
+        Self::AuthorizedKeys,
+        Self::MachineId,
+        Self::ShellHistory,
+        Self::CloudInitState,
+        Self::Logs,
+        Self::PrivateKeys,
+        Self::Credentials,
+    ];
+
+    /// Its name in specs, in what guests are told and tell, and in tags that are sealed: another one would break every seal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SshHostKeys => "SshHostKeys",
+            Self::AuthorizedKeys => "AuthorizedKeys",
+            Self::MachineId => "MachineId",
+            Self::ShellHistory => "ShellHistory",
+            Self::CloudInitState => "CloudInitState",
+            Self::Logs => "Logs",
+            Self::PrivateKeys => "PrivateKeys",
+            Self::Credentials => "Credentials",
+        }
+    }
+}
+
+impl fmt::Display for CleanupItem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
 }

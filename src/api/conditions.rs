@@ -24,7 +24,7 @@ pub const CONDITION_MESSAGE_LIMIT: usize = 32 * 1024;
 /// | `Ready`: done; or waiting for people or a calendar; or making anew what is there and still good | True | absent | absent |
 /// | `Progressing`: on its way, held half-way, or about to retry | False | True | absent |
 /// | `Stalled`: permanent error; denied by AWS | False | absent | True |
-/// | `Suspended` | unchanged; where False, for that reason | absent | absent |
+/// | `Suspended` | unchanged; where False or `Rebuilding`, for that reason | absent | absent |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
     Ready { reason: Reason, message: String },
@@ -37,7 +37,10 @@ impl Readiness {
     /// Puts it into the object's conditions, as seen at `generation`; says whether anything has changed.
     pub fn apply(&self, conditions: &mut Vec<Condition>, generation: i64, now: Timestamp) -> bool {
         let mut changed = false;
-        let is_false = get(conditions, READY).is_some_and(|ready| ready.status == "False");
+        let ready = get(conditions, READY);
+        let is_true = ready.is_some_and(|ready| ready.status == "True");
+        let has_rested = is_true && ready.is_some_and(|ready| ready.reason != Reason::Rebuilding.as_str());
+        let is_there = ready.is_some();
         let mut put = |type_: &str, says: Option<(bool, &Reason, &String)>| {
             changed |= match says {
                 Some((status, reason, message)) => {
@@ -67,8 +70,8 @@ impl Readiness {
                 put(STALLED, None);
                 // What it said is over: nothing is tried again, and nobody has to mend anything.
                 let message = "nothing is begun while spec.suspend is true".to_owned();
-                if is_false {
-                    put(READY, Some((false, &Reason::Suspended, &message)));
+                if is_there && !has_rested {
+                    put(READY, Some((is_true, &Reason::Suspended, &message)));
                 }
             }
         }
@@ -268,8 +271,13 @@ mod tests {
 
     #[test]
     fn suspending_keeps_what_was_said_of_ready_and_ends_the_rest() {
+        let rebuilding = Readiness::Ready {
+            reason: Reason::Rebuilding,
+            message: "the next attempt begins at noon".to_owned(),
+        };
         for (before, verdict) in [
             (ready(), "Current"),
+            (rebuilding, "Current"),
             (progressing(), "InProgress"),
             (stalled(), "InProgress"),
         ] {
@@ -283,8 +291,8 @@ mod tests {
                 (&said.status, &said.last_transition_time)
             );
             // What is True is still true; what was tried or had to be mended is over.
-            match said.status.as_str() {
-                "True" => assert_eq!(*ready, said),
+            match (said.status.as_str(), said.reason.as_str()) {
+                ("True", reason) if reason != "Rebuilding" => assert_eq!(*ready, said),
                 _ => assert_eq!(ready.reason, "Suspended"),
             }
             assert_eq!(conditions.len(), 1);

@@ -1,6 +1,7 @@
 //! What the controller says of an `ImageRecipe`. Every list but `conditions` is atomic.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
@@ -232,6 +233,9 @@ pub struct LaunchStatus {
     pub instance_type: String,
     /// Id of the subnet that was asked for.
     pub subnet: String,
+    /// EC2's code for why it has refused the launch before this one, for example `InsufficientInstanceCapacity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// When the launch was first asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_time: Option<Time>,
@@ -298,7 +302,7 @@ pub struct HistoryEntry {
     pub result: BuildResult,
     /// Why it began.
     pub reason: String,
-    /// Which inputs differed from the build before.
+    /// Which inputs differed from the build before, or from an older one whose image had been adopted since.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
@@ -331,4 +335,14 @@ pub enum BuildResult {
     Failed,
     /// Its inputs changed before it ended.
     Superseded,
+}
+
+impl fmt::Display for BuildResult {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Superseded => "Superseded",
+        })
+    }
 }

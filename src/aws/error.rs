@@ -21,11 +21,12 @@ where
             let meta = answer.err().meta();
             let status = answer.raw().status().as_u16();
             let code = meta.code().unwrap_or("Unknown");
+            let message = meta.message().unwrap_or("AWS gave no message");
             AwsError {
                 operation: operation.name(),
-                class: ErrorClass::of(code, status),
+                class: ErrorClass::of(code, message, status),
                 code: bounded(code),
-                message: bounded(meta.message().unwrap_or("AWS gave no message")),
+                message: bounded(message),
                 request_id: meta.request_id().map(bounded),
             }
         }

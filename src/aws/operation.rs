@@ -75,6 +75,7 @@ mod tests {
     use serde_json::Value;
 
     use super::ACTIONS;
+    use crate::api::Reason;
     use crate::world::{CLUSTER, CONTENT_HASH, Claim, FINISHED, Installation, MANAGED_BY, PROVEN, Role, SEAL, SOURCE};
 
     #[test]
@@ -92,6 +93,14 @@ mod tests {
             "asked of whoever launches with an instance profile"
         );
         assert_eq!(allowed, ACTIONS.iter().copied().collect());
+    }
+
+    #[test]
+    fn each_call_that_changes_something_has_the_reason_that_it_was_refused() {
+        let calls = ACTIONS.iter().filter_map(|action| action.strip_prefix("ec2:"));
+        for call in calls.filter(|call| !["Describe", "Get"].iter().any(|read| call.starts_with(read))) {
+            assert_eq!(Reason::refused(call).as_str(), format!("{call}Refused"));
+        }
     }
 
     #[test]

@@ -34,7 +34,10 @@ impl Clients {
     /// # Errors
     /// When there is no configuration, or one that cannot be used.
     pub async fn infer() -> Result<Self, Failure> {
-        let mut config = kube::Config::infer().await?;
+        let config = kube::Config::infer().await;
+        let mut config = config.map_err(|error| {
+            format!("which cluster? Set KUBECONFIG, write ~/.kube/config, or run in a pod with a service account: {error}")
+        })?;
         config.default_retry = false;
         let watches = Client::try_from(config.clone())?;
         // The layer bounds the wait for the head of the answer, the configuration that for its body.

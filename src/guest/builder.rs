@@ -39,7 +39,7 @@ impl BuilderGuest<'_> {
         script.text("ATTEMPT", &self.attempt.to_string());
         script.text("CONTENT_HASH", self.content_hash);
         rules::write(&mut script);
-        let skipped: Vec<_> = self.cleanup.skip.iter().map(|item| format!("{item:?}")).collect();
+        let skipped: Vec<_> = self.cleanup.skip.iter().map(|item| item.to_string()).collect();
         script.text("SKIP", &skipped.join(" "));
         script.number("ENVIRONMENT", self.environment.len() as u64);
         for (index, variable) in (1..).zip(self.environment) {

@@ -125,7 +125,7 @@ pub(super) fn write(script: &mut Script) {
     script.text("SECRETS", &names(SECRETS));
     let contents: Vec<_> = CONTENTS
         .iter()
-        .map(|(item, expression)| format!("{item:?} {expression}"))
+        .map(|(item, expression)| format!("{item} {expression}"))
         .collect();
     script.text("CONTENTS", &contents.join("\n"));
     script.text("UNSEARCHED", &UNSEARCHED.join("\n"));
@@ -134,7 +134,7 @@ pub(super) fn write(script: &mut Script) {
 fn names(rules: &[(CleanupItem, &[&str])]) -> String {
     let lines = rules
         .iter()
-        .flat_map(|(item, patterns)| patterns.iter().map(move |pattern| format!("{item:?} {pattern}")));
+        .flat_map(|(item, patterns)| patterns.iter().map(move |pattern| format!("{item} {pattern}")));
     lines.collect::<Vec<_>>().join("\n")
 }
 

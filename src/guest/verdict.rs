@@ -109,7 +109,13 @@ pub fn judge(report: &InspectorReport, expected: &Expected<'_>) -> Inspection {
         Refusal::CleanupIncomplete
     };
     let described: Vec<_> = failed.into_iter().map(describe).collect();
-    refused(reason, format!("the image contains {}", described.join("; ")))
+    refused(
+        reason,
+        format!(
+            "the image contains {}; remove it in the last step, or let it pass by spec.build.cleanup.skip",
+            described.join("; ")
+        ),
+    )
 }
 
 fn refused(reason: Refusal, message: String) -> Inspection {
@@ -163,9 +169,9 @@ fn describe((item, paths): (CleanupItem, Vec<&str>)) -> String {
     let more = paths.len().saturating_sub(NAMED);
     let named = paths.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
     if more > 0 {
-        format!("{item:?}: {named} and {more} more")
+        format!("{item}: {named} and {more} more")
     } else {
-        format!("{item:?}: {named}")
+        format!("{item}: {named}")
     }
 }
 

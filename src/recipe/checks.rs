@@ -271,7 +271,7 @@ fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<
     if source.state != ImageState::Available {
         return refuse(
             Reason::SourceUnavailable,
-            &format!("is {:?}, not available", source.state),
+            &format!("is {}, not available", source.state),
         );
     }
     if source.architecture == "i386" {
@@ -281,7 +281,7 @@ fn source_can_be_built_on(source: &Image, architecture: Architecture) -> Result<
         return refuse(
             Reason::ArchitectureMismatch,
             &format!(
-                "is {}, and spec.build.architectures asks for {}, for which {{{{arch}}}} stands in the name of a search",
+                "is {}, and spec.build.architectures asks for {}; {{{{arch}}}} in the name of a search expands to that",
                 source.architecture,
                 architecture.as_str()
             ),
@@ -385,11 +385,32 @@ fn instance_types_fit(observed: &Observation, architecture: Architecture) -> Res
     Ok(())
 }
 
-/// Whether one of the subnets that a spec finds now by tags is granted. Where it finds none, nothing is launched.
-pub fn subnets_are_granted(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
+/// Whether one of the subnets that a spec finds now by tags is granted and in the VPC of its security groups. Where it finds none, nothing
+/// is launched.
+pub fn subnets_may_be_used(observed: &Observation, spec: &ImageRecipeSpec) -> Result<(), Failure> {
     match subnets(observed, spec) {
         Err(failure) if failure.reason == Reason::NotGranted => Err(failure),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        Ok(subnets) => {
+            let groups = &mut observed.view.security_groups.iter();
+            groups
+                .filter(|group| spec.build.builder.security_group_ids.iter().any(|id| id == group.id.as_str()))
+                .try_for_each(|group| fits(group, &subnets))
+        }
+    }
+}
+
+/// Whether all of these subnets are in the VPC of a security group.
+fn fits(group: &SecurityGroup, subnets: &[&Subnet]) -> Result<(), Failure> {
+    match subnets.iter().find(|subnet| subnet.vpc_id != group.vpc_id) {
+        None => Ok(()),
+        Some(subnet) => Err(Failure::new(
+            Reason::SecurityGroupMismatch,
+            format!(
+                "spec.build.builder: security group {} is in {} and subnet {} in {}; name ones of the same VPC",
+                group.id, group.vpc_id, subnet.id, subnet.vpc_id
+            ),
+        )),
     }
 }
 
@@ -411,15 +432,7 @@ fn subnets_and_security_groups_fit(observed: &Observation) -> Result<(), Failure
                 ),
             ));
         };
-        if let Some(subnet) = subnets.iter().find(|subnet| subnet.vpc_id != group.vpc_id) {
-            return Err(Failure::new(
-                Reason::SecurityGroupMismatch,
-                format!(
-                    "spec.build.builder: security group {id} is in {} and subnet {} in {}; name ones of the same VPC",
-                    group.vpc_id, subnet.id, subnet.vpc_id
-                ),
-            ));
-        }
+        fits(group, &subnets)?;
     }
     Ok(())
 }

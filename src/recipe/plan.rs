@@ -219,7 +219,7 @@ impl std::fmt::Display for Effect {
                 write!(f, "keep why attempt {} of build {build} failed", failed.attempt)
             }
             Self::KeepTagKeys { build, .. } => write!(f, "remember the tags of build {build}'s image"),
-            Self::EndBuild { build, outcome } => write!(f, "end build {build}: {:?}", outcome.result),
+            Self::EndBuild { build, outcome } => write!(f, "end build {build}: {}", outcome.result),
             Self::SealRecord { build } => write!(f, "seal the record of build {build} with the first key"),
             Self::ForgetRecord { config_map } => write!(f, "delete the record {config_map}"),
             Self::Launch(launch) => write!(

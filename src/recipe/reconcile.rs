@@ -268,7 +268,7 @@ async fn say(context: &Context, recipe: &ImageRecipe, plan: &Plan, outcomes: &Ou
         (true, reason, format!("{effect}: {error}"))
     });
     for (warning, reason, text) in told.chain(refused) {
-        tracing::info!(reason, text, "told");
+        tracing::info!(reason, text, "event");
         let type_ = if warning { NoteType::Warning } else { NoteType::Normal };
         let note = Note {
             type_,

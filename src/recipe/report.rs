@@ -247,6 +247,7 @@ fn failed(
                 architecture(status).and_then(|architecture| slot_mut(architecture, launch.role).as_mut())
             {
                 slot.candidate = slot.candidate.saturating_add(1);
+                slot.refusal = Some(error.code.clone());
             }
             let where_to = format!(
                 "{} in {}: {error}; the next type or subnet is tried",
@@ -340,7 +341,7 @@ pub fn denied(error: &AwsError) -> Readiness {
     };
     Readiness::Stalled {
         reason: Reason::Denied,
-        message: bounded(&format!("{error}; {way_out} (tried again, at last every ten minutes)")),
+        message: bounded(&format!("{error}; {way_out} (tried again, at most ten minutes apart)")),
     }
 }
 

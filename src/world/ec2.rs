@@ -1,6 +1,7 @@
 //! EC2's resources, with what decisions need of them and no more.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -153,6 +154,22 @@ pub enum ImageState {
     Disabled,
     /// A state that EC2 has introduced since.
     Unknown,
+}
+
+impl fmt::Display for ImageState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Pending => "pending",
+            Self::Available => "available",
+            Self::Invalid => "invalid",
+            Self::Deregistered => "deregistered",
+            Self::Transient => "transient",
+            Self::Failed => "failed",
+            Self::Error => "error",
+            Self::Disabled => "disabled",
+            Self::Unknown => "in an unknown state",
+        })
+    }
 }
 
 /// A block device of an image.

@@ -54,8 +54,12 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
-    /// The class of AWS's error `code`, which came with the HTTP status `status`.
-    pub fn of(code: &str, status: u16) -> Self {
+    /// The class of AWS's error `code`, which came with `message` and the HTTP status `status`.
+    pub fn of(code: &str, message: &str, status: u16) -> Self {
+        // EC2's word for what belongs to others is its word for a key that it does not know, too.
+        if code == "AuthFailure" && message.contains("access credentials") {
+            return Self::Credentials;
+        }
         [
             (Self::Throttled, is_throttle as fn(&str) -> bool),
             (Self::Capacity, is_capacity),
@@ -237,7 +241,9 @@ mod tests {
             ("SomethingNew", 400, Invalid),
             ("SomethingNew", 500, Server),
         ] {
-            assert_eq!(ErrorClass::of(code, status), class, "{code} with status {status}");
+            assert_eq!(ErrorClass::of(code, "", status), class, "{code} with status {status}");
         }
+        let unknown_key = "AWS was not able to validate the provided access credentials";
+        assert_eq!(ErrorClass::of("AuthFailure", unknown_key, 401), Credentials);
     }
 }

@@ -63,6 +63,19 @@ impl Use {
     }
 }
 
+impl Use {
+    /// The field of a recipe that names it.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Subnet => "spec.build.builder.subnets",
+            Self::SecurityGroup => "spec.build.builder.securityGroupIds",
+            Self::InstanceProfile => "spec.build.builder.instanceProfile",
+            Self::KmsKey => "spec.build.builder.volumes[].kmsKeyId",
+            Self::SourceImage => "spec.build.source",
+        }
+    }
+}
+
 impl std::fmt::Display for Use {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
@@ -94,7 +107,11 @@ pub enum NotGranted {
     )]
     Namespace { account: String, namespace: String },
     /// Grants name the namespace, but none of them this.
-    #[error("{what} {id} is not granted to namespace {namespace} in account {account}; add it to {list} of a grant in the controller's configuration", list = what.list())]
+    #[error(
+        "{field}: {what} {id} is not granted to namespace {namespace} in account {account}; name one that is, or have it added to {list} of a \
+         grant in the controller's configuration",
+        field = what.field(), list = what.list()
+    )]
     Use {
         account: String,
         namespace: String,

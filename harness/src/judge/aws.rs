@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::Judge;
 use super::call::{Call, Label, label};
 use super::ec2::Ec2;
 use super::kubernetes::{intent, record};
+use super::{Judge, Wrong};
 use crate::api_server::ApiServer;
 
 /// Files that hold what an image must not give away. What makes them is only in stories that plant secrets.
@@ -19,13 +19,13 @@ const AMAZON: &str = "137112412989";
 
 impl Judge {
     /// Judges a mutating call, right after it.
-    pub fn called(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
-        let mut wrong = Vec::new();
-        if call.creates().is_some() {
-            wrong.extend(self.creates(call, api, ec2));
+    pub fn called(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<Wrong> {
+        let mut outdated = Vec::new();
+        let mut wrong = if call.creates().is_some() {
+            self.creates(call, api, ec2, &mut outdated)
         } else {
-            wrong.extend(self.targets(call));
-        }
+            self.targets(call)
+        };
         match call.operation {
             "DeregisterImage" | "DisableImage" | "DeleteSnapshot" => wrong.extend(self.removes(call)),
             "CreateTags" if call.succeeded() => wrong.extend(self.declares(call, ec2)),
@@ -40,7 +40,11 @@ impl Judge {
             }
             _ => {}
         }
-        wrong
+        let outdated = outdated.into_iter().map(|text| Wrong {
+            is_outdated: true,
+            ..Wrong::from(text)
+        });
+        wrong.into_iter().map(Wrong::from).chain(outdated).collect()
     }
 
     /// Learns from a console that was read what the guest on it has said, whatever the reader makes of it.
@@ -67,7 +71,8 @@ impl Judge {
     }
 
     /// Something is made: once, with tags, after it was written down what for, from what a spec names.
-    fn creates(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
+    /// What a late request may be by now goes into `outdated`.
+    fn creates(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>, outdated: &mut Vec<String>) -> Vec<String> {
         let mut wrong = Vec::new();
         let operation = call.operation;
         let mut labels = Vec::new();
@@ -102,7 +107,7 @@ impl Judge {
                 "invariant 2: {operation} has no client token: sent again it makes another one"
             ));
         }
-        wrong.extend(self.is_intended(call, label, api));
+        outdated.extend(self.is_intended(call, label, api));
         wrong.extend(self.comes_from_the_spec(call, label, ec2));
         if call.succeeded() {
             for id in call.made {

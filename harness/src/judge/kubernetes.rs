@@ -191,6 +191,9 @@ impl Judge {
             if !self.kept.contains_key(*id) {
                 wrong.push(format!("invariant 7: latest is {id}, which was never declared proven"));
             }
+            if let Some(of) = self.made.get(*id).filter(|of| of.owner != path(after)) {
+                wrong.push(format!("invariant 7: latest is {id}, which was made for {}", of.owner));
+            }
             let there = ec2.images.get(id).is_some_and(|image| image.state == "available");
             if !there && !had.contains(id) && !self.was_available_lately(id) {
                 wrong.push(format!(

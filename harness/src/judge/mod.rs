@@ -12,6 +12,7 @@ mod picture;
 pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 use goldsmith_simulator::tcp;
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +34,36 @@ const MORE_AT_REST: usize = 2;
 const PASS: SignedDuration = SignedDuration::from_mins(1);
 /// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what is missing for a minute.
 const LATER: SignedDuration = SignedDuration::from_mins(5);
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The request with which it came to be so; none for what is so at the end.
+    pub request: Option<usize>,
+    /// A request that was sent when it was right may be so: what it was decided on has changed since.
+    pub is_outdated: bool,
+    /// What it is.
+    pub text: String,
+}
+
+impl From<String> for Wrong {
+    fn from(text: String) -> Self {
+        Self {
+            request: None,
+            is_outdated: false,
+            text,
+        }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(request) = self.request {
+            write!(formatter, "request {request}: ")?;
+        }
+        formatter.write_str(&self.text)
+    }
+}
 
 /// What has been seen of a run so far.
 #[derive(Debug, Default)]
@@ -147,40 +178,43 @@ impl Judge {
 }
 
 /// What is wrong at the end, when everything is at rest, and what was wrong on the way.
-pub fn wrong(world: &World) -> Vec<String> {
+pub fn wrong(world: &World) -> Vec<Wrong> {
     let simulator = tcp::lock(&world.simulator);
     let ec2 = Ec2::of(&simulator);
     let state = world.state();
     let mut wrong = state.wrong.clone();
     let left = state.judge.left(None, &ec2);
     if !left.is_empty() {
-        wrong.push(format!("invariant 3: at rest, and {left:?} are left"));
+        wrong.push(format!("invariant 3: at rest, and {left:?} are left").into());
     }
     let refused = state
         .history
         .iter()
         .any(|step| step.fault == Some(Fault::RecordRefused));
     if refused && !state.judge.reasons.contains("RecordRefused") {
-        wrong.push("Kubernetes has refused a record, and no status has said so".to_owned());
+        wrong.push(
+            "Kubernetes has refused a record, and no status has said so"
+                .to_owned()
+                .into(),
+        );
     }
     for recipe in state.api.objects(Kind::ImageRecipe) {
         let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));
         if said != story::end(&state.story) {
             let conditions = &recipe["status"]["conditions"];
-            wrong.push(format!("{name} is {said} at the end: {conditions}"));
+            wrong.push(format!("{name} is {said} at the end: {conditions}").into());
         }
         for id in kubernetes::images(&recipe["status"]["latest"]) {
             let image = ec2.images.get(id);
             if image.is_none_or(|image| image.state != "available") {
-                wrong.push(format!(
-                    "invariant 7: the status of {name} claims image {id}, which EC2 does not have available"
-                ));
+                let claims =
+                    format!("invariant 7: the status of {name} claims image {id}, which EC2 does not have available");
+                wrong.push(claims.into());
             }
             let protects = recipe["spec"]["image"]["deregistrationProtection"] != false;
             if protects && image.is_some_and(|image| !image.protected) {
-                wrong.push(format!(
-                    "invariant 1: image {id} of {name} is not protected, and its spec says so"
-                ));
+                let unprotected = format!("invariant 1: image {id} of {name} is not protected, and its spec says so");
+                wrong.push(unprotected.into());
             }
         }
     }

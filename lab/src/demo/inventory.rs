@@ -63,6 +63,34 @@ impl Inventory {
     }
 }
 
+/// The controller's launches since the simulator began, terminated instances included.
+pub struct Launches(Vec<String>);
+
+impl Launches {
+    pub fn read(lab: &Lab) -> Result<Self> {
+        let mut state = lab.simulator_get("state")?;
+        let instances = state["regions"][REGION]["instances"].take();
+        let all = instances.as_object().into_iter().flatten().map(|(_, instance)| instance);
+        let purpose = |instance: &Value| {
+            let tag = |name: &str| instance["tags"][format!("goldsmith.dev/{name}")].as_str();
+            let parts = ["owner", "build", "attempt", "role"].map(tag);
+            Some(parts.into_iter().collect::<Option<Vec<_>>>()?.join(" "))
+        };
+        Ok(Self(all.filter_map(purpose).collect()))
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// For what more than one was launched.
+    pub fn doubled(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        let doubled = self.0.iter().filter(|purpose| !seen.insert(purpose.as_str()));
+        doubled.map(String::as_str).collect()
+    }
+}
+
 fn described(thing: &Value) -> String {
     let text = |field: &str| thing[field].as_str().unwrap_or_default();
     format!("{} {} ({})", text("id"), text("name"), text("state"))

@@ -12,13 +12,15 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use goldsmith_lab::{ControllerOptions, Error, Lab, Options, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use story::Story;
 use terminal::Terminal;
 
+/// Ctrl-C, a shell that goes, and a polite end.
+const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 /// How a shell calls a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 /// So that what two killings leave behind is gone before the end; an installation waits an hour.
@@ -38,7 +40,11 @@ pub fn demo() -> Result<()> {
         ..Options::default()
     })?);
     interrupt.stops(&lab);
+    interrupt.ends_the_process();
     terminal.progress("a kube-apiserver with etcd, and a simulated EC2 whose minutes are seconds, are up");
+    for (name, value) in lab.environment() {
+        terminal.command(&format!("export {name}={value}"));
+    }
     let story = Story {
         lab: &lab,
         terminal: &terminal,
@@ -47,9 +53,10 @@ pub fn demo() -> Result<()> {
     interrupt.ends_the_process();
     if told.is_err() {
         // The lab's directory goes with it, and with it the only trace of what went wrong.
-        let kept = std::env::temp_dir().join("goldsmith-demo-controller.log");
-        if std::fs::copy(lab.controller_log(), &kept).is_ok() {
-            eprintln!("\nthe controller's log: {}", kept.display());
+        let kept = goldsmith_lab::cache()?.join("demo-controller.log");
+        match std::fs::copy(lab.controller_log(), &kept) {
+            Ok(_) => eprintln!("\nthe controller's log: {}", kept.display()),
+            Err(error) => eprintln!("\nthe controller's log cannot be kept: {error}"),
         }
     }
     let seconds = terminal.seconds();
@@ -59,7 +66,7 @@ pub fn demo() -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C and SIGTERM end the children in order and remove what they wrote, as the end of the story does. A second one does not
+/// A signal ends the children in order and remove what they wrote, as the end of the story does. A second one does not
 /// wait for that: the kernel ends the children with this process, and the next lab removes the files.
 struct Interrupt {
     came: Arc<AtomicBool>,
@@ -70,12 +77,12 @@ impl Interrupt {
     fn listen() -> Result<Self> {
         let came = Arc::new(AtomicBool::new(false));
         let failed = || Error::io("listen for signals");
-        for signal in [SIGINT, SIGTERM] {
+        for signal in SIGNALS {
             // In this order: the first signal only arms what the second one does.
             flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&came)).map_err(failed())?;
             flag::register(signal, Arc::clone(&came)).map_err(failed())?;
         }
-        let signals = Signals::new([SIGINT, SIGTERM]).map_err(failed())?;
+        let signals = Signals::new(SIGNALS).map_err(failed())?;
         let (lab, started) = mpsc::channel();
         thread::spawn(move || stop_when_interrupted(signals, &started));
         Ok(Self { came, lab })

@@ -1,5 +1,6 @@
 //! What the person in front of the demo sees: plain lines, stamped with the seconds since it began.
 
+use std::io::{Write, stdout};
 use std::time::Instant;
 
 /// Prints the demo's progress.
@@ -18,22 +19,27 @@ impl Terminal {
     }
 
     pub fn heading(&self, text: &str) {
-        println!("\n{text}");
+        line(&format!("\n{text}"));
     }
 
     /// A command as a person would type it.
     pub fn command(&self, command: &str) {
-        println!("  $ {command}");
+        line(&format!("  $ {command}"));
     }
 
     /// What a command printed.
     pub fn output(&self, output: &str) {
         for line in output.trim_end().lines() {
-            println!("    {line}");
+            self::line(&format!("    {line}"));
         }
     }
 
     pub fn progress(&self, text: &str) {
-        println!("  {:5.1} s  {text}", self.seconds());
+        line(&format!("  {:5.1} s  {text}", self.seconds()));
     }
+}
+
+/// Whoever reads may have seen enough, as `head` has; the story goes on.
+fn line(text: &str) {
+    let _ = writeln!(stdout(), "{text}");
 }

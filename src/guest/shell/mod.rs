@@ -155,7 +155,7 @@ fn inspect(directory: &Directory, source_created: Timestamp) -> InspectorReport 
 fn paths(findings: &[Finding]) -> Vec<String> {
     findings
         .iter()
-        .map(|finding| format!("{:?} {}", finding.item, finding.path))
+        .map(|finding| format!("{} {}", finding.item, finding.path))
         .collect()
 }
 

@@ -33,7 +33,7 @@ pub(super) fn go_on(decision: &mut Decision<'_>, record: &BuildRecord) {
     }
     let granted = checks::grants(observed, &record.frozen.spec);
     let granted = granted.and_then(|()| checks::frozen_source_is_granted(observed, &record.frozen.source.image_id));
-    let granted = granted.and_then(|()| checks::subnets_are_granted(observed, &record.frozen.spec));
+    let granted = granted.and_then(|()| checks::subnets_may_be_used(observed, &record.frozen.spec));
     if let Err(failure) = granted {
         decision.abandon(record, &failure.message);
         return decision.stalled(&failure);
@@ -287,7 +287,7 @@ fn advance(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fail
             let reason = image.state_reason.as_deref().unwrap_or("EC2 gives no reason");
             return Err(Failure::new(
                 Reason::ImageFailed,
-                format!("image {} is {:?}: {reason}", image.id, image.state),
+                format!("image {} is {}: {reason}", image.id, image.state),
             ));
         }
     }

@@ -58,8 +58,7 @@ fn due(observed: &Observation, present: &Present<'_>) -> Option<(BuildReason, Op
         return (tested && !of_these_inputs.iter().any(proven))
             .then(|| (BuildReason::TestChanged, Some((*newest).clone())));
     }
-    let before = observed.records.last();
-    let reason = match before {
+    let reason = match before(observed) {
         None => BuildReason::FirstBuild,
         Some(record)
             if record.frozen.content_hash == present.content_hash && record.ended(BuildResult::Succeeded).is_some() =>
@@ -76,6 +75,17 @@ fn due(observed: &Observation, present: &Present<'_>) -> Option<(BuildReason, Op
         Some(_) => BuildReason::SpecChanged,
     };
     Some((reason, None))
+}
+
+/// With what the present inputs are compared: the newest build, or an older one whose image was adopted after that had ended well.
+fn before(observed: &Observation) -> Option<&BuildRecord> {
+    let newest = observed.records.last()?;
+    let adopted = observed.status().latest.map(|latest| latest.build);
+    let mut records = observed.records.iter();
+    let adopted = records.find(|record| Some(record.number()) == adopted);
+    adopted
+        .filter(|_| newest.ended(BuildResult::Succeeded).is_some())
+        .or(Some(newest))
 }
 
 /// Whether `image` was made from the present inputs.
@@ -147,7 +157,7 @@ fn record(
         Some(image) => made_from(observed, present, image),
         None => (frozen_source(present.source), present.inputs.clone()),
     };
-    let before = observed.records.last().map(|record| &record.frozen.inputs);
+    let before = before(observed).map(|record| &record.frozen.inputs);
     let record = BuildRecord {
         frozen: Frozen {
             number,

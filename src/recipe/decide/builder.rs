@@ -13,7 +13,7 @@ use crate::recipe::record::{BuildRecord, Failure};
 use crate::recipe::seal::Origin;
 use crate::recipe::{since, time};
 use crate::world::{
-    CLEANUP_SKIPPED, CONTENT_HASH, ImageState, Instance, InstanceState, Role, SOURCE, StateReason, Tags,
+    CLEANUP_SKIPPED, CONTENT_HASH, Claim, ImageState, Instance, InstanceState, Role, SOURCE, StateReason, Tags,
 };
 
 /// What a builder may need beyond its timeout to power itself off and be seen stopped.
@@ -92,8 +92,10 @@ fn launching(decision: &mut Decision<'_>, record: &BuildRecord) {
             record,
             Reason::InsufficientCapacity,
             format!(
-                "{message}; EC2 has refused {} launches for want of capacity",
-                launch.candidate
+                "{message}; launches refused so far: {}, the last for {}; instanceTypes and subnets are tried in turn, with a pause of a \
+                 minute after each round: name more of them",
+                launch.candidate,
+                launch.refusal.as_deref().unwrap_or("want of capacity")
             ),
         );
     } else {
@@ -302,27 +304,33 @@ fn free_name(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fa
     if ours {
         return Ok(());
     }
-    let owner = observed
-        .claim(&holder.tags)
-        .map(|claim| format!(" (build {} of imagerecipe {})", claim.build, claim.owner))
-        .unwrap_or_default();
-    let template = &record.frozen.spec.image.name;
-    let distinct = ["{{namespace}}", "{{recipe}}"];
-    let absent: Vec<&str> = distinct
-        .into_iter()
-        .filter(|part| !template.replace(' ', "").contains(part))
-        .collect();
-    let hint = match absent.is_empty() {
-        true => String::new(),
-        false => format!(": {} tells recipes apart", absent.join(" or ")),
-    };
     Err(Failure::new(
         Reason::NameTaken,
         format!(
-            "spec.image.name: {name:?} is the name of {}{owner} already; deregister it or change the template{hint}",
-            holder.id
+            "spec.image.name: {name:?} is the name of {} already{}",
+            holder.id,
+            way_out(observed, record, &holder.tags)
         ),
     ))
+}
+
+/// Whose the image is that has the name, and what tells the two recipes apart; only of a stranger's it is worth asking whether it is needed.
+fn way_out(observed: &Observation, record: &BuildRecord, tags: &Tags) -> String {
+    let claim = Claim::read(tags, &observed.installation);
+    let owner = claim.as_ref().and_then(|claim| claim.owner.split_once('/'));
+    let is_name = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    let Some((namespace, name)) = owner.filter(|(namespace, name)| is_name(namespace) && is_name(name)) else {
+        return "; change the template, or deregister the image if nobody needs it".to_owned();
+    };
+    let part = match namespace == observed.owner.namespace {
+        true => "{{recipe}}",
+        false => "{{namespace}}",
+    };
+    let hint = match record.frozen.spec.image.name.replace(' ', "").contains(part) {
+        true => String::new(),
+        false => format!(": {part} tells the two apart"),
+    };
+    format!(", which imagerecipe {namespace}/{name} has made; change the template{hint}")
 }
 
 fn keep_outputs(decision: &mut Decision<'_>, record: &BuildRecord, report: &BuilderReport) {

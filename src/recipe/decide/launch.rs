@@ -33,12 +33,12 @@ pub(super) enum Found<'a> {
     Gone(String),
 }
 
-/// Finds the instance of `role`, or launches it from `image`.
+/// Finds the instance of `role`, or launches it from `image`; why there is none matters only then.
 pub(super) fn find_or_launch<'a>(
     decision: &mut Decision<'a>,
     record: &BuildRecord,
     role: Role,
-    image: &ImageId,
+    image: Result<&ImageId, Failure>,
 ) -> Result<Found<'a>, Failure> {
     let observed = decision.observed;
     let attempt = record.progress.attempt;
@@ -48,7 +48,7 @@ pub(super) fn find_or_launch<'a>(
         let client_token = instance.client_token.as_deref().unwrap_or_default();
         let origin = origin(from, &instance.instance_type, client_token);
         // A newer image for inspectors is no reason to give up one that is at work: its mark says that we launched it from what was trusted then.
-        (from == image || role == Role::Inspector)
+        (image.as_ref().is_ok_and(|image| *image == from) || role == Role::Inspector)
             && (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role)
             && observed.is_born(claim, &origin, &instance.tags)
     };
@@ -97,7 +97,7 @@ pub(super) fn find_or_launch<'a>(
         }
         return Ok(Found::Gone("EC2 does not show it any more".to_owned()));
     }
-    launch(decision, record, role, image, slot)?;
+    launch(decision, record, role, image?, slot)?;
     Ok(Found::Coming)
 }
 
@@ -157,6 +157,7 @@ fn launch(
         candidate: number,
         instance_type: instance_type.clone(),
         subnet: subnet.id.to_string(),
+        refusal: slot.and_then(|launch| launch.refusal),
         // Of this call: the answer to it may be out for a while, also when earlier ones were refused.
         launch_time: Some(time(observed.now)),
         missing_time: None,

@@ -96,7 +96,7 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
     {
         effects.push(Effect::Remove(Removal::Snapshot(snapshot.id.clone())));
     }
-    if !effects.is_empty() || temporary_left(observed, &claims).any(|is_moving| is_moving) {
+    if !effects.is_empty() || temporary_left(observed, &claims).any(|(_, is_moving)| is_moving) {
         decision.look_again = decision.look_again.min(SOON);
     }
     decision.effects.extend(effects);
@@ -112,9 +112,14 @@ pub fn any_left(observed: &Observation) -> bool {
             .any(|snapshot| observed.claim(&snapshot.tags).is_some() && is_orphan(observed, snapshot))
 }
 
+/// Ids of everything temporary of the object that is left.
+pub fn left(observed: &Observation) -> Vec<&str> {
+    temporary_left(observed, &Claims::none()).map(|(id, _)| id).collect()
+}
+
 /// Everything temporary that is not claimed, and whether it goes by itself or by what is done about it: a volume in use by an instance that
 /// does not carry our tags does neither.
-fn temporary_left<'a>(observed: &'a Observation, claims: &'a Claims) -> impl Iterator<Item = bool> + 'a {
+fn temporary_left<'a>(observed: &'a Observation, claims: &'a Claims) -> impl Iterator<Item = (&'a str, bool)> + 'a {
     let leftover = |tags| observed.claim(tags).is_some_and(|claim| !claims.covers(&claim));
     let view = &observed.view;
     let instances = view.instances.iter().filter(move |instance| {
@@ -131,8 +136,10 @@ fn temporary_left<'a>(observed: &'a Observation, claims: &'a Claims) -> impl Ite
     };
     let images = view.images.iter();
     let images = images.filter(move |image| leftover(&image.tags) && is_removable(observed, image));
-    let moving = instances.map(|_| true).chain(images.map(|_| true));
-    moving.chain(volumes.map(move |volume| !is_held(volume)))
+    let instances = instances.map(|instance| (instance.id.as_str(), true));
+    let images = images.map(|image| (image.id.as_str(), true));
+    let volumes = volumes.map(move |volume| (volume.id.as_str(), !is_held(volume)));
+    instances.chain(images).chain(volumes)
 }
 
 /// An image that a record or status names as made is kept, even when someone has taken its tags away.

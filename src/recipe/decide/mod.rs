@@ -34,6 +34,8 @@ pub use leftovers::{has_no_image, may_be_removed};
 
 /// A pause while EC2 works: things change on their own, and the inventory says so earlier when it notices.
 const SOON: Duration = Duration::from_secs(2);
+/// With nothing to do but to wait for EC2, of whose changes it is told.
+const WAITING: Duration = Duration::from_secs(10);
 /// With nothing to do: often enough that a changed source is noticed within a minute.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -151,9 +153,14 @@ fn without_present(decision: &mut Decision<'_>, absent: Absent<'_>) {
 fn deleted(observed: &Observation) -> Plan {
     let mut decision = Decision::new(observed);
     decision.claims = Claims::none();
+    let left = match leftovers::left(observed)[..] {
+        [] => String::new(),
+        [id] => format!(" ({id})"),
+        [id, ref others @ ..] => format!(" ({id} and {} more)", others.len()),
+    };
     decision.progressing(
         Reason::Deleting,
-        "removing what the recipe's builds have left; its images stay",
+        format!("removing what the recipe's builds have left{left}; its images stay"),
     );
     leftovers::remove(&mut decision);
     if decision.effects.is_empty() && !leftovers::any_left(observed) && !attempt::answer_may_be_out(observed) {
@@ -166,6 +173,10 @@ fn deleted(observed: &Observation) -> Plan {
         decision.effects.extend(forget);
         decision.effects.push(Effect::RemoveFinalizer);
     }
-    decision.look_again = SOON;
+    // What EC2 has to do itself is heard of when it is done.
+    decision.look_again = match decision.effects.is_empty() {
+        true => WAITING,
+        false => SOON,
+    };
     decision.into_plan()
 }

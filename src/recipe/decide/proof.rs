@@ -123,8 +123,12 @@ fn finish(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image) -> R
     decision.note(
         "BuildSucceeded",
         format!(
-            "build {} made and proved {} ({})",
+            "build {} {} {} ({})",
             record.number(),
+            match record.frozen.existing_image {
+                Some(_) => "proved once more",
+                None => "made and proved",
+            },
             image.id,
             image.name
         ),
@@ -201,7 +205,7 @@ fn seal(decision: &mut Decision<'_>, record: &BuildRecord, image: &Image, verdic
 
 /// Cleanup that was skipped, as an image's tag has it.
 pub(super) fn skipped(spec: &ImageRecipeSpec) -> String {
-    let items = spec.build.cleanup.skip.iter().map(|item| format!("{item:?}"));
+    let items = spec.build.cleanup.skip.iter().map(|item| item.to_string());
     items.collect::<Vec<_>>().join(" ")
 }
 
@@ -327,8 +331,8 @@ fn inspect(
     if let Some(error) = observed.view.unanswered(&[search]) {
         return Ok(Half::Pending(format!("waits for its image: {error}")));
     }
-    let trusted = checks::inspector_image(observed)?.id.clone();
-    let inspector = match find_or_launch(decision, record, Role::Inspector, &trusted)? {
+    let trusted = checks::inspector_image(observed).map(|image| &image.id);
+    let inspector = match find_or_launch(decision, record, Role::Inspector, trusted)? {
         Found::Coming => return Ok(Half::Pending("launching".into())),
         Found::Gone(why) => {
             return Err(Failure::new(

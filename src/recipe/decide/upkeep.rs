@@ -128,7 +128,7 @@ fn what_is_missing(decision: &Decision<'_>) -> String {
         return format!("EC2 does not show {id} at the moment");
     };
     if image.state != ImageState::Available {
-        return format!("{id} is {:?}", image.state).to_lowercase();
+        return format!("{id} is {}", image.state);
     }
     let mut tags = [PROVEN, SEAL].into_iter().skip(usize::from(!tested));
     match tags.find(|key| !image.tags.contains_key(*key)) {

@@ -301,22 +301,26 @@ fn a_failure_is_told_though_the_status_that_said_so_was_lost() {
 }
 
 #[test]
-fn a_newer_image_for_inspectors_ends_no_inspection() {
-    let mut world = SmallWorld::new();
-    while !world
-        .view
-        .instances
-        .iter()
-        .any(|one| one.tags.get(ROLE).is_some_and(|role| role == "inspector"))
-    {
-        passes(&mut world, 1, 1);
+fn another_image_for_inspectors_or_none_ends_no_inspection() {
+    for found in [vec!["ami-0e"], vec![]] {
+        let mut world = SmallWorld::new();
+        while !world
+            .view
+            .instances
+            .iter()
+            .any(|one| one.tags.get(ROLE).is_some_and(|role| role == "inspector"))
+        {
+            passes(&mut world, 1, 1);
+        }
+        let newer = |id: &&str| Image {
+            id: id.parse().expect("an id"),
+            ..world.source()
+        };
+        world.view.searches[1].1 = Ok(found.iter().map(newer).collect());
+        world.settle();
+        assert_eq!(world.view.instances.len(), 3, "{found:?}: none was launched twice");
+        assert_eq!(world.status().latest.map(|latest| latest.build), Some(1), "{found:?}");
     }
-    let mut newer = world.source();
-    newer.id = "ami-0e".parse().expect("an id");
-    world.view.searches[1].1 = Ok(vec![newer]);
-    world.settle();
-    assert_eq!(world.view.instances.len(), 3, "none was launched twice");
-    assert_eq!(world.status().latest.map(|latest| latest.build), Some(1));
 }
 
 #[test]

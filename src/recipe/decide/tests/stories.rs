@@ -515,6 +515,14 @@ fn a_name_that_a_stranger_holds_stalls_and_the_strangers_image_stays() {
     let mut stranger = world.source();
     stranger.id = "ami-0d".parse().expect("an id");
     stranger.name = "web-v1".into();
+    let other = Claim {
+        owner: "another/web".into(),
+        owner_uid: "another".into(),
+        build: 7,
+        attempt: 1,
+        role: Role::Image,
+    };
+    stranger.tags = other.tags(&world.observe().installation);
     world.view.named_images.push(stranger);
     world.recipe.spec.failure_limit = 1;
     world.settle();
@@ -523,10 +531,12 @@ fn a_name_that_a_stranger_holds_stalls_and_the_strangers_image_stays() {
     let message = &crate::api::get(&status.conditions, STALLED)
         .expect("it is there")
         .message;
-    assert!(
-        message.contains("template: {{namespace}} tells recipes apart"),
-        "the template has {{{{recipe}}}} already: {message}"
-    );
+    for words in [
+        "ami-0d already, which imagerecipe another/web has made",
+        "change the template: {{namespace}} tells the two apart",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
     assert_eq!(world.view.named_images.len(), 1);
     nothing_left(&world);
 }
