@@ -1,5 +1,7 @@
 //! Goldsmith: machine images as declared, reconciled Kubernetes resources.
 
+#![warn(missing_docs)]
+
 pub mod api;
 pub mod guest;
 pub mod recipe;

@@ -72,8 +72,10 @@ fn default_architectures() -> Vec<Architecture> {
 /// A processor architecture, by EC2's names.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Architecture {
+    /// 64-bit x86: Intel and AMD.
     #[serde(rename = "x86_64")]
     X86_64,
+    /// 64-bit Arm, such as AWS Graviton.
     #[serde(rename = "arm64")]
     Arm64,
 }
@@ -112,13 +114,21 @@ pub struct Cleanup {
 /// One thing that cleanup removes, and that the proof looks for on the finished snapshot.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CleanupItem {
+    /// `/etc/ssh/ssh_host_*`.
     SshHostKeys,
+    /// `authorized_keys` in any `.ssh`.
     AuthorizedKeys,
+    /// `/etc/machine-id` and `/var/lib/dbus/machine-id`.
     MachineId,
+    /// Histories of shells, editors and database clients.
     ShellHistory,
+    /// `/var/lib/cloud` and cloud-init's logs.
     CloudInitState,
+    /// Files under `/var/log`, and the journal.
     Logs,
+    /// `id_rsa` and its like in `.ssh`, and private keys in small files; reported, and never removed.
     PrivateKeys,
+    /// Those of AWS, other clouds, git and package managers, by name and in small files; reported, and never removed.
     Credentials,
 }
 

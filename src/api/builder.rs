@@ -142,14 +142,20 @@ const IOPS: &str = "self.type == 'gp3' ? self.iops >= 3000 && self.iops <= 80000
 const IOPS_PER_GIB: &str = "self.type == 'gp3' ? self.iops <= 3000 || self.iops <= self.sizeGiB * 500 : \
     self.iops <= self.sizeGiB * (self.type == 'io1' ? 50 : 1000)";
 
-/// EBS volume types that an image can be built on.
+/// EBS volume type, for example `gp3`.
+// Those that an image can be built on. Users read this text: in the generated schema it takes the place of the field's.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum VolumeType {
+    /// General Purpose SSD of the generation before gp3.
     Gp2,
+    /// General Purpose SSD; IOPS and throughput are chosen apart from the size.
     Gp3,
+    /// Provisioned IOPS SSD of the generation before io2.
     Io1,
+    /// Provisioned IOPS SSD.
     Io2,
+    /// Magnetic, of the previous generation.
     Standard,
 }
 

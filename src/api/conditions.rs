@@ -27,9 +27,28 @@ pub const CONDITION_MESSAGE_LIMIT: usize = 32 * 1024;
 /// | `Suspended` | unchanged; where False or `Rebuilding`, for that reason | absent | absent |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    Ready { reason: Reason, message: String },
-    Progressing { reason: Reason, message: String },
-    Stalled { reason: Reason, message: String },
+    /// `Ready` is True.
+    Ready {
+        /// What has been done, or is waited for.
+        reason: Reason,
+        /// For people.
+        message: String,
+    },
+    /// `Ready` is False, `Reconciling` True.
+    Progressing {
+        /// What is being done or waited for.
+        reason: Reason,
+        /// For people.
+        message: String,
+    },
+    /// `Ready` is False, `Stalled` True.
+    Stalled {
+        /// What is wrong.
+        reason: Reason,
+        /// For people: object, field and way out.
+        message: String,
+    },
+    /// `Ready` stays as it is, by `spec.suspend`.
     Suspended,
 }
 

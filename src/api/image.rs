@@ -66,6 +66,7 @@ fn default_deregistration_protection() -> bool {
 /// The image's `ImdsSupport` attribute.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ImdsSupport {
+    /// Instances require IMDSv2 unless told otherwise at launch.
     #[default]
     #[serde(rename = "v2.0")]
     V2,

@@ -72,8 +72,10 @@ fn default_boot_deadline() -> String {
 /// Whether a finding fails the proof or is only reported.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
+    /// The image is not proven.
     #[default]
     Fail,
+    /// It is reported in status, and the image may be proven.
     Warn,
 }
 

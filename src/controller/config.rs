@@ -93,10 +93,20 @@ impl Config {
 pub enum ConfigError {
     /// It, or a key file that it names.
     #[error("cannot read {}: {error}", file.display())]
-    Unreadable { file: PathBuf, error: io::Error },
+    Unreadable {
+        /// Which of the files.
+        file: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
     /// What is wrong, and the way out.
     #[error("{}: {problem}", file.display())]
-    Wrong { file: PathBuf, problem: String },
+    Wrong {
+        /// The configuration file, also where a key file is at fault.
+        file: PathBuf,
+        /// Names the field or the key file.
+        problem: String,
+    },
 }
 
 /// The bytes of a seal key; never printed.

@@ -25,7 +25,9 @@ const NAME_LIMIT: usize = 253;
 /// Whether an Event tells of something good or bad, by Kubernetes' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteType {
+    /// Nothing that anyone has to act on.
     Normal,
+    /// Something has gone wrong, or is about to.
     Warning,
 }
 
@@ -41,6 +43,7 @@ impl NoteType {
 /// What an Event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
+    /// The Event's `type`.
     pub type_: NoteType,
     /// Why, in one word, for example `BuildStarted`.
     pub reason: String,

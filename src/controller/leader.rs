@@ -20,9 +20,11 @@ use crate::telemetry::Metrics;
 /// How long others wait for the holder, how long the holder tries to renew, and how often either tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
+    /// How long others wait for a holder of whom nothing is heard: `leaseDurationSeconds`, in whole seconds.
     pub lease: Duration,
     /// Shorter than `lease`, so that the holder has given up before another begins.
     pub renew: Duration,
+    /// Pause between two tries to take the Lease, or to renew it.
     pub retry: Duration,
 }
 
@@ -40,10 +42,22 @@ impl Default for Terms {
 /// The Lease is no longer ours, or may not be; the process has to end.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseLost {
+    /// It names someone else as its holder.
     #[error("Lease {lease} was taken by {holder}; this process ends, so that only one leads")]
-    Taken { lease: String, holder: String },
+    Taken {
+        /// Name of the Lease.
+        lease: String,
+        /// Identity of the other, or `nobody`.
+        holder: String,
+    },
+    /// The API server has taken no renewal in time.
     #[error("Lease {lease} could not be renewed for {} s; this process ends before another may lead", .tried.as_secs())]
-    NotRenewed { lease: String, tried: Duration },
+    NotRenewed {
+        /// Name of the Lease.
+        lease: String,
+        /// For how long: [`Terms::renew`].
+        tried: Duration,
+    },
 }
 
 /// A candidate for a Lease.

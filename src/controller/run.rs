@@ -39,10 +39,13 @@ const KINDS: &str = "the kinds of goldsmith.dev at the API server";
 /// How the controller was started.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The configuration file, read and checked.
     pub config: Config,
     /// Where health and metrics are answered.
     pub listen: SocketAddr,
+    /// Namespace of the Lease by which one of several controllers leads.
     pub lease_namespace: String,
+    /// Name of that Lease.
     pub lease_name: String,
     /// Who holds the Lease; also who reports Events.
     pub lease_identity: String,
@@ -96,13 +99,19 @@ async fn lost(leader: &mut JoinHandle<Result<(), LeaseLost>>) -> Failure {
 
 /// What everything in the process shares: all that it knows of the world outside, so that a harness can put another in its place.
 pub struct Process {
+    /// What it was started with.
     pub settings: Settings,
+    /// The API server, for watches and for calls.
     pub clients: Clients,
     /// A client for each region of each account of the configuration.
     pub regions: Vec<Ec2>,
+    /// What `/metrics` answers.
     pub metrics: Arc<Metrics>,
+    /// Wall time; a harness sets its own.
     pub clock: Clock,
+    /// What `/healthz` and `/readyz` answer.
     pub health: Health,
+    /// Asked for by SIGTERM and SIGINT, or by a harness.
     pub stop: Stop,
 }
 

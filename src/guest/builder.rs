@@ -8,16 +8,23 @@ use crate::api::{Cleanup, EnvironmentVariable, Step};
 
 /// What a builder is told.
 pub struct BuilderGuest<'a> {
+    /// Marks the guest's records on its console, see [`nonce`](super::nonce()): 32 hexadecimal digits.
     pub nonce: &'a str,
     /// `namespace/name` of the recipe.
     pub recipe: &'a str,
+    /// Number of the build, from 1; the manifest repeats it.
     pub build: i64,
+    /// Attempt of the build, 1 for the first; the manifest repeats it.
     pub attempt: i64,
+    /// Over everything that shapes the image, 64 hexadecimal digits; the manifest repeats it.
     pub content_hash: &'a str,
     /// Of the power-off timer, which the builder starts before anything else.
     pub timeout: Duration,
+    /// Variables that every step sees.
     pub environment: &'a [EnvironmentVariable],
+    /// Run in order.
     pub steps: &'a [Step],
+    /// Which items are not removed after the last step.
     pub cleanup: &'a Cleanup,
 }
 
@@ -106,6 +113,7 @@ pub struct BuilderReport {
 pub struct StepReport {
     /// Place in the recipe, from 1.
     pub index: u32,
+    /// As the recipe names it, at most 256 bytes.
     pub name: String,
     /// None while it runs.
     pub outcome: Option<StepOutcome>,
@@ -114,6 +122,7 @@ pub struct StepReport {
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepOutcome {
+    /// One of the tries ended with exit status 0.
     pub succeeded: bool,
     /// The last try was ended by the step's timeout.
     pub timed_out: bool,

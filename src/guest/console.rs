@@ -37,11 +37,19 @@ pub enum Record {
     /// Builder: begins.
     Started,
     /// Builder: a step begins.
-    StepStarted { index: u32, name: String },
+    StepStarted {
+        /// Place in the recipe, from 1.
+        index: u32,
+        /// As the recipe names it, at most 256 bytes.
+        name: String,
+    },
     /// Builder: a step has ended.
     StepFinished {
+        /// Place in the recipe, from 1.
         index: u32,
+        /// As the recipe names it, at most 256 bytes.
         name: String,
+        /// Of its last try.
         outcome: StepOutcome,
     },
     /// Builder: everything has succeeded.
@@ -51,23 +59,38 @@ pub enum Record {
     /// Test instance: a check has ended.
     Check(CheckReport),
     /// Test instance: every check has passed.
-    Passed { at: Timestamp },
+    Passed {
+        /// By the guest's clock, in milliseconds.
+        at: Timestamp,
+    },
     /// Test instance: something went wrong during boot.
-    BootError { message: String },
+    BootError {
+        /// At most 1 KiB.
+        message: String,
+    },
     /// Test instance: everything has been looked at, and nothing that it said is missing.
     Tested,
     /// Inspector: the volume can be attached.
     Up,
     /// Inspector: the manifest's text.
-    Manifest { text: String },
+    Manifest {
+        /// JSON, at most 16 KiB.
+        text: String,
+    },
     /// Inspector: something that should not be there.
     Finding(Finding),
     /// Inspector: the volume cannot be read.
-    Unsupported { what: String },
+    Unsupported {
+        /// What keeps it from being read, by name, at most 256 bytes.
+        what: String,
+    },
     /// Inspector: everything has been looked at, and nothing that it said is missing.
     Inspected,
     /// Any: it cannot do its work.
-    Failed { message: String },
+    Failed {
+        /// Why, at most 1 KiB.
+        message: String,
+    },
 }
 
 /// The records of the guest with this nonce, in the order in which it wrote them. Whatever is not a whole, intact record of that

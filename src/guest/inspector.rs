@@ -11,6 +11,7 @@ use crate::api::CleanupItem;
 
 /// What an inspector is told. What it finds is judged by the controller, so it knows nothing of what is expected.
 pub struct InspectorGuest<'a> {
+    /// Marks the guest's records on its console, see [`nonce`](super::nonce()): 32 hexadecimal digits.
     pub nonce: &'a str,
     /// When the source image was made: contents are read of files that changed later.
     pub source_created: Timestamp,
@@ -43,6 +44,7 @@ impl InspectorGuest<'_> {
 /// Something on the disk that cleanup should not have left.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Finding {
+    /// Which item of cleanup it falls under.
     pub item: CleanupItem,
     /// Where: a path on the image's root filesystem; or `boot partition:` or `further volume:`, and a path there.
     #[serde(deserialize_with = "super::manifest::harmless")]

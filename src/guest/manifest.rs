@@ -10,10 +10,14 @@ pub struct Manifest {
     /// `namespace/name`.
     #[serde(deserialize_with = "harmless")]
     pub recipe: String,
+    /// Number of the build.
     pub build: i64,
+    /// Attempt of the build that the disk was made in.
     pub attempt: i64,
+    /// Over everything that shaped the image.
     #[serde(deserialize_with = "harmless")]
     pub content_hash: String,
+    /// Every step that was run, in order.
     pub steps: Vec<ManifestStep>,
     /// What the search for secrets found on the builder.
     pub findings: Vec<super::Finding>,
@@ -27,9 +31,12 @@ pub(super) fn harmless<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::
 /// One step's result.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ManifestStep {
+    /// As the recipe names it.
     #[serde(deserialize_with = "harmless")]
     pub name: String,
+    /// After its last try.
     pub result: StepResult,
+    /// How often it was run, at least once.
     pub tries: u32,
 }
 
@@ -37,7 +44,10 @@ pub struct ManifestStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepResult {
+    /// Exit status 0.
     Succeeded,
+    /// Any other exit status, in the last try.
     Failed,
+    /// The last try was ended by the step's timeout.
     TimedOut,
 }

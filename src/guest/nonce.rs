@@ -6,8 +6,11 @@ use sha2::{Digest, Sha256, Sha512};
 /// What an instance is for. Each role of an attempt has a nonce of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
+    /// Turned into the image.
     Builder,
+    /// Boots from the finished image and runs its checks.
     Test,
+    /// Reads a volume made from the finished snapshot.
     Inspector,
 }
 

@@ -10,7 +10,9 @@ use crate::api::Check;
 
 /// What a test instance is told.
 pub struct TestGuest<'a> {
+    /// Marks the guest's records on its console, see [`nonce`](super::nonce()): 32 hexadecimal digits.
     pub nonce: &'a str,
+    /// In order, each repeated until it passes or its time is over; none after one that has not passed.
     pub checks: &'a [Check],
     /// Of the power-off timer, which the instance starts before anything else.
     pub lifetime: Duration,
@@ -68,7 +70,9 @@ pub struct TestReport {
 pub struct CheckReport {
     /// Place in the recipe, from 1.
     pub index: u32,
+    /// As the recipe names it, at most 256 bytes.
     pub name: String,
+    /// False: it did not pass in its time.
     pub passed: bool,
     /// Exit status of the last try.
     pub exit: i32,

@@ -29,17 +29,21 @@ impl UserData {
 /// Why a guest cannot be given its work.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unrenderable {
+    /// The compressed script is larger than [`USER_DATA_LIMIT`].
     #[error(
         "user data takes {size} bytes compressed and EC2 accepts {USER_DATA_LIMIT}{}: let a step fetch what is large",
         largest(.part)
     )]
     TooLarge {
+        /// Compressed, in bytes.
         size: usize,
         /// The part of the recipe with the most text, and its bytes before compression.
         part: Option<(String, usize)>,
     },
+    /// The timeout of a step or a check is no duration.
     #[error(transparent)]
     Duration(#[from] InvalidDuration),
+    /// Text of the recipe's author holds a NUL character.
     #[error("{field} contains a NUL character, which a shell script cannot hold: remove it")]
     Nul {
         /// Path of the field, for example `spec.build.steps[0].run`.

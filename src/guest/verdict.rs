@@ -9,9 +9,13 @@ use crate::api::{CleanupItem, Reason, Step};
 pub struct Expected<'a> {
     /// `namespace/name`.
     pub recipe: &'a str,
+    /// Number of the build that made the image.
     pub build: i64,
+    /// Attempt of that build.
     pub attempt: i64,
+    /// Over everything that shapes the image.
     pub content_hash: &'a str,
+    /// All of them must have succeeded, in this order.
     pub steps: &'a [Step],
     /// Cleanup that the recipe chose to skip: still looked for, and let pass.
     pub skipped: &'a [CleanupItem],
@@ -23,9 +27,17 @@ pub enum Inspection {
     /// Nothing is known yet.
     Pending,
     /// The image is what it should be. Names what was found and let pass because its cleanup is skipped.
-    Passed { warnings: Vec<String> },
+    Passed {
+        /// One for each item of cleanup, with its paths.
+        warnings: Vec<String>,
+    },
     /// It is not, or nobody can tell.
-    Refused { reason: Refusal, message: String },
+    Refused {
+        /// What is wrong.
+        reason: Refusal,
+        /// For people: what was found, and where.
+        message: String,
+    },
 }
 
 /// Why an image is refused.

@@ -21,10 +21,15 @@ const PLAN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// What the passes share.
 pub struct Context {
+    /// The API server, for calls.
     pub client: Client,
+    /// Wall time.
     pub clock: Clock,
+    /// The configuration file, read and checked.
     pub config: Config,
+    /// Whose tags what is made carries.
     pub installation: Installation,
+    /// Publishes Events.
     pub recorder: Recorder,
     /// Asked between two effects.
     pub(super) stop: Stop,
@@ -107,26 +112,44 @@ impl Context {
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A call to the API server failed.
     #[error("Kubernetes: {what}")]
-    Kubernetes { what: &'static str, source: kube::Error },
+    Kubernetes {
+        /// What was being done, for example `writing status`.
+        what: &'static str,
+        /// What the API server or the connection says.
+        source: kube::Error,
+    },
     /// The object has changed since it was read.
     #[error("the object has changed meanwhile; it is looked at again")]
     Conflict,
+    /// A ConfigMap that should be the record of a build cannot be read as one.
     #[error(transparent)]
     Record(#[from] Malformed),
+    /// A ConfigMap that is no record of the recipe's has the name that the next build's would have.
     #[error("ConfigMap {0} is not Goldsmith's, and the record of the next build needs its name; delete or rename it")]
     RecordNameTaken(String),
+    /// More ConfigMaps look like records of the recipe than are read, so none is.
     #[error(
         "of the ConfigMaps in namespace {namespace} {what}, so none of them is read; delete those that are no records of builds, or take \
          the label off them"
     )]
-    TooManyRecords { namespace: String, what: String },
+    TooManyRecords {
+        /// Of the recipe.
+        namespace: String,
+        /// How many, and by which label or name.
+        what: String,
+    },
+    /// The API server does not take a change of a record.
     #[error(transparent)]
     RecordRefused(#[from] RecordRefused),
+    /// RBAC does not let the controller read the records of a namespace.
     #[error(transparent)]
     RecordsDenied(#[from] RecordsDenied),
+    /// AWS could not be read, or an effect failed in a way after which the object backs off.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// The process was asked to stop between two effects.
     #[error("the process is asked to stop; the rest of the plan is made anew by whoever leads next")]
     Stopping,
     /// Between observing and acting too much time went by, so another leader may have acted.

@@ -5,27 +5,46 @@ use minijinja::{Environment, UndefinedBehavior, context};
 
 /// What a template may refer to.
 pub struct NameParts<'a> {
+    /// Name of the recipe: `{{recipe}}`.
     pub recipe: &'a str,
+    /// `{{namespace}}`.
     pub namespace: &'a str,
+    /// Number of the build: `{{build}}`.
     pub build: i64,
+    /// EC2's name of it: `{{arch}}`.
     pub architecture: &'a str,
+    /// Its first twelve digits are `{{hash}}`.
     pub content_hash: &'a str,
+    /// When the build began; its day in UTC is `{{date}}`.
     pub start: Timestamp,
 }
 
 /// A name that EC2 would refuse, or a template that does not render.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidName {
+    /// It does not render: its syntax is wrong, or it names something unknown.
     #[error(
         "spec.image.name: {0}; a template holds text and {{{{recipe}}}}, {{{{namespace}}}}, {{{{date}}}}, {{{{build}}}}, {{{{arch}}}}, {{{{hash}}}}"
     )]
     Template(String),
+    /// It renders, and EC2 does not take as many or as few characters.
     #[error("spec.image.name: it renders to {name:?}, which has {length} characters; EC2 takes 3 to 128: shorten it")]
-    Length { name: String, length: usize },
+    Length {
+        /// As rendered, its first 200 characters.
+        name: String,
+        /// In characters.
+        length: usize,
+    },
+    /// It renders, and EC2 does not take one of the characters.
     #[error(
         "spec.image.name: it renders to {name:?}, where EC2 does not take {character:?}; letters, digits, spaces and ()[]./-'@_ are taken"
     )]
-    Character { name: String, character: char },
+    Character {
+        /// As rendered.
+        name: String,
+        /// The first that is not taken.
+        character: char,
+    },
 }
 
 /// Renders the template `spec.image.name`.

@@ -19,15 +19,21 @@ use crate::world::{
 /// Everything that a decision about one recipe may look at.
 #[derive(Clone, Debug)]
 pub struct Observation {
+    /// The object, as this pass has read it.
     pub recipe: ImageRecipe,
+    /// Its namespace, name and uid.
     pub owner: Owner,
+    /// Whose tags are believed.
     pub installation: Installation,
+    /// The present, by which deadlines and ages are judged.
     pub now: Timestamp,
+    /// What seals, births and client tokens are made and verified with.
     pub keys: SealKeys,
     /// The account that the recipe names; none when the configuration has no such account.
     pub policy: Option<AccountPolicy>,
     /// Where inspectors boot from, `{{arch}}` filled in.
     pub inspector: ImageSearch,
+    /// AWS in the recipe's account and region.
     pub view: Arc<View>,
     /// Oldest first.
     pub records: Vec<BuildRecord>,
@@ -44,6 +50,7 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// What the object asks for.
     pub fn spec(&self) -> &ImageRecipeSpec {
         &self.recipe.spec
     }
@@ -53,10 +60,12 @@ impl Observation {
         usize::try_from(self.spec().history_limit).unwrap_or(1).max(1)
     }
 
+    /// What it says at present; empty before the first pass.
     pub fn status(&self) -> ImageRecipeStatus {
         self.recipe.status.clone().unwrap_or_default()
     }
 
+    /// `metadata.generation`, which the API server raises with every change of the spec.
     pub fn generation(&self) -> i64 {
         self.recipe.metadata.generation.unwrap_or_default()
     }
@@ -169,6 +178,7 @@ impl Observation {
         self.view.unanswered(&interests)
     }
 
+    /// An image that carries our tags, by its id.
     pub fn image(&self, id: &ImageId) -> Option<&Image> {
         self.view.images.iter().find(|image| image.id == *id)
     }

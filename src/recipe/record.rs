@@ -14,7 +14,9 @@ use crate::world::{ImageId, LARGEST_NUMBER, Role};
 /// One build.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildRecord {
+    /// Written when it began.
     pub frozen: Frozen,
+    /// Rewritten as it goes on.
     pub progress: Progress,
     /// User data of the present attempt's guests, so that a repeated launch is byte-identical even after an upgrade.
     pub user_data: BTreeMap<GuestKey, Vec<u8>>,
@@ -25,7 +27,9 @@ pub struct BuildRecord {
 /// Which guest of which attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuestKey {
+    /// 1 for the first.
     pub attempt: i64,
+    /// Builder, test instance or inspector.
     pub role: Role,
 }
 
@@ -33,18 +37,27 @@ pub struct GuestKey {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Frozen {
+    /// From 1; each build of a recipe has the next.
     pub number: i64,
+    /// What made it due.
     pub reason: BuildReason,
     /// Inputs that differ from the build before.
     pub changed: Vec<String>,
+    /// Digest of each, by name.
     pub inputs: Inputs,
+    /// Over all inputs: 64 hexadecimal digits.
     pub content_hash: String,
+    /// Over the settings under which the image is proven: 16 hexadecimal digits.
     pub test_hash: String,
+    /// Rendered from `spec.image.name`, or that of the existing image.
     pub image_name: String,
+    /// When the build was decided on.
     pub start_time: Timestamp,
     /// Generation of the recipe then: once the spec has changed, a build that failed is tried anew.
     pub generation: i64,
+    /// The recipe's, as it was then.
     pub spec: ImageRecipeSpec,
+    /// What the builder boots from.
     pub source: FrozenSource,
     /// The request (token of the annotation `goldsmith.dev/build`) that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,8 +80,11 @@ impl Frozen {
 /// An image whose verdict was sealed when the build began, and what the sealed tags said of its making.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExistingImage {
+    /// It may be gone since.
     pub id: ImageId,
+    /// Number of the build that made it.
     pub build: i64,
+    /// Attempt of that build.
     pub attempt: i64,
 }
 
@@ -76,15 +92,20 @@ pub struct ExistingImage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FrozenSource {
+    /// It may be gone since.
     pub image_id: ImageId,
+    /// When it was made: the inspector reads contents of files that changed later.
     pub creation_time: Timestamp,
 }
 
 /// Why a build began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BuildReason {
+    /// There is no record of an earlier one.
     FirstBuild,
+    /// The spec asks for other inputs than those of the build before, or for the same after that has failed.
     SpecChanged,
+    /// The same search finds another image; nothing else differs from the build before.
     SourceChanged,
     /// The annotation `goldsmith.dev/build` asked for it.
     Requested,
@@ -136,6 +157,7 @@ pub struct Progress {
     pub proof: Proof,
     /// Keys of the spec's tags that were put on the image, so that one that leaves the spec leaves the image too.
     pub tag_keys: Vec<String>,
+    /// None while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
 }
@@ -143,8 +165,11 @@ pub struct Progress {
 /// An attempt that has failed. Kept before anything of it is removed, since what is left afterwards tells another story.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailedAttempt {
+    /// 1 for the first.
     pub attempt: i64,
+    /// When it was decided that it had failed.
     pub time: Timestamp,
+    /// Why.
     pub failure: Failure,
 }
 
@@ -207,9 +232,13 @@ impl Progress {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
+    /// Well or badly.
     pub result: BuildResult,
+    /// When that was decided.
     pub time: Timestamp,
+    /// How many were begun.
     pub attempts: i64,
+    /// What it has made or proved again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageId>,
     /// Of a failure: a condition's reason and message.
@@ -220,11 +249,14 @@ pub struct Outcome {
 /// Why an attempt failed, as a condition says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
+    /// One word, as in a condition.
     pub reason: Reason,
+    /// For people: what, where and the way out.
     pub message: String,
 }
 
 impl Failure {
+    /// `message` is shortened to 2,048 bytes.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
@@ -234,6 +266,7 @@ impl Failure {
 }
 
 impl BuildRecord {
+    /// Of the build, from 1.
     pub fn number(&self) -> i64 {
         self.frozen.number
     }

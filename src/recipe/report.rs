@@ -21,15 +21,20 @@ use crate::world::{AwsError, ErrorClass, ImageId, InstanceId, VolumeId};
 pub enum Made {
     /// Nothing that has an id.
     Nothing,
+    /// By a launch.
     Instance(InstanceId),
+    /// From the stopped builder.
     Image(ImageId),
+    /// From a snapshot, for the inspector.
     Volume(VolumeId),
 }
 
 /// What came of the effects of a plan: those that were carried out, in order, and the one that was not, if any.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcomes {
+    /// Those that were carried out.
     pub made: Vec<(Effect, Made)>,
+    /// Those that AWS refused: the first, and removals after it.
     pub failed: Vec<(Effect, AwsError)>,
 }
 
@@ -48,7 +53,9 @@ impl Outcomes {
 /// The next status, and when to look again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
+    /// To be written if it differs.
     pub status: ImageRecipeStatus,
+    /// When, should nothing be heard before.
     pub look_again: Duration,
     /// A failure after which the object's own backoff decides when to look again.
     pub backoff: Option<AwsError>,

@@ -22,6 +22,10 @@ pub struct SealKeys(Vec<Vec<u8>>);
 pub struct NoKey;
 
 impl SealKeys {
+    /// In the order in which they are tried; the first seals.
+    ///
+    /// # Errors
+    /// Without a key, or with one of less than 32 bytes.
     pub fn new(keys: Vec<Vec<u8>>) -> Result<Self, NoKey> {
         if keys.is_empty() || keys.iter().any(|key| key.len() < 32) {
             Err(NoKey)
@@ -117,15 +121,23 @@ pub enum Origin<'a> {
     /// Not its subnet: of a terminated instance EC2 does not tell it any more. The client token is what nobody could have launched anything
     /// with before us: a mark that is copied to an older instance does not fit that.
     Instance {
+        /// What it was launched from.
         image: &'a str,
+        /// EC2's name, for example `m7i.large`.
         instance_type: &'a str,
+        /// That of RunInstances.
         client_token: &'a str,
     },
+    /// Made by CreateImage.
     Image {
+        /// In its account and region no other has it.
         name: &'a str,
+        /// Id of the instance that it was made from.
         instance: &'a str,
     },
+    /// Made by CreateVolume.
     Volume {
+        /// Id of the snapshot that it was made from.
         snapshot: &'a str,
     },
 }

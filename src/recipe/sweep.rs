@@ -21,6 +21,7 @@ pub const KINDS: [&str; 4] = ["instance", "volume", "image", "snapshot"];
 pub struct Swept {
     /// Old enough to be removed.
     pub removals: Vec<Removal>,
+    /// Of any age.
     pub leaked: Vec<Leaked>,
 }
 
@@ -29,6 +30,7 @@ pub struct Swept {
 pub struct Leaked {
     /// One of [`KINDS`].
     pub kind: &'static str,
+    /// As EC2 writes it.
     pub id: String,
     /// `<namespace>/<name>` of the object that it was made for, as its tag says; empty without one.
     pub owner: String,

@@ -124,9 +124,11 @@ impl Metrics {
 /// How a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassResult {
+    /// Carried through; the object is looked at again in its time.
     Success,
     /// Ended early, with nothing wrong: the object has changed meanwhile, or the process is to stop.
     Requeue,
+    /// Failed; tried again after the object's backoff.
     Error,
     /// Also counted as an error.
     Panic,

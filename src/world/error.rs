@@ -7,6 +7,7 @@
 pub struct AwsError {
     /// As AWS names it, for example `RunInstances`.
     pub operation: &'static str,
+    /// What it means for whoever made the call.
     pub class: ErrorClass,
     /// AWS's code; `NoAnswer`, `MalformedAnswer`, `InvalidRequest`, `TooManyImages` and `NoCredentials` are ours.
     pub code: String,

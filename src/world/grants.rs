@@ -24,9 +24,12 @@ pub struct AccountPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
+    /// Of the objects that it is for.
     pub namespaces: Vec<String>,
+    /// Ids of subnets to launch in.
     #[serde(default)]
     pub subnets: Vec<String>,
+    /// Ids of security groups that instances may have.
     #[serde(default)]
     pub security_groups: Vec<String>,
     /// Names, as recipes write them.
@@ -43,10 +46,15 @@ pub struct Grant {
 /// A kind of thing that has to be granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
+    /// To launch in.
     Subnet,
+    /// That an instance has.
     SecurityGroup,
+    /// That an instance has; whoever may use it can act as its role.
     InstanceProfile,
+    /// That a volume is encrypted with.
     KmsKey,
+    /// To start from.
     SourceImage,
 }
 
@@ -97,15 +105,23 @@ pub enum NotGranted {
          another recipe for one that it serves ({served})"
     )]
     Region {
+        /// As `spec.account` names it.
         account: String,
+        /// What was asked for.
         region: String,
+        /// The account's regions, separated by commas.
         served: String,
     },
     /// No grant of the account names the namespace.
     #[error(
         "account {account} grants namespace {namespace} nothing; add it to a grant of that account in the controller's configuration"
     )]
-    Namespace { account: String, namespace: String },
+    Namespace {
+        /// As `spec.account` names it.
+        account: String,
+        /// Of the object.
+        namespace: String,
+    },
     /// Grants name the namespace, but none of them this.
     #[error(
         "{field}: {what} {id} is not granted to namespace {namespace} in account {account}; name one that is, or have it added to {list} of a \
@@ -113,9 +129,13 @@ pub enum NotGranted {
         field = what.field(), list = what.list()
     )]
     Use {
+        /// As `spec.account` names it.
         account: String,
+        /// Of the object.
         namespace: String,
+        /// Kind of thing.
         what: Use,
+        /// Id or name, as the object has it.
         id: String,
     },
 }

@@ -40,9 +40,13 @@ pub const SEAL: &str = "goldsmith.dev/seal";
 /// What a resource is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
+    /// The instance that is turned into an image, and its volumes.
     Builder,
+    /// What was built, and its snapshots.
     Image,
+    /// The instance that boots from the image and runs its checks.
     Test,
+    /// The instance that reads the image's disks, and the volumes made for it.
     Inspector,
 }
 
@@ -67,6 +71,7 @@ impl Role {
 /// Whose resources: one installation in one cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Installation {
+    /// As the controller's configuration has it: a DNS label, at most 63 characters.
     pub name: String,
     /// Uid of `kube-system`, so that two clusters that share a name by mistake do not sweep each other.
     pub cluster: String,
@@ -75,8 +80,11 @@ pub struct Installation {
 /// The object that a resource belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner {
+    /// Of the object.
     pub namespace: String,
+    /// Of the object.
     pub name: String,
+    /// Another object of the same name has another.
     pub uid: String,
 }
 
@@ -92,9 +100,13 @@ impl Owner {
 pub struct Claim {
     /// `<namespace>/<name>`.
     pub owner: String,
+    /// Uid of that object.
     pub owner_uid: String,
+    /// 0 to [`LARGEST_NUMBER`].
     pub build: i64,
+    /// 0 to [`LARGEST_NUMBER`].
     pub attempt: i64,
+    /// What the resource is for.
     pub role: Role,
 }
 

@@ -18,8 +18,11 @@ pub struct View {
     pub taken: Option<Timestamp>,
     /// Number of the account: twelve digits.
     pub account_id: String,
+    /// Our own, by tag.
     pub instances: Vec<Instance>,
+    /// Our own, by tag.
     pub volumes: Vec<Volume>,
+    /// Our own, by tag.
     pub snapshots: Vec<Snapshot>,
     /// Our own, by tag.
     pub images: Vec<Image>,
@@ -55,10 +58,12 @@ impl View {
 /// A part of the world that an object refers to, beside what carries its tags.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Interest {
+    /// By its id.
     Image(ImageId),
     /// A name that a build is about to use for its image.
     ImageName(String),
     /// A search with `{{arch}}` filled in already.
     Search(ImageSearch),
+    /// By EC2's name, for example `m7i.large`.
     InstanceType(String),
 }

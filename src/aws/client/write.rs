@@ -20,9 +20,13 @@ use crate::world::{AwsError, ImageId, InstanceId, SnapshotId, Tags, VolumeId};
 pub struct Launch {
     /// Client token, at most 64 characters. AWS remembers it per zone.
     pub token: String,
+    /// What it boots from.
     pub image: ImageId,
+    /// EC2's name, for example `m7i.large`.
     pub instance_type: String,
+    /// Id of the subnet, which also decides the Availability Zone.
     pub subnet: String,
+    /// Ids, all of the subnet's VPC.
     pub security_groups: Vec<String>,
     /// Name of an instance profile.
     pub instance_profile: Option<String>,
@@ -39,13 +43,16 @@ pub struct Launch {
 /// What a power-off from inside does to an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShutdownBehavior {
+    /// The instance stays, with its volumes.
     Stop,
+    /// The instance goes, and every volume that is deleted on termination.
     Terminate,
 }
 
 /// What became of a snapshot of a deregistered image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotDeletion {
+    /// It is gone; EC2's return code `success`.
     Deleted,
     /// Another image uses it.
     Skipped,
