@@ -141,7 +141,16 @@ mod tests {
         let guide = include_str!("../../docs/guides/reading-the-status.md");
         let (_, reasons) = guide.split_once("\n## Reasons").expect("there is such a section");
         let reasons = reasons.split("\n## ").next().expect("it has a text");
-        let verbs = ["Attach", "Create", "Delete", "Deregister", "Enable", "Modify", "Run", "Terminate"];
+        let verbs = [
+            "Attach",
+            "Create",
+            "Delete",
+            "Deregister",
+            "Enable",
+            "Modify",
+            "Run",
+            "Terminate",
+        ];
         let explained = |reason: &&Reason| {
             let text = reason.as_str();
             let of_a_call = text.ends_with("Refused") && verbs.iter().any(|verb| text.starts_with(verb));

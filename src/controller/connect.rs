@@ -36,7 +36,9 @@ impl Clients {
     pub async fn infer() -> Result<Self, Failure> {
         let config = kube::Config::infer().await;
         let mut config = config.map_err(|error| {
-            format!("which cluster? Set KUBECONFIG, write ~/.kube/config, or run in a pod with a service account: {error}")
+            format!(
+                "which cluster? Set KUBECONFIG, write ~/.kube/config, or run in a pod with a service account: {error}"
+            )
         })?;
         config.default_retry = false;
         let watches = Client::try_from(config.clone())?;

@@ -4,7 +4,9 @@
 use super::observation::Observation;
 use super::record::Failure;
 use crate::api::{Architecture, ImageRecipeSpec, ImageSearch, Reason};
-use crate::world::{AccountPolicy, AwsError, Claim, Image, ImageId, ImageState, MANAGED_BY, NotGranted, Subnet, Use};
+use crate::world::{
+    AccountPolicy, AwsError, Claim, Image, ImageId, ImageState, MANAGED_BY, NotGranted, SecurityGroup, Subnet, Use,
+};
 
 /// Everything that must hold before a build with `source` may begin.
 pub fn check(observed: &Observation, source: &Image) -> Result<(), Failure> {
@@ -239,9 +241,7 @@ fn source_is_granted(observed: &Observation, image: &Image) -> Result<(), Failur
     granted.map_err(|error| {
         Failure::new(
             Reason::NotGranted,
-            format!(
-                "{error}, or name in spec.build.source a public image or one of a recipe in namespace {namespace}, which need no grant"
-            ),
+            format!("{error}; public images and those of recipes in namespace {namespace} need no grant"),
         )
     })
 }
@@ -394,7 +394,13 @@ pub fn subnets_may_be_used(observed: &Observation, spec: &ImageRecipeSpec) -> Re
         Ok(subnets) => {
             let groups = &mut observed.view.security_groups.iter();
             groups
-                .filter(|group| spec.build.builder.security_group_ids.iter().any(|id| id == group.id.as_str()))
+                .filter(|group| {
+                    spec.build
+                        .builder
+                        .security_group_ids
+                        .iter()
+                        .any(|id| id == group.id.as_str())
+                })
                 .try_for_each(|group| fits(group, &subnets))
         }
     }

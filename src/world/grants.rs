@@ -124,8 +124,8 @@ pub enum NotGranted {
     },
     /// Grants name the namespace, but none of them this.
     #[error(
-        "{field}: {what} {id} is not granted to namespace {namespace} in account {account}; name one that is, or have it added to {list} of a \
-         grant in the controller's configuration",
+        "{field}: {what} {id} is not granted to namespace {namespace} in account {account}; name one that is, or add it to {list} of a grant \
+         in the controller's configuration",
         field = what.field(), list = what.list()
     )]
     Use {
@@ -286,8 +286,8 @@ mod tests {
             .to_string();
         assert_eq!(
             refused,
-            "security group sg-9 is not granted to namespace data in account default; \
-             add it to securityGroups of a grant in the controller's configuration"
+            "spec.build.builder.securityGroupIds: security group sg-9 is not granted to namespace data in account default; \
+             name one that is, or add it to securityGroups of a grant in the controller's configuration"
         );
     }
 

@@ -70,7 +70,11 @@ impl Launches {
     pub fn read(lab: &Lab) -> Result<Self> {
         let mut state = lab.simulator_get("state")?;
         let instances = state["regions"][REGION]["instances"].take();
-        let all = instances.as_object().into_iter().flatten().map(|(_, instance)| instance);
+        let all = instances
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(_, instance)| instance);
         let purpose = |instance: &Value| {
             let tag = |name: &str| instance["tags"][format!("goldsmith.dev/{name}")].as_str();
             let parts = ["owner", "build", "attempt", "role"].map(tag);

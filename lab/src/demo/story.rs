@@ -154,7 +154,10 @@ impl Story<'_> {
         )?;
         let launches = Launches::read(self.lab)?;
         self.claim(
-            &format!("{} instances were launched, none twice for one attempt", launches.count()),
+            &format!(
+                "{} instances were launched, none twice for one attempt",
+                launches.count()
+            ),
             launches.doubled().is_empty(),
         )?;
         self.claim("every image has one snapshot of its own", inventory.pairs())?;
@@ -224,7 +227,8 @@ impl Story<'_> {
     /// Watches a recipe until it is as wanted, with a line for whatever is new.
     fn follow(&self, name: &str, wanted: &str, is: impl Fn(&Recipe) -> bool) -> Result<Recipe> {
         let mut told = String::new();
-        self.terminal.command(&format!("kubectl get imagerecipe {name} --watch"));
+        self.terminal
+            .command(&format!("kubectl get imagerecipe {name} --watch"));
         until(WITHIN, || {
             let recipe = self.recipe(name)?;
             let summary = recipe.summary();

@@ -29,7 +29,7 @@ const TIMER_SLACK: Duration = Duration::from_secs(5);
 pub(super) fn make_image(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Failure> {
     let observed = decision.observed;
     free_name(decision, record)?;
-    let builder = match find_or_launch(decision, record, Role::Builder, &record.frozen.source.image_id)? {
+    let builder = match find_or_launch(decision, record, Role::Builder, Ok(&record.frozen.source.image_id))? {
         Found::Instance(builder) => builder,
         Found::Coming => {
             decision.set_phase(Phase::Launching);
@@ -318,7 +318,12 @@ fn free_name(decision: &mut Decision<'_>, record: &BuildRecord) -> Result<(), Fa
 fn way_out(observed: &Observation, record: &BuildRecord, tags: &Tags) -> String {
     let claim = Claim::read(tags, &observed.installation);
     let owner = claim.as_ref().and_then(|claim| claim.owner.split_once('/'));
-    let is_name = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+    };
     let Some((namespace, name)) = owner.filter(|(namespace, name)| is_name(namespace) && is_name(name)) else {
         return "; change the template, or deregister the image if nobody needs it".to_owned();
     };

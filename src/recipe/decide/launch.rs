@@ -359,6 +359,7 @@ fn remember(decision: &mut Decision<'_>, role: Role, slot: Option<LaunchStatus>,
         subnet: instance.subnet_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         launch_time: Some(time(instance.launch_time)),
         missing_time: None,
+        refusal: None,
     };
     set_slot(decision, role, launch);
 }

@@ -113,8 +113,9 @@ pub fn any_left(observed: &Observation) -> bool {
 }
 
 /// Ids of everything temporary of the object that is left.
-pub fn left(observed: &Observation) -> Vec<&str> {
-    temporary_left(observed, &Claims::none()).map(|(id, _)| id).collect()
+pub fn left(observed: &Observation) -> Vec<String> {
+    let none = Claims::none();
+    temporary_left(observed, &none).map(|(id, _)| id.to_owned()).collect()
 }
 
 /// Everything temporary that is not claimed, and whether it goes by itself or by what is done about it: a volume in use by an instance that

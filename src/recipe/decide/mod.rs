@@ -153,10 +153,10 @@ fn without_present(decision: &mut Decision<'_>, absent: Absent<'_>) {
 fn deleted(observed: &Observation) -> Plan {
     let mut decision = Decision::new(observed);
     decision.claims = Claims::none();
-    let left = match leftovers::left(observed)[..] {
+    let left = match &leftovers::left(observed)[..] {
         [] => String::new(),
         [id] => format!(" ({id})"),
-        [id, ref others @ ..] => format!(" ({id} and {} more)", others.len()),
+        [id, others @ ..] => format!(" ({id} and {} more)", others.len()),
     };
     decision.progressing(
         Reason::Deleting,

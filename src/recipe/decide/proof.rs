@@ -227,7 +227,7 @@ fn test(
     if let Some(milliseconds) = proof.boot_milliseconds {
         return Ok(Half::Passed(milliseconds));
     }
-    let instance = match find_or_launch(decision, record, Role::Test, &image.id)? {
+    let instance = match find_or_launch(decision, record, Role::Test, Ok(&image.id))? {
         Found::Coming => return Ok(Half::Pending("launching".into())),
         Found::Gone(why) => {
             return Err(Failure::new(
