@@ -58,7 +58,7 @@ impl Default for ControllerOptions {
 pub struct Controller {
     pub child: Child,
     /// What it was started with.
-    pub arguments: [String; 5],
+    pub arguments: Vec<String>,
     /// Where `/healthz`, `/readyz` and `/metrics` are.
     pub url: String,
 }
@@ -78,13 +78,17 @@ impl Controller {
             ("AWS_EC2_METADATA_DISABLED", "true"),
         ];
         on_free_port(|port| {
-            let arguments = [
+            let arguments: Vec<String> = vec![
                 "controller".into(),
-                format!("--config={}", config.display()),
-                format!("--listen=127.0.0.1:{port}"),
+                "--config".into(),
+                config.display().to_string(),
+                "--listen".into(),
+                format!("127.0.0.1:{port}"),
                 // The same after a restart, so that it need not wait until its own lease runs out.
-                "--lease-identity=lab".into(),
-                "--log-format=text".into(),
+                "--lease-identity".into(),
+                "lab".into(),
+                "--log-format".into(),
+                "text".into(),
             ];
             let mut child = Child::spawn("goldsmith", &program, &arguments, environment, &log)?;
             let url = format!("http://127.0.0.1:{port}");

@@ -1,6 +1,6 @@
 //! What the simulator itself says there is: everything made since it began, but for terminated instances.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use goldsmith_lab::{Lab, REGION, Result};
 use serde_json::Value;
@@ -63,36 +63,48 @@ impl Inventory {
     }
 }
 
-/// The controller's launches since the simulator began, terminated instances included.
-pub struct Launches(Vec<String>);
+/// What the controller has launched since the simulator began, by what each instance was for.
+pub struct Launches(BTreeMap<String, BTreeSet<String>>);
 
 impl Launches {
+    /// Reads them from the journal of calls, where instances are that have gone long since, too.
     pub fn read(lab: &Lab) -> Result<Self> {
-        let mut state = lab.simulator_get("state")?;
-        let instances = state["regions"][REGION]["instances"].take();
-        let all = instances
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(_, instance)| instance);
-        let purpose = |instance: &Value| {
-            let tag = |name: &str| instance["tags"][format!("goldsmith.dev/{name}")].as_str();
-            let parts = ["owner", "build", "attempt", "role"].map(tag);
-            Some(parts.into_iter().collect::<Option<Vec<_>>>()?.join(" "))
-        };
-        Ok(Self(all.filter_map(purpose).collect()))
+        let journal = lab.simulator_get("journal")?;
+        let calls = journal.as_array().into_iter().flatten();
+        let mut launches = BTreeMap::<String, BTreeSet<String>>::new();
+        for call in calls.filter(|call| call["operation"] == "RunInstances") {
+            let made = call["made"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let instances = made.filter(|id| id.starts_with("i-")).map(str::to_owned);
+            launches
+                .entry(purpose(&call["parameters"]))
+                .or_default()
+                .extend(instances);
+        }
+        Ok(Self(launches))
     }
 
+    /// How many instances.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.0.values().map(BTreeSet::len).sum()
     }
 
     /// For what more than one was launched.
     pub fn doubled(&self) -> Vec<&str> {
-        let mut seen = BTreeSet::new();
-        let doubled = self.0.iter().filter(|purpose| !seen.insert(purpose.as_str()));
-        doubled.map(String::as_str).collect()
+        let doubled = self.0.iter().filter(|(_, instances)| instances.len() > 1);
+        doubled.map(|(purpose, _)| purpose.as_str()).collect()
     }
+}
+
+/// Recipe, build, attempt and role, by the tags that a launch asks for.
+fn purpose(parameters: &Value) -> String {
+    let parameters = parameters.as_object();
+    let tag = |name: &str| {
+        let mut keys = parameters.into_iter().flatten();
+        let (key, _) = keys.find(|(_, value)| *value == &format!("goldsmith.dev/{name}"))?;
+        parameters?.get(&format!("{}Value", key.strip_suffix("Key")?))?.as_str()
+    };
+    let parts = ["owner", "build", "attempt", "role"].map(|name| tag(name).unwrap_or_default());
+    parts.join(" ")
 }
 
 fn described(thing: &Value) -> String {

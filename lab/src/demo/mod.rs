@@ -66,8 +66,8 @@ pub fn demo() -> Result<()> {
     Ok(())
 }
 
-/// A signal ends the children in order and remove what they wrote, as the end of the story does. A second one does not
-/// wait for that: the kernel ends the children with this process, and the next lab removes the files.
+/// A signal ends the children in order and removes what they wrote, as the end of the story does. It takes some seconds, whatever
+/// further signals come: `timeout`, for one, sends two.
 struct Interrupt {
     came: Arc<AtomicBool>,
     lab: Sender<Weak<Lab>>,
@@ -78,8 +78,6 @@ impl Interrupt {
         let came = Arc::new(AtomicBool::new(false));
         let failed = || Error::io("listen for signals");
         for signal in SIGNALS {
-            // In this order: the first signal only arms what the second one does.
-            flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&came)).map_err(failed())?;
             flag::register(signal, Arc::clone(&came)).map_err(failed())?;
         }
         let signals = Signals::new(SIGNALS).map_err(failed())?;
