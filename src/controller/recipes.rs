@@ -6,11 +6,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::api::{Api, ObjectMeta, PartialObjectMeta, PartialObjectMetaExt};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::utils;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, Predicate, WatchStreamExt};
 use kube::{Client, Resource, ResourceExt};
@@ -73,6 +75,7 @@ pub async fn run(
 
     let outcomes = Controller::for_stream(changes, store)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .trigger_backoff(between_watches())
         .reconcile_on(pokes)
         .reconcile_all_on(stream::once(begins_to_lead).filter_map(async |began| began.ok()))
         .graceful_shutdown_on(stop.wait())
@@ -94,6 +97,17 @@ pub async fn run(
             Err(error) => tracing::warn!(%error, "the watch of recipes is interrupted"),
         });
     futures::join!(outcomes, until_synced);
+}
+
+/// How long to wait before a watch that was interrupted is taken up again: kube's default, which is client-go's, without its chance. That
+/// is against herds; a controller has two or three replicas.
+fn between_watches() -> impl utils::Backoff {
+    let delays = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(800))
+        .with_max_delay(Duration::from_secs(30))
+        .with_factor(2.0)
+        .without_max_times();
+    utils::ResetTimerBackoff::new(watcher::ExponentialBackoff::from(delays), Duration::from_secs(120))
 }
 
 /// Removes what no object claims, again and again while this process leads.

@@ -46,6 +46,16 @@ pub struct Volume<'a> {
 }
 
 impl<'a> Ec2<'a> {
+    /// Whether that instance, volume or image is there and not on its way out.
+    pub fn has(&self, id: &str) -> bool {
+        let instance = self.instances.get(id).map(|instance| instance.state);
+        let volume = self.volumes.get(id).map(|volume| volume.state);
+        let state = instance.or(volume).or(self.images.get(id).map(|image| image.state));
+        state.is_some_and(|state| {
+            !["shutting-down", "terminated", "deleting", "deleted", "deregistered"].contains(&state)
+        })
+    }
+
     /// What there is now.
     pub fn of(simulator: &'a Simulator) -> Self {
         let mut ec2 = Self::default();

@@ -13,12 +13,13 @@ use crate::world::World;
 /// Kinds that are compared. Events are not: one is lost with the process that was about to write it.
 const KINDS: [Kind; 2] = [Kind::ImageRecipe, Kind::ConfigMap];
 /// What depends on ids or times without being one.
-const VARIES: [&str; 9] = [
+const VARIES: [&str; 10] = [
     "binaryData",
     "bootMilliseconds",
     "created",
     "goldsmith.dev/birth",
     "goldsmith.dev/boot-milliseconds",
+    "goldsmith.dev/owner-uid",
     "goldsmith.dev/seal",
     "resourceVersion",
     "seal",
