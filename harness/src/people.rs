@@ -15,6 +15,8 @@ use crate::story::write;
 use crate::world::World;
 
 const REGION: &str = "eu-central-1";
+/// Uid of a recipe and of a cluster that are not there.
+const GONE: &str = "00000000-0000-4000-8000-00000000dead";
 
 /// Most images that Amazon has published lately, how many are on a page, and how many instances have mangled tags.
 const SOURCES: i64 = 20;
@@ -36,16 +38,15 @@ pub struct People {
 pub fn settle(world: &World) {
     publish_sources(world);
     let (cluster, _) = uids(world);
-    let gone = "00000000-0000-4000-8000-00000000dead";
     let earlier = world.began() - SignedDuration::from_hours(1);
-    launch(world, earlier, 1, &tags("another", &cluster, gone));
-    launch(world, earlier, 1, &tags("harness", gone, gone));
+    launch(world, earlier, 1, &tags("another", &cluster, GONE));
+    launch(world, earlier, 1, &tags("harness", GONE, GONE));
     let double = launch(world, earlier, 1, &BTreeMap::new());
     world.state().people.double = double.first().cloned();
     // It will carry our tags.
     world.state().judge.strangers(double);
     // Tags that were mangled by hand say too little to remove what carries them; with the double and the forged one they are more than fit on one page.
-    let mut mangled = tags("harness", &cluster, gone);
+    let mut mangled = tags("harness", &cluster, GONE);
     mangled.retain(|name, _| name.ends_with("managed-by") || name.ends_with("cluster"));
     launch(world, earlier, MANGLED, &mangled);
 }
@@ -100,6 +101,21 @@ fn publish_sources(world: &World) {
         }
         ids.push(newest);
     }
+}
+
+/// Amazon publishes an image that is newer than all.
+pub fn publish_newest(world: &World) {
+    let image = NewImage {
+        region: REGION.into(),
+        name: "al2023-ami-2023.10.20261201.0-kernel-6.1-x86_64".into(),
+        architecture: "x86_64".into(),
+        owner: "137112412989".into(),
+        layout: Layout::Xfs,
+    };
+    let now = world.now();
+    world.state().active = now;
+    let published = tcp::lock(&world.simulator).publish_image(now, image);
+    debug_assert!(published.is_ok(), "{published:?}");
 }
 
 /// Does what people do once they see what `step` has done.
@@ -185,34 +201,40 @@ fn copy_tags(world: &World, builder: &str, double: &str) {
     call(world, world.now(), &parameters);
 }
 
-/// Copies the verdict of a proven image, as that of a later build, to an image that nobody has looked at.
+/// Copies the verdict of a proven image to images that nobody has looked at: as it is, and as that of a later build.
 fn forge_verdict(world: &World) {
-    let (tags, instance) = {
+    let (mut tags, instances) = {
         let simulator = tcp::lock(&world.simulator);
         let regions = || simulator.state.regions.values();
         let mut images = regions().flat_map(|region| region.images.values());
         let proven = images.find(|image| image.tags.0.contains_key("goldsmith.dev/proven"));
-        let Some(mut tags) = proven.map(|image| image.tags.0.clone()) else {
+        let Some(tags) = proven.map(|image| image.tags.0.clone()) else {
             return;
         };
-        tags.insert("goldsmith.dev/build".into(), "2".into());
-        let mut instances = regions().flat_map(|region| region.instances.values());
-        let other = instances.find(|instance| {
-            instance
-                .tags
-                .0
-                .get("goldsmith.dev/managed-by")
-                .is_some_and(|installation| installation == "another")
+        let instances = regions().flat_map(|region| region.instances.values());
+        // Those of another installation and of another cluster: EC2 makes no two images of one at a time.
+        let strangers = instances.filter(|instance| {
+            let tag = |name: &str| {
+                instance
+                    .tags
+                    .0
+                    .get(&format!("goldsmith.dev/{name}"))
+                    .map(String::as_str)
+            };
+            tag("managed-by") == Some("another") || tag("cluster") == Some(GONE)
         });
-        (tags, other.map(|instance| instance.id.clone()).unwrap_or_default())
+        (tags, strangers.map(|instance| instance.id.clone()).collect::<Vec<_>>())
     };
-    let mut parameters = vec![
-        ("Action".to_owned(), "CreateImage".to_owned()),
-        ("Name".to_owned(), "forged".to_owned()),
-        ("InstanceId".to_owned(), instance),
-    ];
-    parameters.extend(specification("image", &tags));
-    call(world, world.now(), &parameters);
+    for (name, instance) in ["forged", "forged as a later one"].into_iter().zip(instances) {
+        let mut parameters = vec![
+            ("Action".to_owned(), "CreateImage".to_owned()),
+            ("Name".to_owned(), name.to_owned()),
+            ("InstanceId".to_owned(), instance),
+        ];
+        parameters.extend(specification("image", &tags));
+        call(world, world.now(), &parameters);
+        tags.insert("goldsmith.dev/build".into(), "2".into());
+    }
 }
 
 /// Deletes the recipe.

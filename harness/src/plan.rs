@@ -42,7 +42,7 @@ pub enum Fault {
     StatusSetBack,
     /// The status that was just written is set back to one of three writes ago.
     StatusSetFarBack,
-    /// The user suspends the object for a minute.
+    /// The user suspends the object for three minutes.
     Suspended,
     /// The process is frozen with this request in hand; another takes its place and comes to rest; then the first goes on with what it
     /// was about to do.

@@ -4,11 +4,12 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::api_server::{Answer, Request};
+use crate::people;
 use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 16] = [
+pub const STORIES: [&str; 20] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -25,6 +26,10 @@ pub const STORIES: [&str; 16] = [
     "asked-again",
     "adoption",
     "two-recipes",
+    "everything-set",
+    "untested",
+    "source-published",
+    "history",
 ];
 
 /// Where the recipes of all stories are.
@@ -88,16 +93,44 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             let second = recipe("api");
             world.at(BUILT, move |world| write(world, "POST", RECIPES, &second));
         }
+        // Whatever a spec may say of machines and image.
+        "everything-set" => {
+            spec["build"]["builder"]["instanceTypes"] = json!(["m7i.large", "m6i.large"]);
+            spec["build"]["builder"]["instanceProfile"] = "image-builder".into();
+            spec["build"]["builder"]["volumes"] = json!([{"device": "/dev/sdf", "sizeGiB": 4, "type": "gp3"}]);
+            spec["build"]["builder"]["tags"] = json!({"cost-center": "42"});
+            spec["test"] =
+                json!({"instanceTypes": ["m6i.large"], "checks": [{"name": "nginx", "run": "true", "timeout": "5s"}]});
+            spec["image"] = json!({"description": "nginx", "tags": {"team": "web"}, "deregistrationProtection": false});
+        }
+        "untested" => spec["test"] = json!({"enabled": false}),
+        "source-published" => world.at(BUILT, people::publish_newest),
+        // Three builds more than are remembered; no image of theirs goes.
+        "history" => {
+            spec["historyLimit"] = 2.into();
+            for number in 1..=3 {
+                world.at(BUILT * number, move |world| {
+                    let asked = json!({"metadata": {"annotations": {"goldsmith.dev/build": number.to_string()}}});
+                    write(world, "PATCH", WEB, &asked);
+                });
+            }
+        }
         _ => return Err(format!("there is no story {story}; there are {}", STORIES.join(", "))),
     }
     world.apply(&web)
 }
 
-/// What kstatus says of a story's recipe at its end, if it is still there.
-pub fn end(story: &str) -> &'static str {
+/// What kstatus says of a story's recipes at its end, if they are still there, and the reason of `Ready`.
+pub fn end(story: &str) -> (&'static str, &'static str) {
     match story {
-        "check-fails" | "secret-left" | "boot-error" | "slow-boot" | "failing-step" | "hanging-step" => "Failed",
-        _ => "Current",
+        "check-fails" => ("Failed", "CheckFailed"),
+        "secret-left" => ("Failed", "SecretFound"),
+        "boot-error" => ("Failed", "BootErrors"),
+        "slow-boot" => ("Failed", "BootDeadlineExceeded"),
+        "failing-step" => ("Failed", "StepFailed"),
+        "hanging-step" => ("Failed", "BuildTimedOut"),
+        "untested" => ("Current", "BuiltUntested"),
+        _ => ("Current", "ImageProven"),
     }
 }
 
@@ -126,7 +159,10 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     match (story, thorough) {
         ("three-attempts", _) => COSTLY.into(),
         ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter].into(),
-        ("slow-boot" | "two-recipes", false) => [Fault::DiesUnseen].into(),
+        ("slow-boot" | "two-recipes" | "untested" | "source-published" | "history", false) => {
+            [Fault::DiesUnseen].into()
+        }
+        ("everything-set", false) => [Fault::DiesUnseen, Fault::NoCapacity].into(),
         ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
         ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
         (_, true) => OTHERS.into(),

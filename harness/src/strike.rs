@@ -33,7 +33,7 @@ const LATE: SignedDuration = SignedDuration::from_secs(30);
 /// How late watches are.
 const DELAYED: SignedDuration = SignedDuration::from_secs(10);
 /// How long a user suspends an object.
-const SUSPENDED: SignedDuration = SignedDuration::from_secs(60);
+const SUSPENDED: SignedDuration = SignedDuration::from_mins(3);
 /// Earlier states that are kept.
 const KEPT: usize = 3;
 

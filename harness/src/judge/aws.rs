@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::call::{Call, Label, label};
 use super::ec2::Ec2;
 use super::kubernetes::{intent, record};
-use super::{Judge, Wrong};
+use super::{Judge, PASS, Wrong};
 use crate::api_server::ApiServer;
 
 /// Files that hold what an image must not give away. What makes them is only in stories that plant secrets.
@@ -56,15 +56,17 @@ impl Judge {
             lines.find_map(|mut words| (words.next() == Some(kind)).then_some(words))
         };
         let said = |kind: &str| words(kind).is_some();
+        let role = self.made.get(id).map_or("", |label| label.role.as_str());
         let has_failed = said("failed") || instance.console.contains(" failed ");
         let passed = words("passed").and_then(|mut words| words.next()?.parse().ok());
         let passed = passed.and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok());
-        if let Some(passed) = passed.filter(|_| said("tested") && !has_failed && !said("boot-error")) {
+        if let Some(passed) = passed.filter(|_| role == "test" && said("tested") && !has_failed && !said("boot-error"))
+        {
             let took = passed.duration_since(instance.launched);
             let shortest = self.tested.entry(instance.image.to_owned()).or_insert(took);
             *shortest = took.min(*shortest);
         }
-        if said("inspected") && !said("unsupported") && !said("failed") {
+        if role == "inspector" && said("inspected") && !said("unsupported") && !said("failed") {
             let attached = ec2.volumes.values().filter(|volume| volume.instance == id);
             self.inspected.extend(attached.map(|volume| volume.snapshot.to_owned()));
         }
@@ -109,6 +111,7 @@ impl Judge {
         }
         outdated.extend(self.is_intended(call, label, api));
         wrong.extend(self.comes_from_the_spec(call, label, ec2));
+        wrong.extend(self.is_wanted(call, label));
         if call.succeeded() {
             for id in call.made {
                 self.made.insert(id.clone(), label.clone());
@@ -129,6 +132,42 @@ impl Judge {
                     }
                 }
             }
+        }
+        wrong
+    }
+
+    /// Whether the spec lets it be made now, and the token is of nothing else.
+    fn is_wanted(&mut self, call: &Call<'_>, label: &Label) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let operation = call.operation;
+        let specs = self.specs.get(&label.uid).into_iter().flatten();
+        let limit = specs.filter_map(|spec| spec["failureLimit"].as_i64()).max();
+        if limit.is_some_and(|limit| label.attempt > limit) {
+            wrong.push(format!("{operation} for attempt {} of {limit:?}", label.attempt));
+        }
+        let suspended = self.suspended.get(&label.uid);
+        let begins = !self
+            .made
+            .values()
+            .any(|made| (made.build, made.attempt) == (label.build, label.attempt));
+        if let Some(since) = suspended.filter(|since| begins && self.now.duration_since(**since) > PASS) {
+            wrong.push(format!(
+                "{operation} begins an attempt, and the recipe is suspended since {since}"
+            ));
+        }
+        let token = call.parameter("ClientToken");
+        let others = call.parameters.iter().filter(|(name, _)| *name != "ClientToken");
+        let others: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
+        let others = others.join("&");
+        if !token.is_empty()
+            && let Some(before) = self
+                .tokens
+                .insert(token.to_owned(), others.clone())
+                .filter(|before| *before != others)
+        {
+            wrong.push(format!(
+                "invariant 2: {operation} is sent with the token of another call: {before}, now {others}"
+            ));
         }
         wrong
     }
@@ -207,18 +246,45 @@ impl Judge {
                 if !some(&|spec| holds(&subnets(spec)["ids"], subnet) || !subnets(spec)["tags"].is_null()) {
                     refuse("subnet", subnet);
                 }
-                for group in call.values("SecurityGroupId.") {
-                    if !some(&|spec| holds(&spec["build"]["builder"]["securityGroupIds"], group)) {
-                        refuse("security group", group);
-                    }
+                let groups: BTreeSet<&str> = call.values("SecurityGroupId.").collect();
+                if !some(&|spec| strings(&spec["build"]["builder"]["securityGroupIds"]) == groups) {
+                    refuse("security groups", &format!("{groups:?}"));
                 }
-                if role != "builder"
-                    && call
-                        .parameters
-                        .keys()
-                        .any(|name| name.starts_with("IamInstanceProfile"))
+                let type_ = call.parameter("InstanceType");
+                let types = |spec: &Value| {
+                    let tests = strings(&spec["test"]["instanceTypes"]);
+                    match role == "test" && !tests.is_empty() {
+                        true => tests.contains(type_),
+                        false => strings(&spec["build"]["builder"]["instanceTypes"]).contains(type_),
+                    }
+                };
+                if !some(&types) {
+                    refuse("instance type", type_);
+                }
+                let profile = call.parameter("IamInstanceProfile.Name");
+                let wanted = |spec: &Value| match role {
+                    "builder" => spec["build"]["builder"]["instanceProfile"].as_str().unwrap_or_default() == profile,
+                    _ => profile.is_empty(),
+                };
+                if !some(&wanted) {
+                    refuse("instance profile", profile);
+                }
+                let devices: BTreeSet<&str> = call
+                    .parameters
+                    .iter()
+                    .filter(|(name, _)| name.starts_with("BlockDeviceMapping.") && name.ends_with(".DeviceName"))
+                    .map(|(_, device)| device.as_str())
+                    .collect();
+                if role == "builder"
+                    && !some(&|spec| strings_of(&spec["build"]["builder"]["volumes"], "device") == devices)
                 {
-                    refuse("an instance profile:", call.parameter("IamInstanceProfile.Name"));
+                    refuse("volumes", &format!("{devices:?}"));
+                }
+                if call.parameter("MetadataOptions.HttpTokens") != "required" {
+                    refuse(
+                        "a metadata service that asks for",
+                        call.parameter("MetadataOptions.HttpTokens"),
+                    );
                 }
             }
             "CreateImage" => {
@@ -232,6 +298,18 @@ impl Judge {
                         "an instance that is not its builder, or has not powered itself off:",
                         id,
                     );
+                }
+                let has_failed = |console: &str| {
+                    console
+                        .lines()
+                        .any(|line| line.contains(" step-finished ") && line.contains(" failed "))
+                };
+                if ec2
+                    .instances
+                    .get(id)
+                    .is_some_and(|instance| has_failed(instance.console))
+                {
+                    refuse("a builder of which a step has failed:", id);
                 }
             }
             _ => {
@@ -280,7 +358,8 @@ impl Judge {
         if !proven && !finished {
             return wrong;
         }
-        let deadlines = self.specs.values().flatten();
+        let owners = call.ids().filter_map(|id| self.made.get(id));
+        let deadlines = owners.filter_map(|owner| self.specs.get(&owner.uid)).flatten();
         let deadlines = deadlines.filter_map(|spec| spec["test"]["bootDeadline"].as_str()?.parse().ok());
         let longest = deadlines.max().unwrap_or(SignedDuration::MAX);
         for id in call.ids().filter(|id| id.starts_with("ami-")) {
@@ -326,7 +405,9 @@ fn is_source(spec: &Value, id: &str, ec2: &Ec2<'_>) -> bool {
     if ids.any(|(_, named)| named == id) {
         return true;
     }
-    ec2.images.get(id).is_some_and(|image| is_found(spec, image.name))
+    ec2.images
+        .get(id)
+        .is_some_and(|image| image.owner == AMAZON && is_found(spec, image.name))
 }
 
 /// Whether a search of the spec finds an image of that name.
@@ -368,6 +449,21 @@ fn secrets<'a>(ec2: &Ec2<'a>, snapshots: &BTreeSet<String>) -> Vec<&'a str> {
     let secret =
         files.filter(|(path, file)| SECRETS.iter().any(|name| path.ends_with(name)) && !file.content.is_empty());
     secret.map(|(path, _)| path.as_str()).collect()
+}
+
+/// The texts of a list.
+fn strings(list: &Value) -> BTreeSet<&str> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+/// The texts of one field of a list's items.
+fn strings_of<'a>(list: &'a Value, field: &str) -> BTreeSet<&'a str> {
+    let items = list.as_array().into_iter().flatten();
+    items.filter_map(|item| item[field].as_str()).collect()
 }
 
 fn holds(list: &Value, wanted: &str) -> bool {

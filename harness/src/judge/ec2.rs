@@ -24,6 +24,7 @@ pub struct Image<'a> {
     /// Account number.
     pub owner: &'a str,
     pub protected: bool,
+    pub description: Option<&'a str>,
     pub snapshots: Vec<&'a str>,
 }
 
@@ -67,6 +68,7 @@ impl<'a> Ec2<'a> {
                     name: &image.name,
                     created: image.created,
                     owner: &image.owner,
+                    description: image.description.as_deref(),
                     protected: image.protection.name() != "disabled",
                     snapshots: devices.filter_map(|device| device.ebs.snapshot_id.as_deref()).collect(),
                 };

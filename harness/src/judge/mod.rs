@@ -90,6 +90,10 @@ pub struct Judge {
     available: BTreeMap<String, Timestamp>,
     /// The time of day.
     now: Timestamp,
+    /// Since when a recipe is suspended, by uid.
+    suspended: BTreeMap<String, Timestamp>,
+    /// What was sent with each client token.
+    tokens: BTreeMap<String, String>,
     /// Uids of recipes whose deletion was asked for.
     deleted: BTreeSet<String>,
     /// The last build and attempt in a status, by uid.
@@ -119,6 +123,11 @@ impl Judge {
             let specs = self.specs.entry(uid.to_owned()).or_default();
             if specs.last() != Some(&recipe["spec"]) {
                 specs.push(recipe["spec"].clone());
+            }
+            if recipe["spec"]["suspend"] == true {
+                self.suspended.entry(uid.to_owned()).or_insert(now);
+            } else {
+                self.suspended.remove(uid);
             }
             if !recipe["metadata"]["deletionTimestamp"].is_null() {
                 self.deleted.insert(uid.to_owned());
@@ -200,9 +209,12 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
     }
     for recipe in state.api.objects(Kind::ImageRecipe) {
         let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));
-        if said != story::end(&state.story) {
-            let conditions = &recipe["status"]["conditions"];
+        let (end, reason) = story::end(&state.story);
+        let conditions = &recipe["status"]["conditions"];
+        if said != end {
             wrong.push(format!("{name} is {said} at the end: {conditions}").into());
+        } else if status::condition(recipe, "Ready").is_some_and(|ready| ready["reason"] != reason) {
+            wrong.push(format!("{name} does not end for the reason {reason}: {conditions}").into());
         }
         for id in kubernetes::images(&recipe["status"]["latest"]) {
             let image = ec2.images.get(id);
@@ -211,10 +223,20 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
                     format!("invariant 7: the status of {name} claims image {id}, which EC2 does not have available");
                 wrong.push(claims.into());
             }
+            if recipe["spec"]["test"]["enabled"] == false {
+                wrong.push(format!("invariant 4: latest of {name} is {id}, and its spec proves nothing").into());
+            }
+            let wanted = recipe["spec"]["image"]["description"].as_str();
+            if image.is_some_and(|image| image.description != wanted) {
+                wrong.push(format!("the description of {id} is not that of {name}, {wanted:?}").into());
+            }
             let protects = recipe["spec"]["image"]["deregistrationProtection"] != false;
             if protects && image.is_some_and(|image| !image.protected) {
                 let unprotected = format!("invariant 1: image {id} of {name} is not protected, and its spec says so");
                 wrong.push(unprotected.into());
+            }
+            if !protects && image.is_some_and(|image| image.protected) {
+                wrong.push(format!("image {id} of {name} is protected, and its spec says not to").into());
             }
         }
     }
