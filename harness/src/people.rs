@@ -23,6 +23,9 @@ const SOURCES: i64 = 20;
 const PAGE: usize = 5;
 const MANGLED: usize = 4;
 
+/// The name of an image until it is published.
+const UNPUBLISHED: &str = "al2024-ami-to-come";
+
 /// What they have done so far.
 #[derive(Clone, Debug, Default)]
 pub struct People {
@@ -83,19 +86,26 @@ fn tags(installation: &str, cluster: &str, uid: &str) -> BTreeMap<String, String
 
 /// Amazon publishes more images than fit on one page, until the newest of them is not on the first: pages are in the order of ids.
 fn publish_sources(world: &World) {
-    let mut ids = Vec::new();
-    for number in 0..SOURCES {
+    let source = |name: &str, at: Timestamp| {
         let image = NewImage {
             region: REGION.into(),
-            name: format!("al2023-ami-2023.9.202611{:02}.0-kernel-6.1-x86_64", 10 + number),
+            name: name.into(),
             architecture: "x86_64".into(),
             owner: "137112412989".into(),
             layout: Layout::Xfs,
         };
-        let at = world.began() - SignedDuration::from_hours(24 * (SOURCES - number));
         let published = tcp::lock(&world.simulator).publish_image(at, image);
         debug_assert!(published.is_ok(), "{published:?}");
-        let newest = published.unwrap_or_default();
+        published.unwrap_or_default()
+    };
+    source(UNPUBLISHED, world.began());
+    let mut ids = Vec::new();
+    for number in 0..SOURCES {
+        let at = world.began() - SignedDuration::from_hours(24 * (SOURCES - number));
+        let newest = source(
+            &format!("al2023-ami-2023.9.202611{:02}.0-kernel-6.1-x86_64", 10 + number),
+            at,
+        );
         if ids.iter().filter(|id| **id < newest).count() >= PAGE {
             return;
         }
@@ -103,19 +113,20 @@ fn publish_sources(world: &World) {
     }
 }
 
-/// Amazon publishes an image that is newer than all.
+/// Amazon publishes an image that is newer than all. It was there under another name, so that its id is the same in every run.
 pub fn publish_newest(world: &World) {
-    let image = NewImage {
-        region: REGION.into(),
-        name: "al2023-ami-2023.10.20261201.0-kernel-6.1-x86_64".into(),
-        architecture: "x86_64".into(),
-        owner: "137112412989".into(),
-        layout: Layout::Xfs,
-    };
     let now = world.now();
     world.state().active = now;
-    let published = tcp::lock(&world.simulator).publish_image(now, image);
-    debug_assert!(published.is_ok(), "{published:?}");
+    let mut simulator = tcp::lock(&world.simulator);
+    let images = simulator
+        .state
+        .regions
+        .get_mut(REGION)
+        .map(|region| region.images.values_mut());
+    for image in images.into_iter().flatten().filter(|image| image.name == UNPUBLISHED) {
+        "al2023-ami-2023.10.20261201.0-kernel-6.1-x86_64".clone_into(&mut image.name);
+        image.created = now;
+    }
 }
 
 /// Does what people do once they see what `step` has done.

@@ -276,3 +276,33 @@ fn of_the_subnets_that_tags_find_the_granted_ones_are_used_whatever_else_is_tagg
     assert_eq!(world.condition(STALLED), Some((true, "NotGranted".into())));
     assert_eq!(world.journal, []);
 }
+
+#[test]
+fn a_name_that_a_stranger_holds_stalls_and_the_strangers_image_stays() {
+    let mut world = SmallWorld::new();
+    let mut stranger = world.source();
+    stranger.id = "ami-0d".parse().expect("an id");
+    stranger.name = "web-v1".into();
+    let other = Claim {
+        owner: "another/web".into(),
+        owner_uid: "another".into(),
+        build: 7,
+        attempt: 1,
+        role: Role::Image,
+    };
+    stranger.tags = other.tags(&world.observe().installation);
+    world.view.named_images.push(stranger);
+    world.recipe.spec.failure_limit = 1;
+    world.settle();
+    assert_eq!(world.condition(STALLED), Some((true, "NameTaken".into())));
+    let status = world.status();
+    let message = &get(&status.conditions, STALLED).expect("it is there").message;
+    for words in [
+        "ami-0d already, which imagerecipe another/web has made",
+        "change the template: {{namespace}} tells the two apart",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    assert_eq!(world.view.named_images.len(), 1);
+    assert_eq!(world.view.instances, []);
+}

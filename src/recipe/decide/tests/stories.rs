@@ -510,38 +510,6 @@ fn a_recipe_that_no_record_can_hold_is_stalled_before_anything_is_made() {
 }
 
 #[test]
-fn a_name_that_a_stranger_holds_stalls_and_the_strangers_image_stays() {
-    let mut world = SmallWorld::new();
-    let mut stranger = world.source();
-    stranger.id = "ami-0d".parse().expect("an id");
-    stranger.name = "web-v1".into();
-    let other = Claim {
-        owner: "another/web".into(),
-        owner_uid: "another".into(),
-        build: 7,
-        attempt: 1,
-        role: Role::Image,
-    };
-    stranger.tags = other.tags(&world.observe().installation);
-    world.view.named_images.push(stranger);
-    world.recipe.spec.failure_limit = 1;
-    world.settle();
-    assert_eq!(world.condition(STALLED), Some((true, "NameTaken".into())));
-    let status = world.status();
-    let message = &crate::api::get(&status.conditions, STALLED)
-        .expect("it is there")
-        .message;
-    for words in [
-        "ami-0d already, which imagerecipe another/web has made",
-        "change the template: {{namespace}} tells the two apart",
-    ] {
-        assert!(message.contains(words), "{message}");
-    }
-    assert_eq!(world.view.named_images.len(), 1);
-    nothing_left(&world);
-}
-
-#[test]
 fn a_forged_proof_is_not_adopted() {
     let mut world = SmallWorld::new();
     world.settle();
