@@ -230,13 +230,13 @@ fn refusals() -> Vec<Refusal> {
             "unknown-account",
             json!({"account": "second"}),
             "NotGranted",
-            &["spec.account", "second", "name one that it has"],
+            &["spec.account", "second", "create a recipe for one that it has"],
         ),
         (
             "unserved-region",
             json!({"region": "us-west-2"}),
             "NotGranted",
-            &["us-west-2", "it serves eu-central-1"],
+            &["us-west-2", "it serves (eu-central-1)"],
         ),
         (
             "too-much-user-data",

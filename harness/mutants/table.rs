@@ -494,4 +494,85 @@ pub const MUTANTS: &[Mutant] = &[
             "            token = next.filter(|next| next.is_empty());\n",
         )],
     ),
+    mutant(
+        "first-volume-only",
+        "of an image's volumes only the first is inspected",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    for (snapshot, device) in image.snapshots().zip(DEVICES) {",
+            "    for (snapshot, device) in image.snapshots().zip(DEVICES).take(1) {",
+        )],
+    ),
+    mutant(
+        "profile-for-all",
+        "test instance and inspector get the builder's instance profile",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "builder.instance_profile.clone().filter(|_| role == Role::Builder)",
+            "builder.instance_profile.clone()",
+        )],
+    ),
+    mutant(
+        "one-token-for-all",
+        "every type and subnet is tried with one client token",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "&format!(\"{instance_type} {} {number}\", subnet.id),",
+            "\"launch\",",
+        )],
+    ),
+    mutant(
+        "groups-forgotten",
+        "instances are launched without the spec's security groups",
+        &[(
+            "src/aws/client/write.rs",
+            ".set_security_group_ids(Some(launch.security_groups.clone()))",
+            ".set_security_group_ids(None)",
+        )],
+    ),
+    mutant(
+        "volumes-of-source",
+        "the builder has its source's volumes, whatever the spec says",
+        &[(
+            "src/aws/client/write.rs",
+            ".set_block_device_mappings(Some(launch.volumes.iter().map(block_device).collect()))",
+            ".set_block_device_mappings(None)",
+        )],
+    ),
+    mutant(
+        "attempts-unbounded",
+        "an attempt more is made than failureLimit says",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "attempt >= i64::from(decision.observed.spec().failure_limit)",
+            "attempt > i64::from(decision.observed.spec().failure_limit)",
+        )],
+    ),
+    mutant(
+        "retries-suspended",
+        "a suspended recipe begins its next attempt",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    if observed.spec().suspend {\n        decision.suspended();\n        return false;\n    }\n    let wait = failure",
+            "    let wait = failure",
+        )],
+    ),
+    mutant(
+        "protected-anyway",
+        "an image is protected whatever its spec says",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "if decision.build.is_some() || !observed.spec().image.deregistration_protection {",
+            "if decision.build.is_some() || observed.spec().image.name.is_empty() {",
+        )],
+    ),
+    mutant(
+        "claim-of-anyone",
+        "what carries the tags of another recipe counts as this one's",
+        &[(
+            "src/recipe/observation.rs",
+            "Claim::read(tags, &self.installation).filter(|claim| claim.owner_uid == self.owner.uid)",
+            "Claim::read(tags, &self.installation).filter(|claim| !claim.owner_uid.is_empty())",
+        )],
+    ),
 ];

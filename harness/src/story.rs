@@ -163,6 +163,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
             [Fault::DiesUnseen].into()
         }
         ("everything-set", false) => [Fault::DiesUnseen, Fault::NoCapacity].into(),
+        ("failing-step", false) => OTHERS.into_iter().take(FEW).chain([Fault::Suspended]).collect(),
         ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
         ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
         (_, true) => OTHERS.into(),
