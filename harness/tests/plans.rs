@@ -1,8 +1,8 @@
 //! Every story, undisturbed and under every fault at every request.
 //!
 //! `PLAN=STORY/FAULT/REQUEST cargo test --workspace --test plans` carries out that plan alone. `PAIRS` says how many pairs
-//! of faults are drawn for each story, `SEED` from where; EC2's ids and durations come of that seed, too. With `THOROUGH` set more faults strike every story, and every world at rest is
-//! looked at for an hour, also one that is as the undisturbed run's soon; with `FIRST_FAILURE` set the first plan that fails ends it all.
+//! of faults are drawn for each story, `SEED` from where; EC2's ids and durations come of that seed, too. With `THOROUGH` set
+//! more faults strike every story, and every world at rest is looked at for an hour, also one that is as the undisturbed run's soon; with `FIRST_FAILURE` set the first plan that fails ends it all.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -42,6 +42,10 @@ static KNOWN: Mutex<BTreeMap<Plan, Arc<World>>> = Mutex::new(BTreeMap::new());
 static OUTCOMES: Mutex<BTreeMap<&str, (usize, usize, Duration)>> = Mutex::new(BTreeMap::new());
 
 fn main() -> ExitCode {
+    if let Some(seed) = std::env::var("SEED").ok().filter(|seed| seed.parse::<u64>().is_err()) {
+        eprintln!("SEED is {seed:?}; it is a number");
+        return ExitCode::FAILURE;
+    }
     let mut arguments = Arguments::from_args();
     // Each of them takes all processors.
     arguments.test_threads = Some(1);
@@ -120,7 +124,7 @@ fn undisturbed_and_the_same_every_time(story: &str) -> Result<(), String> {
     same(&plan, &first, &*run(&plan, &|_| false)?)
 }
 
-/// Whether two runs of a plan have asked the same at the same time, and were answered the same; up to where the shorter one was looked on.
+/// Whether two runs of a plan have asked the same at the same time, and were answered the same.
 fn same(plan: &Plan, first: &World, second: &World) -> Result<(), String> {
     let (first, second) = (&first.state().history, &second.state().history);
     match first.iter().zip(second).find(|(first, second)| first != second) {
@@ -128,6 +132,7 @@ fn same(plan: &Plan, first: &World, second: &World) -> Result<(), String> {
             "plan {plan}:\n  two runs differ, first at\n{first} {}\n{second} {}",
             first.purpose, second.purpose
         )),
+        None if first.len() != second.len() => fail(format!("plan {plan}:\n  two runs differ in length")),
         None => Ok(()),
     }
 }

@@ -165,3 +165,15 @@ impl fmt::Display for CleanupItem {
         formatter.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleanup_items_are_called_as_specs_call_them() {
+        for item in CleanupItem::ALL {
+            assert_eq!(serde_json::to_value(item).ok(), Some(item.as_str().into()));
+        }
+    }
+}

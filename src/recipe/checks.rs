@@ -208,12 +208,7 @@ pub fn subnets<'a>(observed: &'a Observation, spec: &ImageRecipeSpec) -> Result<
     if let Some(refused) = refused.filter(|_| found.is_empty()) {
         return Err(not_granted(refused));
     }
-    let named = &spec.build.builder.security_group_ids;
-    let groups = observed.view.security_groups.iter();
-    let groups: Vec<_> = groups
-        .filter(|group| named.iter().any(|id| id == group.id.as_str()))
-        .collect();
-    let fits = |subnet: &&Subnet| groups.iter().all(|group| group.vpc_id == subnet.vpc_id);
+    let fits = |subnet: &&Subnet| security_groups(observed, spec).all(|group| group.vpc_id == subnet.vpc_id);
     // If none does, the check of subnets against security groups says so.
     if found.iter().any(fits) {
         found.retain(fits);
@@ -391,19 +386,18 @@ pub fn subnets_may_be_used(observed: &Observation, spec: &ImageRecipeSpec) -> Re
     match subnets(observed, spec) {
         Err(failure) if failure.reason == Reason::NotGranted => Err(failure),
         Err(_) => Ok(()),
-        Ok(subnets) => {
-            let groups = &mut observed.view.security_groups.iter();
-            groups
-                .filter(|group| {
-                    spec.build
-                        .builder
-                        .security_group_ids
-                        .iter()
-                        .any(|id| id == group.id.as_str())
-                })
-                .try_for_each(|group| fits(group, &subnets))
-        }
+        Ok(subnets) => security_groups(observed, spec).try_for_each(|group| fits(group, &subnets)),
     }
+}
+
+/// Those of the spec's security groups that there are.
+fn security_groups<'a>(
+    observed: &'a Observation,
+    spec: &'a ImageRecipeSpec,
+) -> impl Iterator<Item = &'a SecurityGroup> {
+    let named = &spec.build.builder.security_group_ids;
+    let groups = observed.view.security_groups.iter();
+    groups.filter(|group| named.iter().any(|id| id == group.id.as_str()))
 }
 
 /// Whether all of these subnets are in the VPC of a security group.

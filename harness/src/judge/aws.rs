@@ -149,7 +149,7 @@ impl Judge {
         let begins = !self
             .made
             .values()
-            .any(|made| (made.build, made.attempt) == (label.build, label.attempt));
+            .any(|made| (&made.uid, made.build, made.attempt) == (&label.uid, label.build, label.attempt));
         if let Some(since) = suspended.filter(|since| begins && self.now.duration_since(**since) > PASS) {
             wrong.push(format!(
                 "{operation} begins an attempt, and the recipe is suspended since {since}"
