@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use table::{MUTANTS, Mutant};
+use table::{Mutant, mutants};
 
 /// A mutant under which the plans do not end in this time is found: something goes on for ever.
 const LONGEST: Duration = Duration::from_mins(20);
@@ -47,9 +47,9 @@ enum Fate {
 fn run(wanted: &[String], filters: &[&str]) -> Result<bool, String> {
     if let Some(unknown) = wanted
         .iter()
-        .find(|name| !MUTANTS.iter().any(|mutant| mutant.name == **name))
+        .find(|name| !mutants().any(|mutant| mutant.name == **name))
     {
-        let names: Vec<&str> = MUTANTS.iter().map(|mutant| mutant.name).collect();
+        let names: Vec<&str> = mutants().map(|mutant| mutant.name).collect();
         return Err(format!("there is no mutant {unknown}; there are {}", names.join(", ")));
     }
     let source = tree();
@@ -65,15 +65,14 @@ fn run(wanted: &[String], filters: &[&str]) -> Result<bool, String> {
     if let Fate::Caught(plan, wrong) = plans(&copy, &target, &["undisturbed"])? {
         return Err(format!("the tree fails as it is, in {plan}: {wrong}"));
     }
-    let chosen: Vec<&Mutant> = MUTANTS
-        .iter()
+    let chosen: Vec<&Mutant> = mutants()
         .filter(|mutant| wanted.is_empty() || wanted.iter().any(|name| name == mutant.name))
         .collect();
     let (mut lines, mut as_said) = (Vec::new(), true);
     for (number, mutant) in (1..).zip(&chosen) {
         let began = Instant::now();
         plant(mutant, &source, &copy)?;
-        let fate = plans(&copy, &target, filters);
+        let fate = fate(mutant, &copy, &target, filters);
         restore(mutant, &source, &copy)?;
         let line = match (fate.map_err(|why| format!("{}: {why}", mutant.name))?, mutant.survives) {
             (Fate::Caught(plan, wrong), None) => format!("| {} | {plan} | {wrong} |", mutant.name),
@@ -98,6 +97,18 @@ fn run(wanted: &[String], filters: &[&str]) -> Result<bool, String> {
         lines.join("\n")
     );
     Ok(as_said)
+}
+
+/// Those plans that find it soonest first; all of them, or those that `filters` choose, where these do not.
+fn fate(mutant: &Mutant, copy: &Path, target: &Path, filters: &[&str]) -> Result<Fate, String> {
+    if filters.is_empty() {
+        let caught = plans(copy, target, &[mutant.plans])?;
+        if matches!(caught, Fate::Caught(..)) {
+            return Ok(caught);
+        }
+        println!("{}: {} does not find it; all plans:", mutant.name, mutant.plans);
+    }
+    plans(copy, target, filters)
 }
 
 /// The root of the repository.
@@ -256,15 +267,28 @@ fn plans(copy: &Path, target: &Path, arguments: &[&str]) -> Result<Fate, String>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_mutant_still_has_its_place_in_the_tree() {
-        let problems: Vec<String> = MUTANTS
-            .iter()
-            .filter_map(|mutant| planted(mutant, &tree()).err())
-            .collect();
+        let problems: Vec<String> = mutants().filter_map(|mutant| planted(mutant, &tree()).err()).collect();
         assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
+
+    #[test]
+    fn the_page_on_the_judge_says_which_rule_each_mutant_has_broken() {
+        let page = include_str!("../../docs/decisions/0015-what-the-harness-is-judged-by.md");
+        let rows = page.lines().filter(|line| line.starts_with("| "));
+        let columns = rows.filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next());
+        let told: BTreeSet<&str> = columns.flat_map(|text| text.split('`').skip(1).step_by(2)).collect();
+        let planted: BTreeSet<&str> = mutants().map(|mutant| mutant.name).collect();
+        let differ: Vec<_> = told.symmetric_difference(&planted).collect();
+        assert!(
+            differ.is_empty(),
+            "on the page or in the table, and not on both: {differ:?}"
+        );
     }
 
     #[test]

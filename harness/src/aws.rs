@@ -101,7 +101,7 @@ impl HttpConnector for Connection {
                     step.made.clone_from(&entry.made);
                     step.purpose = purpose(entry);
                 }
-                judge(world, step, parameters);
+                judge(world, step, process, parameters);
                 answer
             });
             match asked.await {
@@ -126,9 +126,10 @@ fn with_short_pages(body: &[u8]) -> Option<String> {
 }
 
 /// Shows the judge a call that may have changed something, and consoles as they are read.
-fn judge(world: &World, step: &Step, parameters: BTreeMap<String, String>) {
+fn judge(world: &World, step: &Step, lease: &str, parameters: BTreeMap<String, String>) {
     let call = Call {
         operation: &step.request,
+        lease,
         parameters,
         outcome: &step.outcome,
         made: &step.made,

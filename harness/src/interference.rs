@@ -2,6 +2,7 @@
 
 use goldsmith_simulator::control::GuestRule;
 use goldsmith_simulator::tcp;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::api_server::Kind;
@@ -10,6 +11,17 @@ use crate::people::call;
 use crate::plan::Fault;
 use crate::story::{RECIPES, write};
 use crate::world::World;
+
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/goldsmith-system/leases/goldsmith";
+
+/// When another process takes the Lease and renews it, from then on.
+const RENEWALS: [SignedDuration; 5] = [
+    SignedDuration::ZERO,
+    SignedDuration::from_secs(10),
+    SignedDuration::from_secs(20),
+    SignedDuration::from_secs(30),
+    SignedDuration::from_secs(40),
+];
 
 /// Does what `fault` says that someone does, once `step` has had its effect.
 pub fn interfere(world: &World, step: &Step, fault: Fault) {
@@ -35,6 +47,11 @@ pub fn interfere(world: &World, step: &Step, fault: Fault) {
             });
             write(world, "POST", RECIPES, &anew);
         }),
+        Fault::LeaseTaken => {
+            for after in RENEWALS {
+                world.state().in_force.at(step.time + after, Box::new(hold_lease));
+            }
+        }
         Fault::InstancesTerminated => terminate_instances(world),
         Fault::ImagesDeregistered => deregister_images(world),
         Fault::ConsoleSilent => {
@@ -65,6 +82,14 @@ fn made(world: &World, prefix: &str) -> Vec<String> {
     let state = world.state();
     let made = state.history.iter().flat_map(|step| &step.made);
     made.filter(|id| id.starts_with(prefix)).cloned().collect()
+}
+
+/// Writes the Lease as another process does that holds it.
+fn hold_lease(world: &World) {
+    let now = world.now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    let spec =
+        json!({"holderIdentity": "goldsmith-1", "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now});
+    write(world, "PATCH", LEASE, &json!({"spec": spec}));
 }
 
 fn terminate_instances(world: &World) {

@@ -71,6 +71,11 @@ async fn answer(
             Answer::Value(code, _) => code.to_string(),
             Answer::Events(_) => "200".to_owned(),
         };
+        if let (false, Answer::Value(200, object)) = (step.mutates, &answer)
+            && object["kind"] == "ImageRecipe"
+        {
+            world.state().judge.read(object);
+        }
         if step.mutates && step.outcome.starts_with('2') {
             let write = Write {
                 now: step.time,
@@ -83,7 +88,7 @@ async fn answer(
                     _ => object(world, &request.path),
                 },
             };
-            world.judge(step.number, |judge, _, ec2| judge.written(&write, ec2));
+            world.judge(step.number, |judge, api, ec2| judge.written(&write, api, ec2));
         }
         answer
     });
@@ -130,11 +135,20 @@ async fn read(request: http::Request<Body>) -> Result<Request, kube::Error> {
     Ok(Request {
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
+        query: with_short_pages(parts.uri.query().unwrap_or_default()),
         accept: header("accept"),
         content_type: header("content-type"),
         body: body.collect_bytes().await?.to_vec(),
     })
+}
+
+/// The query for pages of one object, so that lists have more than one.
+fn with_short_pages(query: &str) -> String {
+    let parameters = query.split('&').map(|parameter| match parameter.starts_with("limit=") {
+        true => "limit=1",
+        false => parameter,
+    });
+    parameters.collect::<Vec<_>>().join("&")
 }
 
 /// A watch's events, and a bookmark when the server ends it.

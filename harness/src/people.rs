@@ -7,7 +7,8 @@ use goldsmith_simulator::disk::Layout;
 use goldsmith_simulator::engine;
 use goldsmith_simulator::tcp;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::api_server::{Answer, Kind, Request};
 use crate::history::Step;
@@ -15,6 +16,8 @@ use crate::story::write;
 use crate::world::World;
 
 const REGION: &str = "eu-central-1";
+/// Amazon's account number.
+pub const AMAZON: &str = "137112412989";
 /// Uid of a recipe and of a cluster that are not there.
 const GONE: &str = "00000000-0000-4000-8000-00000000dead";
 
@@ -22,6 +25,11 @@ const GONE: &str = "00000000-0000-4000-8000-00000000dead";
 const SOURCES: i64 = 20;
 const PAGE: usize = 5;
 const MANGLED: usize = 4;
+
+/// The nonce of what people forge on consoles.
+pub const FORGED_NONCE: &str = "00000000000000000000000000000000";
+/// Stories in which they do: what a guest says is not what they would have it say.
+const FORGED: [&str; 4] = ["check-fails", "secret-left", "boot-error", "failing-step"];
 
 /// The name of an image until it is published.
 const UNPUBLISHED: &str = "al2024-ami-to-come";
@@ -91,7 +99,7 @@ fn publish_sources(world: &World) {
             region: REGION.into(),
             name: name.into(),
             architecture: "x86_64".into(),
-            owner: "137112412989".into(),
+            owner: AMAZON.into(),
             layout: Layout::Xfs,
         };
         let published = tcp::lock(&world.simulator).publish_image(at, image);
@@ -129,6 +137,66 @@ pub fn publish_newest(world: &World) {
     }
 }
 
+/// Somebody puts a tag of their own on every image that is proven.
+pub fn tag_images(world: &World) {
+    let (key, value) = ("cost-center", "42");
+    let proven: Vec<String> = {
+        let simulator = tcp::lock(&world.simulator);
+        let images = simulator
+            .state
+            .regions
+            .values()
+            .flat_map(|region| region.images.values());
+        let proven = images.filter(|image| image.tags.0.contains_key("goldsmith.dev/proven"));
+        proven.map(|image| image.id.clone()).collect()
+    };
+    for id in proven {
+        let parameters = [
+            ("Action", "CreateTags"),
+            ("ResourceId.1", &id),
+            ("Tag.1.Key", key),
+            ("Tag.1.Value", value),
+        ];
+        call(world, world.now(), &parameters);
+        world.state().judge.tagged_by_others(&id, key, value);
+    }
+}
+
+/// Somebody changes by hand what a build has frozen, so that its next instance would be in another subnet.
+fn edit_records(world: &World) {
+    let records: Vec<Value> = world.state().api.objects(Kind::ConfigMap).cloned().collect();
+    for record in records {
+        let name = record["metadata"]["name"].as_str().unwrap_or_default();
+        let frozen = record["data"]["frozen.json"].as_str().unwrap_or_default();
+        let frozen = frozen.replace("subnet-0a1", "subnet-0b2");
+        let path = format!("/api/v1/namespaces/platform/configmaps/{name}");
+        write(world, "PATCH", &path, &json!({"data": {"frozen.json": frozen}}));
+    }
+}
+
+/// Somebody who can write to the console of a guest says there that all is well, under a nonce that is not the guest's.
+fn forge_console(world: &World, id: &str) {
+    let passed = format!("passed {}", world.now().as_millisecond());
+    let records = [
+        "booted",
+        "check 1 bmdpbng= passed 0 -",
+        &passed,
+        "tested",
+        "inspected",
+        "finished",
+    ];
+    let mut simulator = tcp::lock(&world.simulator);
+    let regions = simulator.state.regions.values_mut();
+    let Some(instance) = regions.filter_map(|region| region.instances.get_mut(id)).next() else {
+        return;
+    };
+    for (sequence, record) in (1..).zip(records) {
+        let body = format!("{FORGED_NONCE} {sequence}.1/1 {record}");
+        let sum = hex::encode(&Sha256::digest(body.as_bytes())[..4]);
+        instance.console.push_str(&format!("\r\n@goldsmith1 {sum} {body}\r\n"));
+    }
+}
+
 /// Does what people do once they see what `step` has done.
 pub fn react(world: &World, step: &Step) {
     if !["Success", "201"].contains(&step.outcome.as_str()) || !step.mutates {
@@ -163,8 +231,11 @@ pub fn react(world: &World, step: &Step) {
         world.state().people.has_forged = true;
         forge_verdict(world);
     }
+    if step.request == "RunInstances" && FORGED.contains(&story.as_str()) {
+        step.made.iter().for_each(|id| forge_console(world, id));
+    }
     let moment = match story.as_str() {
-        "deleted" | "second-attempt" => "RunInstances",
+        "deleted" | "second-attempt" | "record-edited" => "RunInstances",
         "deleted-late" | "namespace-deleted" => "CreateVolume",
         _ => return,
     };
@@ -172,6 +243,7 @@ pub fn react(world: &World, step: &Step) {
         world.state().people.has_interfered = true;
         match story.as_str() {
             "deleted" | "deleted-late" => delete(world),
+            "record-edited" => edit_records(world),
             "namespace-deleted" => {
                 world.state().in_force.namespace_goes();
                 delete(world);
@@ -262,8 +334,8 @@ fn delete(world: &World) {
     debug_assert!(matches!(answer, Answer::Value(200, Value::Object(_))), "{answer:?}");
 }
 
-/// Deletes what is in the recipes' namespace and has no finalizer, as Kubernetes does when the namespace goes.
-fn delete_records(world: &World) {
+/// Deletes all records: Kubernetes when the namespace goes, or somebody.
+pub fn delete_records(world: &World) {
     let records: Vec<Value> = world.state().api.objects(Kind::ConfigMap).cloned().collect();
     for record in records {
         let name = record["metadata"]["name"].as_str().unwrap_or_default();
@@ -278,8 +350,9 @@ fn launch(world: &World, at: Timestamp, count: usize, tags: &BTreeMap<String, St
         let simulator = tcp::lock(&world.simulator);
         let images = simulator.state.regions.get(REGION).map(|region| region.images.values());
         let sources = images.into_iter().flatten();
-        let sources =
-            sources.filter(|image| image.name.starts_with("al2023-ami-2023.") && image.architecture == "x86_64");
+        // Strangers have images of such names, too.
+        let sources = sources.filter(|image| image.owner == AMAZON && image.architecture == "x86_64");
+        let sources = sources.filter(|image| image.name.starts_with("al2023-ami-2023."));
         sources
             .max_by_key(|image| image.created)
             .map(|image| image.id.clone())

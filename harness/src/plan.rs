@@ -47,6 +47,8 @@ pub enum Fault {
     /// The process is frozen with this request in hand; another takes its place and comes to rest; then the first goes on with what it
     /// was about to do.
     Frozen,
+    /// Another process takes the Lease, holds it for most of a minute, and is heard of no more.
+    LeaseTaken,
     /// From now on a second process believes that it leads, as the first does.
     SecondLeader,
     /// The object is deleted, without its finalizer, and made anew with another uid.
@@ -67,6 +69,8 @@ pub enum Fault {
     ImagesDeregistered,
     /// The image that is being made ends in `failed`.
     ImageFailed,
+    /// The image that is being made ends in `error`.
+    ImageErrored,
     /// The volume never becomes available, or attached.
     VolumeStuck,
     /// Nothing that the instance says reaches its console.
@@ -75,7 +79,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one; what takes the least time comes first.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::DiesUnseen,
         Self::AnswerLost,
         Self::DiesAfter,
@@ -90,8 +94,10 @@ impl Fault {
         Self::NoCapacity,
         Self::QuotaExceeded,
         Self::ImageFailed,
+        Self::ImageErrored,
         Self::VolumeStuck,
         Self::ConsoleSilent,
+        Self::LeaseTaken,
         Self::TagEdited,
         Self::StepEdited,
         Self::Deleted,
@@ -142,6 +148,7 @@ impl Fault {
             Self::Suspended => "suspended",
             Self::Frozen => "frozen",
             Self::SecondLeader => "second-leader",
+            Self::LeaseTaken => "lease-taken",
             Self::Recreated => "recreated",
             Self::TagEdited => "tag-edited",
             Self::StepEdited => "step-edited",
@@ -151,6 +158,7 @@ impl Fault {
             Self::InstancesTerminated => "instances-terminated",
             Self::ImagesDeregistered => "images-deregistered",
             Self::ImageFailed => "image-failed",
+            Self::ImageErrored => "image-errored",
             Self::VolumeStuck => "volume-stuck",
             Self::ConsoleSilent => "console-silent",
         }
@@ -177,13 +185,14 @@ impl Fault {
                 recipes && step.request.ends_with("/status")
             }
             Self::Suspended
+            | Self::LeaseTaken
             | Self::TagEdited
             | Self::StepEdited
             | Self::Deleted
             | Self::InstancesTerminated
             | Self::ImagesDeregistered => step.is_activity(),
             Self::NoCapacity | Self::QuotaExceeded | Self::ConsoleSilent => step.request == "RunInstances",
-            Self::ImageFailed => step.request == "CreateImage",
+            Self::ImageFailed | Self::ImageErrored => step.request == "CreateImage",
             Self::VolumeStuck => ["CreateVolume", "AttachVolume"].contains(&step.request.as_str()),
         }
     }
@@ -214,6 +223,7 @@ impl Fault {
                 Self::InstancesTerminated
                     | Self::ImagesDeregistered
                     | Self::ImageFailed
+                    | Self::ImageErrored
                     | Self::VolumeStuck
                     | Self::ConsoleSilent
             )
@@ -221,7 +231,7 @@ impl Fault {
 
     /// Whether a process may end by itself under it: it is not the leader any more.
     pub fn ends_processes(self) -> bool {
-        matches!(self, Self::Frozen | Self::SecondLeader)
+        matches!(self, Self::Frozen | Self::SecondLeader | Self::LeaseTaken)
     }
 
     /// Whether the process is gone with it.

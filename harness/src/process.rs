@@ -15,6 +15,9 @@ use crate::turnstile::Turnstile;
 use crate::world::World;
 use crate::{aws, kubernetes};
 
+/// Who holds the Lease: a process that is started anew in its Pod has the name that it had.
+pub const IDENTITY: &str = "goldsmith-0";
+
 /// The configuration of every run.
 ///
 /// # Errors
@@ -52,7 +55,7 @@ pub async fn run(
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             lease_namespace: "goldsmith-system".into(),
             lease_name: lease_name.into(),
-            lease_identity: "goldsmith-0".into(),
+            lease_identity: IDENTITY.into(),
         },
         clients: Clients {
             watches: client.clone(),

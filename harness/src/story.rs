@@ -9,7 +9,7 @@ use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 20] = [
+pub const STORIES: [&str; 26] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -29,7 +29,13 @@ pub const STORIES: [&str; 20] = [
     "everything-set",
     "untested",
     "source-published",
+    "source-ignored",
     "history",
+    "long-build",
+    "checks-changed",
+    "tags-changed",
+    "not-granted",
+    "record-edited",
 ];
 
 /// Where the recipes of all stories are.
@@ -49,6 +55,8 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
     let spec = &mut web["spec"];
     match story {
         "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" => {}
+        // Until somebody deletes the record, as its message says.
+        "record-edited" => world.at(BUILT, people::delete_records),
         // Nothing goes wrong by itself; something may.
         "three-attempts" => spec["failureLimit"] = 3.into(),
         // Somebody terminates the first builder.
@@ -96,6 +104,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         // Whatever a spec may say of machines and image.
         "everything-set" => {
             spec["build"]["builder"]["instanceTypes"] = json!(["m7i.large", "m6i.large"]);
+            spec["build"]["builder"]["subnets"] = json!({"tags": {"tier": "build"}});
             spec["build"]["builder"]["instanceProfile"] = "image-builder".into();
             spec["build"]["builder"]["volumes"] = json!([{"device": "/dev/sdf", "sizeGiB": 4, "type": "gp3"}]);
             spec["build"]["builder"]["tags"] = json!({"cost-center": "42"});
@@ -105,6 +114,35 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         }
         "untested" => spec["test"] = json!({"enabled": false}),
         "source-published" => world.at(BUILT, people::publish_newest),
+        "source-ignored" => {
+            spec["rebuild"] = json!({"onSourceChange": false});
+            world.at(BUILT, people::publish_newest);
+        }
+        // Longer than what nobody claims is left alone. Its recipe is not the first of those that are listed.
+        "long-build" => {
+            spec["build"]["steps"] = json!([{"name": "packages", "run": "#sim: after=15m", "timeout": "20m"}]);
+            world.apply(&recipe("api"))?;
+        }
+        // The image that is there is proven again, and none is built.
+        "checks-changed" => world.at(BUILT, |world| {
+            let test = json!({"checks": [{"name": "nginx", "run": "true", "timeout": "5s"}]});
+            write(world, "PATCH", WEB, &json!({"spec": {"test": test}}));
+        }),
+        "tags-changed" => {
+            spec["image"] = json!({"tags": {"team": "web", "tier": "front"}});
+            world.at(BUILT, |world| {
+                people::tag_images(world);
+                let image = json!({"description": "nginx", "tags": {"team": "platform", "tier": null}});
+                write(world, "PATCH", WEB, &json!({"spec": {"image": image}}));
+            });
+        }
+        // One names what is granted to nobody, the other is where nothing is granted.
+        "not-granted" => {
+            spec["build"]["builder"]["subnets"] = json!({"ids": ["subnet-0c300000000000001"]});
+            let mut elsewhere = recipe("api");
+            elsewhere["metadata"]["namespace"] = "strangers".into();
+            world.apply(&elsewhere)?;
+        }
         // Three builds more than are remembered; no image of theirs goes.
         "history" => {
             spec["historyLimit"] = 2.into();
@@ -130,6 +168,7 @@ pub fn end(story: &str) -> (&'static str, &'static str) {
         "failing-step" => ("Failed", "StepFailed"),
         "hanging-step" => ("Failed", "BuildTimedOut"),
         "untested" => ("Current", "BuiltUntested"),
+        "not-granted" => ("Failed", "NotGranted"),
         _ => ("Current", "ImageProven"),
     }
 }
@@ -149,8 +188,9 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         Fault::DiesBefore,
     ];
     // An attempt is lost with each of these.
-    const COSTLY: [Fault; 5] = [
+    const COSTLY: [Fault; 6] = [
         Fault::ImageFailed,
+        Fault::ImageErrored,
         Fault::VolumeStuck,
         Fault::ConsoleSilent,
         Fault::InstancesTerminated,
@@ -159,9 +199,12 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     match (story, thorough) {
         ("three-attempts", _) => COSTLY.into(),
         ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter].into(),
-        ("slow-boot" | "two-recipes" | "untested" | "source-published" | "history", false) => {
-            [Fault::DiesUnseen].into()
-        }
+        (
+            "slow-boot" | "two-recipes" | "untested" | "source-published" | "history" | "checks-changed"
+            | "tags-changed" | "record-edited",
+            false,
+        ) => [Fault::DiesUnseen].into(),
+        ("long-build" | "source-ignored" | "not-granted", false) => Vec::new(),
         ("everything-set", false) => [Fault::DiesUnseen, Fault::NoCapacity].into(),
         ("failing-step", false) => OTHERS.into_iter().take(FEW).chain([Fault::Suspended]).collect(),
         ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),

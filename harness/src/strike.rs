@@ -165,6 +165,10 @@ pub fn before_aws(world: &World, step: &Step) {
             operation: "CreateImage".into(),
             ..fault(FaultKind::Failed, None, 1)
         }),
+        Some(Fault::ImageErrored) => Some(faults::Fault {
+            operation: "CreateImage".into(),
+            ..fault(FaultKind::Errored, None, 1)
+        }),
         Some(Fault::VolumeStuck) => Some(fault(FaultKind::Stuck, None, 1)),
         _ => None,
     };

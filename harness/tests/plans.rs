@@ -19,6 +19,9 @@ use goldsmith_harness::story::{self, STORIES};
 use goldsmith_harness::world::{World, seed};
 use libtest_mimic::{Arguments, Trial};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Failures that are told in full; the others would repeat them.
 const MOST_TOLD: usize = 3;
 /// Requests around a fault that are shown with those that changed something.
@@ -119,9 +122,13 @@ fn reference(plan: &Plan) -> Result<Arc<World>, String> {
 
 fn undisturbed_and_the_same_every_time(story: &str) -> Result<(), String> {
     let plan = Plan::undisturbed(story);
-    let first = undisturbed(story)?;
+    let (first, second) = thread::scope(|scope| {
+        let second = scope.spawn(|| run(&plan, &|_| false));
+        (undisturbed(story), second.join())
+    });
+    let (first, second) = (first?, second.map_err(|_| "the second run has panicked")??);
     judged(&plan, &first, &first)?;
-    same(&plan, &first, &*run(&plan, &|_| false)?)
+    same(&plan, &first, &second)
 }
 
 /// Whether two runs of a plan have asked the same at the same time, and were answered the same.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::faults::{Fault, FaultKind, Faults};
+use crate::images::ImageState;
 use crate::instances::no_capacity;
 use crate::journal::{Entry, Journal};
 use crate::operations::{Call, Service, run};
@@ -234,7 +235,8 @@ impl Simulator {
                 let made = region.made.iter().chain(incoming.pairs.values());
                 region.schedule.drop_all_of(made);
             }
-            Some(FaultKind::Failed) => region.fail_images(now),
+            Some(FaultKind::Failed) => region.fail_images(now, ImageState::Failed),
+            Some(FaultKind::Errored) => region.fail_images(now, ImageState::Error),
             _ => {}
         }
         match before.filter(|_| outcome.is_ok()) {

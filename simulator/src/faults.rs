@@ -68,6 +68,8 @@ pub enum FaultKind {
     Stuck,
     /// The image that the call makes ends in `failed`.
     Failed,
+    /// The image that the call makes ends in `error`.
+    Errored,
 }
 
 /// The calls whose images can fail.
@@ -92,7 +94,8 @@ impl Fault {
             | FaultKind::Capacity
             | FaultKind::Slow
             | FaultKind::Stuck
-            | FaultKind::Failed => None,
+            | FaultKind::Failed
+            | FaultKind::Errored => None,
         }
     }
 
@@ -123,8 +126,10 @@ impl Fault {
                 "the kind stuck strikes calls that set something going, which {} does not",
                 self.operation
             ))
-        } else if self.kind == FaultKind::Failed && !MAKE_IMAGES.contains(&self.operation.as_str()) {
-            Some("the kind failed strikes CreateImage and CopyImage only".to_owned())
+        } else if [FaultKind::Failed, FaultKind::Errored].contains(&self.kind)
+            && !MAKE_IMAGES.contains(&self.operation.as_str())
+        {
+            Some("the kinds failed and errored strike CreateImage and CopyImage only".to_owned())
         } else if !(0.0..=1.0).contains(&self.probability) {
             Some(format!("probability is {}; it must be from 0 to 1", self.probability))
         } else if self.count == Some(0) {

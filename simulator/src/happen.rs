@@ -59,15 +59,21 @@ impl Region {
                     image.state = ImageState::Available;
                 }
             }
-            Due::ImageFailed { image, code, message } => self.image_failed(at, &image, StateReason { code, message }),
+            Due::ImageFailed {
+                image,
+                state,
+                code,
+                message,
+            } => self.image_failed(at, &image, state, StateReason { code, message }),
         }
     }
 
     /// The images that the call in hand has made fail soon.
-    pub(crate) fn fail_images(&mut self, now: Timestamp) {
+    pub(crate) fn fail_images(&mut self, now: Timestamp, state: ImageState) {
         for image in self.made.iter().filter(|id| self.images.contains_key(*id)) {
             let due = Due::ImageFailed {
                 image: image.clone(),
+                state,
                 code: "Client.InternalError".to_owned(),
                 message: "Client.InternalError: An internal error has occurred".to_owned(),
             };
@@ -76,7 +82,7 @@ impl Region {
     }
 
     /// An image that can't be finished: its snapshots end in error.
-    fn image_failed(&mut self, at: Timestamp, id: &str, reason: StateReason) {
+    fn image_failed(&mut self, at: Timestamp, id: &str, state: ImageState, reason: StateReason) {
         let Some(image) = self
             .images
             .get_mut(id)
@@ -84,7 +90,7 @@ impl Region {
         else {
             return;
         };
-        image.state = ImageState::Failed;
+        image.state = state;
         image.state_reason = Some(reason);
         for device in &image.block_devices {
             let snapshot = device

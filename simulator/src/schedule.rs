@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::images::ImageState;
+
 /// Something that happens by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Due {
@@ -51,6 +53,8 @@ pub enum Due {
     /// A copy whose key can't be used fails after its call has succeeded.
     ImageFailed {
         image: String,
+        /// `failed` or `error`.
+        state: ImageState,
         code: String,
         message: String,
     },

@@ -20,6 +20,8 @@ const CREATES: [(&str, &[&str]); 3] = [
 #[derive(Debug)]
 pub struct Call<'a> {
     pub operation: &'a str,
+    /// Name of the Lease by which its process leads.
+    pub lease: &'a str,
     /// The whole form, by flattened names.
     pub parameters: BTreeMap<String, String>,
     /// `Success`, or the error's code.

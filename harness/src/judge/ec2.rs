@@ -12,6 +12,8 @@ pub struct Ec2<'a> {
     pub images: BTreeMap<&'a str, Image<'a>>,
     pub instances: BTreeMap<&'a str, Instance<'a>>,
     pub volumes: BTreeMap<&'a str, Volume<'a>>,
+    /// Tags of the subnets.
+    pub subnets: BTreeMap<&'a str, &'a BTreeMap<String, String>>,
     /// What is on them.
     pub snapshots: BTreeMap<&'a str, &'a Disk>,
 }
@@ -26,6 +28,7 @@ pub struct Image<'a> {
     pub protected: bool,
     pub description: Option<&'a str>,
     pub snapshots: Vec<&'a str>,
+    pub tags: &'a BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,7 @@ impl<'a> Ec2<'a> {
                     name: &image.name,
                     created: image.created,
                     owner: &image.owner,
+                    tags: &image.tags.0,
                     description: image.description.as_deref(),
                     protected: image.protection.name() != "disabled",
                     snapshots: devices.filter_map(|device| device.ebs.snapshot_id.as_deref()).collect(),
@@ -93,6 +97,9 @@ impl<'a> Ec2<'a> {
                 };
                 (volume.id.as_str(), volume_now)
             }));
+            let subnets = region.subnets.iter();
+            ec2.subnets
+                .extend(subnets.map(|subnet| (subnet.subnet_id.as_str(), &subnet.tag_set.0)));
             let snapshots = region.snapshots.values();
             ec2.snapshots
                 .extend(snapshots.map(|snapshot| (snapshot.id.as_str(), &snapshot.disk)));

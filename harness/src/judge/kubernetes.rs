@@ -62,6 +62,15 @@ pub fn record<'a>(api: &'a ApiServer, label: &Label) -> Option<Record<'a>> {
     Record::read(object)
 }
 
+/// The records of all builds of a recipe.
+pub fn records_of<'a>(api: &'a ApiServer, recipe: &'a Value) -> impl Iterator<Item = Record<'a>> {
+    let is_of = |map: &&Value| {
+        let mut owners = map["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        owners.any(|owner| owner["uid"] == recipe["metadata"]["uid"])
+    };
+    api.objects(Kind::ConfigMap).filter(is_of).filter_map(Record::read)
+}
+
 /// What a status has to say before that thing is made.
 pub fn intent(label: &Label, instance_type: &str, subnet: &str) -> String {
     let Label {
@@ -79,7 +88,7 @@ pub fn intent(label: &Label, instance_type: &str, subnet: &str) -> String {
 
 impl Judge {
     /// Judges a write that the API server has taken, right after it.
-    pub fn written(&mut self, write: &Write<'_>, ec2: &Ec2<'_>) -> Vec<String> {
+    pub fn written(&mut self, write: &Write<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
         let Write {
             method,
             before,
@@ -103,7 +112,7 @@ impl Judge {
             wrong.push(format!("{method} {} tells the seal key", write.path));
         }
         if is("ConfigMap") {
-            wrong.extend(self.records(write, ec2));
+            wrong.extend(self.records(write, api, ec2));
         }
         if is("ImageRecipe") && write.path.ends_with("/status") {
             wrong.extend(self.status(write, ec2));
@@ -113,7 +122,7 @@ impl Judge {
         wrong
     }
 
-    fn records(&self, write: &Write<'_>, ec2: &Ec2<'_>) -> Vec<String> {
+    fn records(&mut self, write: &Write<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
         let Write { before, after, .. } = write;
         let mut wrong = Vec::new();
         let name = write.path;
@@ -142,6 +151,7 @@ impl Judge {
                 }
             }
             (None, Some(new)) => {
+                wrong.extend(self.begins_build(name, &new, api, ec2));
                 let id = new.frozen["source"]["imageId"].as_str().unwrap_or_default();
                 let specs = self.specs.values().flatten();
                 let newer = specs.filter_map(|spec| newer_source(spec, id, ec2)).next();
@@ -156,6 +166,9 @@ impl Judge {
         if let Some(new) = Record::read(after) {
             let image = new.progress["outcome"]["image"].as_str();
             let succeeded = new.progress["outcome"]["result"] == "Succeeded";
+            if let Some(image) = image.filter(|_| succeeded) {
+                self.ends_well(&new, image);
+            }
             if let Some(image) = image.filter(|image| succeeded && !self.kept.contains_key(*image)) {
                 wrong.push(format!(
                     "invariant 7: {name} says that {image} came of it, which was never declared proven"
@@ -276,7 +289,8 @@ impl Judge {
     }
 }
 
-fn finalized(object: &Value) -> bool {
+/// Whether it is let go only once nothing of it is left.
+pub(super) fn finalized(object: &Value) -> bool {
     let mut finalizers = object["metadata"]["finalizers"].as_array().into_iter().flatten();
     finalizers.any(|one| one == FINALIZER)
 }

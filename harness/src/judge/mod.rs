@@ -4,12 +4,15 @@
 //! the objects from the API server, as JSON. What the controller ought to have done follows from the specs, from what was made
 //! by which call, and from what the guests have said and left on their disks; never from what the controller makes of them.
 
+mod attempts;
 mod aws;
 mod call;
 mod ec2;
 mod kubernetes;
+mod lease;
 mod picture;
 pub mod status;
+mod tags;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -23,6 +26,7 @@ use crate::plan::Fault;
 use crate::story;
 use crate::world::World;
 
+pub use attempts::Begun;
 pub use call::{Call, Label};
 pub use ec2::Ec2;
 pub use kubernetes::Write;
@@ -80,6 +84,8 @@ pub struct Judge {
     kept: BTreeMap<String, BTreeSet<String>>,
     /// Images of which a test instance has passed, and how long after its launch; of several the shortest.
     tested: BTreeMap<String, SignedDuration>,
+    /// Images of which a test instance has passed, and what the spec said of tests then.
+    tested_so: BTreeSet<(String, String)>,
     /// Snapshots that an inspector has read.
     inspected: BTreeSet<String>,
     /// Every spec that a recipe has had, by uid.
@@ -90,10 +96,26 @@ pub struct Judge {
     available: BTreeMap<String, Timestamp>,
     /// The time of day.
     now: Timestamp,
-    /// Since when a recipe is suspended, by uid.
-    suspended: BTreeMap<String, Timestamp>,
+    /// Uids of recipes that were suspended when the controller last read them.
+    suspended: BTreeSet<String>,
     /// What was sent with each client token.
     tokens: BTreeMap<String, String>,
+    /// When a process last held its Lease, by the Lease's name.
+    led: BTreeMap<String, Timestamp>,
+    /// Every build that has begun, by uid and number.
+    begun: BTreeMap<(String, i64), Begun>,
+    /// From what an image was made.
+    sources: BTreeMap<String, String>,
+    /// When what decides over an image's contents has last changed in a spec, by uid.
+    changed: BTreeMap<String, Timestamp>,
+    /// When an attempt was last at work, by uid, build and attempt.
+    lasted: BTreeMap<(String, i64, i64), Timestamp>,
+    /// Attempts of which something was removed.
+    removed: BTreeSet<(String, i64, i64)>,
+    /// What the spec said of tests when a test instance was launched.
+    tests: BTreeMap<String, String>,
+    /// Tags that others have put on what is ours: id, key and value.
+    of_others: BTreeSet<(String, String, String)>,
     /// Uids of recipes whose deletion was asked for.
     deleted: BTreeSet<String>,
     /// The last build and attempt in a status, by uid.
@@ -108,6 +130,7 @@ impl Judge {
     /// Learns what users have asked for, and what there is: called after every request.
     pub fn learn(&mut self, api: &ApiServer, ec2: &Ec2<'_>, now: Timestamp) {
         self.now = now;
+        self.learn_of_leases(api, now);
         for id in self.kept.keys() {
             if ec2
                 .images
@@ -122,17 +145,23 @@ impl Judge {
             self.seen.insert(uid.to_owned(), (now, call::path(recipe)));
             let specs = self.specs.entry(uid.to_owned()).or_default();
             if specs.last() != Some(&recipe["spec"]) {
+                let before = specs.last().cloned();
                 specs.push(recipe["spec"].clone());
-            }
-            if recipe["spec"]["suspend"] == true {
-                self.suspended.entry(uid.to_owned()).or_insert(now);
-            } else {
-                self.suspended.remove(uid);
+                self.learn_of_spec(uid, before.as_ref(), &recipe["spec"]);
             }
             if !recipe["metadata"]["deletionTimestamp"].is_null() {
                 self.deleted.insert(uid.to_owned());
             }
         }
+    }
+
+    /// Learns what the controller has read of a recipe.
+    pub fn read(&mut self, recipe: &Value) {
+        let uid = recipe["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        match recipe["spec"]["suspend"] == true {
+            true => self.suspended.insert(uid),
+            false => self.suspended.remove(&uid),
+        };
     }
 
     /// Uids and names of recipes that were there a moment ago: a pass may not know yet that they have gone.
@@ -201,13 +230,17 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
         .iter()
         .any(|step| step.fault == Some(Fault::RecordRefused));
     if refused && !state.judge.reasons.contains("RecordRefused") {
-        wrong.push(
-            "Kubernetes has refused a record, and no status has said so"
-                .to_owned()
-                .into(),
-        );
+        let untold = "Kubernetes has refused a record, and no status has said so";
+        wrong.push(untold.to_owned().into());
     }
+    if state.story == "record-edited" && !state.judge.reasons.contains("RecordUnreadable") {
+        let untold = "somebody has edited the record of a build in hand, and no status has said so";
+        wrong.push(untold.to_owned().into());
+    }
+    let undisturbed = state.history.iter().all(|step| step.fault.is_none());
     for recipe in state.api.objects(Kind::ImageRecipe) {
+        // One is lost with the process that was about to write it.
+        wrong.extend(untold(&state.api, recipe).filter(|_| undisturbed).map(Wrong::from));
         let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));
         let (end, reason) = story::end(&state.story);
         let conditions = &recipe["status"]["conditions"];
@@ -215,6 +248,11 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
             wrong.push(format!("{name} is {said} at the end: {conditions}").into());
         } else if status::condition(recipe, "Ready").is_some_and(|ready| ready["reason"] != reason) {
             wrong.push(format!("{name} does not end for the reason {reason}: {conditions}").into());
+        }
+        let limit = recipe["spec"]["historyLimit"].as_u64().unwrap_or_default();
+        let records = kubernetes::records_of(&state.api, recipe).count();
+        if u64::try_from(records).is_ok_and(|records| records > limit.max(1)) {
+            wrong.push(format!("{records} records of {name} are kept, {limit} at most").into());
         }
         for id in kubernetes::images(&recipe["status"]["latest"]) {
             let image = ec2.images.get(id);
@@ -226,6 +264,21 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
             if recipe["spec"]["test"]["enabled"] == false {
                 wrong.push(format!("invariant 4: latest of {name} is {id}, and its spec proves nothing").into());
             }
+            let tests = recipe["spec"]["test"].to_string();
+            if recipe["spec"]["test"]["enabled"] != false && !state.judge.tested_so.contains(&(id.to_owned(), tests)) {
+                wrong.push(
+                    format!("invariant 4: latest of {name} is {id}, which was never tested as its spec says").into(),
+                );
+            }
+            let source = state.judge.sources.get(id).map(String::as_str);
+            let newer = source.and_then(|source| aws::newer_source(&recipe["spec"], source, &ec2));
+            if let Some(newer) = newer.filter(|_| recipe["spec"]["rebuild"]["onSourceChange"] != false) {
+                wrong.push(
+                    format!("latest of {name} is {id}, which is not made from {newer}, its newest source").into(),
+                );
+            }
+            let tags = image.map(|image| state.judge.tags_at_rest(id, image, recipe));
+            wrong.extend(tags.into_iter().flatten().map(Wrong::from));
             let wanted = recipe["spec"]["image"]["description"].as_str();
             // One that leaves the spec stays on the image.
             if image.is_some_and(|image| wanted.is_some() && image.description != wanted) {
@@ -242,6 +295,18 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
         }
     }
     wrong
+}
+
+/// That no Event tells people of how a recipe has ended.
+fn untold(api: &ApiServer, recipe: &Value) -> Option<String> {
+    let type_ = match status::kstatus(recipe) {
+        "Failed" => "Warning",
+        _ => "Normal",
+    };
+    let is_of = |event: &Value| event["regarding"]["uid"] == recipe["metadata"]["uid"] && event["type"] == type_;
+    let told = api.objects(Kind::Event).any(is_of);
+    let name = &recipe["metadata"]["name"];
+    (!told).then(|| format!("no Event of type {type_} tells people of {name}"))
 }
 
 /// What users have otherwise than in the world of another run, whatever lies behind it.

@@ -154,6 +154,7 @@ pub fn copy_image(call: &mut Call<'_>, request: CopyImageRequest) -> Result<Imag
     match key.filter(|key| !key.usable) {
         Some(key) => {
             let due = Due::ImageFailed {
+                state: ImageState::Failed,
                 image: id.clone(),
                 code: "Client.InvalidKMSKey.InvalidState".to_owned(),
                 message: format!("The KMS key {} does not exist or cannot be used", key.arn),

@@ -68,6 +68,7 @@ pub enum ImageState {
     Pending,
     Available,
     Failed,
+    Error,
     Disabled,
 }
 
@@ -77,6 +78,7 @@ impl ImageState {
             ImageState::Pending => "pending",
             ImageState::Available => "available",
             ImageState::Failed => "failed",
+            ImageState::Error => "error",
             ImageState::Disabled => "disabled",
         }
     }

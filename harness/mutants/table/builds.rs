@@ -1,0 +1,136 @@
+//! Builds and attempts: when they begin, go on and end.
+
+use super::{Mutant, mutant};
+
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        "ended-continued",
+        "a build that has ended is gone on with",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/observation.rs",
+            "self.records.iter().rev().find(|record| record.is_active())",
+            "self.records.iter().rev().find(|record| record.is_active() || record.number() == 1)",
+        )],
+    ),
+    mutant(
+        "retry-never",
+        "the time to the next attempt never passes",
+        "second-attempt/undisturbed",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    if wait.is_zero() {\n        return true;\n    }\n",
+            "    if wait.is_zero() {\n        return false;\n    }\n",
+        )],
+    ),
+    mutant(
+        "attempts-unbounded",
+        "an attempt more is made than failureLimit says",
+        "failing-step/undisturbed",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "attempt >= i64::from(decision.observed.spec().failure_limit)",
+            "attempt > i64::from(decision.observed.spec().failure_limit)",
+        )],
+    ),
+    mutant(
+        "retries-suspended",
+        "a suspended recipe begins its next attempt",
+        "failing-step/suspended",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    if observed.spec().suspend {\n        decision.suspended();\n        return false;\n    }\n    let wait = failure",
+            "    let wait = failure",
+        )],
+    ),
+    mutant(
+        "timeout-never",
+        "a builder that never ends is waited for for ever",
+        "hanging-step/undisturbed",
+        &[(
+            "src/recipe/decide/builder.rs",
+            "if since(builder.launch_time, observed.now) > timeout + GRACE {",
+            "if since(builder.launch_time, observed.now) > (timeout + GRACE) * 1000 {",
+        )],
+    ),
+    mutant(
+        "attempt-forgotten",
+        "the attempt that the record knows is not looked at",
+        "failing-step/status-emptied",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    build.attempt = build.attempt.clamp(record.progress.attempt, most);\n",
+            "    build.attempt = build.attempt.min(most);\n",
+        )],
+    ),
+    mutant(
+        "superseded-continued",
+        "a build goes on though the spec asks for another",
+        "proven-image/step-edited",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "    !wanted_hashes(observed, present, Some(record.frozen.source.image_id.as_str()))\n",
+            "    record.number() > 1000 && !wanted_hashes(observed, present, Some(record.frozen.source.image_id.as_str()))\n",
+        )],
+    ),
+    mutant(
+        "retry-at-once",
+        "the next attempt does not wait",
+        "failing-step/undisturbed",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            ".with_min_delay(Duration::from_secs(60))",
+            ".with_min_delay(Duration::from_secs(6))",
+        )],
+    ),
+    mutant(
+        "begins-suspended",
+        "a suspended recipe begins a build",
+        "proven-image/suspended",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "    if observed.spec().suspend {\n",
+            "    if observed.spec().suspend && observed.spec().failure_limit > 100 {\n",
+        )],
+    ),
+    mutant(
+        "request-not-answered",
+        "a request to build is answered again and again",
+        "asked-again/undisturbed",
+        &[(
+            "src/recipe/observation.rs",
+            "(!handled && !answered && !token.is_empty())",
+            "((!handled || !answered || !verb.is_empty()) && !token.is_empty())",
+        )],
+    ),
+    mutant(
+        "failure-forgotten",
+        "a build that was given up is begun again",
+        "check-fails/undisturbed",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "    same.then(|| outcome.failure.clone())?\n",
+            "    same.then(|| outcome.failure.clone())?.filter(|_| observed.records.is_empty())\n",
+        )],
+    ),
+    mutant(
+        "source-followed",
+        "a newer source is a reason to build, whatever the spec says",
+        "source-ignored/undisturbed",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "let follows = observed.spec().rebuild.on_source_change;",
+            "let follows = observed.spec().rebuild.on_source_change || !observed.spec().region.is_empty();",
+        )],
+    ),
+    mutant(
+        "source-not-followed",
+        "a newer source is no reason to build",
+        "source-published/undisturbed",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "let follows = observed.spec().rebuild.on_source_change;",
+            "let follows = observed.spec().rebuild.on_source_change && observed.spec().region.is_empty();",
+        )],
+    ),
+];

@@ -1,0 +1,158 @@
+//! What is launched, and what of it is found again.
+
+use super::{Mutant, mutant};
+
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        "no-client-token",
+        "an instance is launched without a client token",
+        "proven-image/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            "            .client_token(&launch.token)\n",
+            "",
+        )],
+    ),
+    mutant(
+        "one-token-for-all",
+        "every type and subnet is tried with one client token",
+        "everything-set/no-capacity",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "&format!(\"{instance_type} {} {number}\", subnet.id),",
+            "\"launch\",",
+        )],
+    ),
+    mutant(
+        "user-data-not-kept",
+        "what a guest is sent is not kept before it is launched",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/record.rs",
+            "                self.user_data.insert(*guest, user_data.clone());\n",
+            "                let _ = user_data;\n",
+        )],
+    ),
+    mutant(
+        "adopt-unborn",
+        "an instance is taken for ours by its tags alone",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "            && observed.is_born(claim, &origin, &instance.tags)\n",
+            "            && { let _ = &origin; true }\n",
+        )],
+    ),
+    mutant(
+        "adopt-older",
+        "the mark of an instance says nothing of the call that launched it",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/seal.rs",
+            "        } => [\"instance\", image, instance_type, client_token],
+",
+            "        } => [\"instance\", image, instance_type, client_token.get(..0).unwrap_or_default()],
+",
+        )],
+    ),
+    mutant(
+        "claim-of-anyone",
+        "what carries the tags of another recipe counts as this one's",
+        "two-recipes/undisturbed",
+        &[(
+            "src/recipe/observation.rs",
+            "Claim::read(tags, &self.installation).filter(|claim| claim.owner_uid == self.owner.uid)",
+            "Claim::read(tags, &self.installation).filter(|claim| !claim.owner_uid.is_empty())",
+        )],
+    ),
+    mutant(
+        "young-for-gone",
+        "what was just launched and does not show yet counts as gone",
+        "proven-image/dies-unseen",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "if young || since(missing, observed.now) < MISSING {",
+            "if false && (young || since(missing, observed.now) < MISSING) {",
+        )],
+    ),
+    mutant(
+        "groups-forgotten",
+        "instances are launched without the spec's security groups",
+        "proven-image/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            ".set_security_group_ids(Some(launch.security_groups.clone()))",
+            ".set_security_group_ids(None)",
+        )],
+    ),
+    mutant(
+        "profile-for-all",
+        "test instance and inspector get the builder's instance profile",
+        "everything-set/undisturbed",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "builder.instance_profile.clone().filter(|_| role == Role::Builder)",
+            "builder.instance_profile.clone()",
+        )],
+    ),
+    mutant(
+        "volumes-of-source",
+        "the builder has its source's volumes, whatever the spec says",
+        "everything-set/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            ".set_block_device_mappings(Some(launch.volumes.iter().map(block_device).collect()))",
+            ".set_block_device_mappings(None)",
+        )],
+    ),
+    mutant(
+        "grants-ignored",
+        "a recipe may use what is not granted to it",
+        "not-granted/undisturbed",
+        &[(
+            "src/world/grants.rs",
+            "        if listed {\n            return Ok(());",
+            "        if listed || what == Use::Subnet {\n            return Ok(());",
+        )],
+    ),
+    mutant(
+        "namespaces-alike",
+        "what is granted to one namespace is granted to all",
+        "not-granted/undisturbed",
+        &[(
+            "src/world/grants.rs",
+            ".filter(move |grant| lists(&grant.namespaces, namespace))",
+            ".filter(move |grant| !grant.namespaces.is_empty() || lists(&grant.namespaces, namespace))",
+        )],
+    ),
+    mutant(
+        "builder-tags-forgotten",
+        "instances are born without the tags of the spec",
+        "everything-set/undisturbed",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "let mut tags = record.frozen.spec.build.builder.tags.clone();",
+            "let mut tags = Tags::new();",
+        )],
+    ),
+    mutant(
+        "reservation-taken",
+        "instances take capacity that somebody has reserved",
+        "proven-image/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            ".capacity_reservation_preference(CapacityReservationPreference::None)",
+            ".capacity_reservation_preference(CapacityReservationPreference::Open)",
+        )],
+    ),
+    mutant(
+        "metadata-open",
+        "instances answer about themselves without a token",
+        "proven-image/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            ".http_tokens(HttpTokensState::Required)",
+            ".http_tokens(HttpTokensState::Optional)",
+        )],
+    ),
+];

@@ -1,0 +1,251 @@
+//! What is written to Kubernetes: status, records, finalizer, Lease, Events.
+
+use super::{Mutant, mutant};
+
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        "intent-left-out",
+        "nothing is in status before something is made",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/act.rs",
+            "if effect.creates() && !intended {",
+            "if false && effect.creates() && !intended {",
+        )],
+    ),
+    mutant(
+        "intent-after-effect",
+        "the intent is written once the effects have been carried out",
+        "proven-image/undisturbed",
+        &[
+            (
+                "src/recipe/act.rs",
+                "            write_status(context, recipe, report::intent(observed, plan)).await?;
+",
+                "",
+            ),
+            (
+                "src/recipe/act.rs",
+                "    Ok(outcomes)
+}
+
+/// Writes status, if it differs",
+                "    if intended {
+        write_status(context, recipe, report::intent(observed, plan)).await?;
+    }
+    Ok(outcomes)
+}
+
+/// Writes status, if it differs",
+            ),
+        ],
+    ),
+    mutant(
+        "status-unversioned",
+        "status is written without the resourceVersion that was read",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/act.rs",
+            "    wanted.status = Some(status);\n",
+            "    wanted.status = Some(status);\n    wanted.metadata.resource_version = None;\n",
+        )],
+    ),
+    mutant(
+        "status-always-written",
+        "a status that is there already is written again",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/act.rs",
+            "if recipe.status.as_ref() == Some(&status) {",
+            "if false && recipe.status.as_ref() == Some(&status) {",
+        )],
+    ),
+    mutant(
+        "transition-always-now",
+        "a condition's time of change is that of its last write",
+        "proven-image/undisturbed",
+        &[(
+            "src/api/conditions.rs",
+            "            let since = if present.status == wanted.status {",
+            "            let since = if present.status == wanted.status && present.message == wanted.message {",
+        )],
+    ),
+    mutant(
+        "generation-ahead",
+        "status claims to have seen a generation that is still to come",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/report.rs",
+            "    status.observed_generation = Some(generation);\n    status.build",
+            "    status.observed_generation = Some(generation + 1);\n    status.build",
+        )],
+    ),
+    mutant(
+        "ready-ends",
+        "a recipe is not Ready while an image that is asked for again is built",
+        "asked-again/undisturbed",
+        &[(
+            "src/recipe/decide/draft.rs",
+            "        if super::upkeep::serves(self, record) {
+",
+            "        if false && super::upkeep::serves(self, record) {
+",
+        )],
+    ),
+    mutant(
+        "requeue-forgotten",
+        "a pass that went well is followed by none",
+        "proven-image/undisturbed",
+        &[(
+            "src/controller/pass.rs",
+            "                Action::requeue(again)\n",
+            "                let _ = again;\n                Action::await_change()\n",
+        )],
+    ),
+    mutant(
+        "finalizer-first",
+        "a deleted object is let go before its things are removed",
+        "deleted/undisturbed",
+        &[(
+            "src/recipe/decide/mod.rs",
+            "if decision.effects.is_empty() && !leftovers::any_left(observed) && !attempt::answer_may_be_out(observed) {",
+            "if decision.claims == Claims::none() {",
+        )],
+    ),
+    mutant(
+        "record-unversioned",
+        "a record is replaced whatever has become of it meanwhile",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/act.rs",
+            "    changed.metadata.resource_version = config_map.metadata.resource_version;\n",
+            "",
+        )],
+    ),
+    mutant(
+        "frozen-changed",
+        "what a build has frozen at its beginning is changed later",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/record.rs",
+            "                self.user_data.retain(|kept, _| kept.attempt == guest.attempt);
+",
+            "                self.user_data.retain(|kept, _| kept.attempt == guest.attempt);
+                self.frozen.spec.failure_limit += 1;
+",
+        )],
+    ),
+    mutant(
+        "end-rewritten",
+        "a build that has ended can end once more",
+        "proven-image/second-leader",
+        &[(
+            "src/recipe/record.rs",
+            "                if !self.is_active() {\n                    return false;\n                }\n                self.progress.outcome",
+            "                self.progress.outcome",
+        )],
+    ),
+    mutant(
+        "seal-key-told",
+        "the seal of a record is the key itself",
+        "proven-image/undisturbed",
+        &[
+            (
+                "src/recipe/seal.rs",
+                "        self.sign(b\"record\", parts)
+",
+                "        let _ = parts;
+        self.0.first().map(|key| String::from_utf8_lossy(key).trim().to_owned()).unwrap_or_default()
+",
+            ),
+            (
+                "src/recipe/seal.rs",
+                "        self.fits(b\"record\", parts, seal)
+",
+                "        let _ = parts;
+        !seal.is_empty()
+",
+            ),
+        ],
+    ),
+    mutant(
+        "refusal-untold",
+        "that Kubernetes refuses a record is told to nobody",
+        "proven-image/record-refused",
+        &[(
+            "src/recipe/reconcile.rs",
+            "Error::RecordRefused(_) => Some(Reason::RecordRefused),",
+            "Error::RecordRefused(_) => None,",
+        )],
+    ),
+    mutant(
+        "lease-ignored",
+        "a process works though another one leads",
+        "proven-image/lease-taken",
+        &[(
+            "src/controller/pass.rs",
+            "if !*self.leads.borrow() {",
+            "if false && !*self.leads.borrow() {",
+        )],
+    ),
+    mutant(
+        "lease-lost-ignored",
+        "a process that has lost the Lease works on",
+        "proven-image/lease-taken",
+        &[(
+            "src/controller/leader.rs",
+            "Ok(Ok(true)) => renewed = asked,",
+            "Ok(Ok(true)) => renewed = asked,\n                Ok(Ok(false)) if self.seen.is_some() => renewed = asked,",
+        )],
+    ),
+    mutant(
+        "lease-taken-at-once",
+        "a Lease that another holds is taken",
+        "proven-image/lease-taken",
+        &[(
+            "src/controller/lease.rs",
+            "        Some(_) => Step::Wait,\n",
+            "        Some(_) => Step::Hold,\n",
+        )],
+    ),
+    mutant(
+        "finalizer-late",
+        "something is made for a recipe that has no finalizer",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/reconcile.rs",
+            "let recipe = match deleting {",
+            "let recipe = match deleting || recipe.metadata.generation == Some(1) {",
+        )],
+    ),
+    mutant(
+        "record-unsealed",
+        "a record is believed without its seal",
+        "record-edited/undisturbed",
+        &[(
+            "src/recipe/config_map.rs",
+            "if !keys.verify_record(&sealed(config_map, owner), seal(config_map)) {",
+            "if !keys.verify_record(&sealed(config_map, owner), seal(config_map)) && seal(config_map).is_empty() {",
+        )],
+    ),
+    mutant(
+        "records-kept",
+        "more records are kept than historyLimit says",
+        "history/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "let past = ended.len().saturating_sub(limit);",
+            "let past = ended.len().saturating_sub(limit + 100);",
+        )],
+    ),
+    mutant(
+        "warnings-normal",
+        "that a build is given up is told as if all were well",
+        "check-fails/undisturbed",
+        &[(
+            "src/controller/events.rs",
+            "            Self::Warning => \"Warning\",\n",
+            "            Self::Warning => \"Normal\",\n",
+        )],
+    ),
+];

@@ -1,0 +1,172 @@
+//! What proves an image, and what a proof is believed by.
+
+use super::{Mutant, mutant};
+
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        "proof-without-test",
+        "an image is proven though its test instance has failed",
+        "check-fails/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    let tested = test(decision, record, image, &mut proof)?;\n",
+            "    let tested = test(decision, record, image, &mut proof).unwrap_or(Half::Passed(1));\n",
+        )],
+    ),
+    mutant(
+        "proof-without-inspector",
+        "an image is proven though no inspector has looked at it",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    let inspected = inspect(decision, record, image, &mut proof)?;\n",
+            "    let _ = inspect(decision, record, image, &mut proof)?;\n    let inspected = Half::Passed(());\n",
+        )],
+    ),
+    mutant(
+        "inspector-from-image",
+        "the image that is looked at also looks",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "find_or_launch(decision, record, Role::Inspector, trusted)",
+            "find_or_launch(decision, record, Role::Inspector, trusted.map(|_| &image.id))",
+        )],
+    ),
+    mutant(
+        "first-volume-only",
+        "of an image's volumes only the first is inspected",
+        "everything-set/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    for (snapshot, device) in image.snapshots().zip(DEVICES) {",
+            "    for (snapshot, device) in image.snapshots().zip(DEVICES).take(1) {",
+        )],
+    ),
+    mutant(
+        "findings-ignored",
+        "what an inspector refuses is let pass",
+        "secret-left/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "        Inspection::Refused { reason, message } => {\n",
+            "        Inspection::Refused { reason: _, message } if !message.is_empty() => {
+            proof.inspected = true;
+            return Ok(Half::Passed(()));
+        }
+        Inspection::Refused { reason, message } => {
+",
+        )],
+    ),
+    mutant(
+        "boot-errors-pass",
+        "what a test instance's logs show does not matter",
+        "boot-error/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    if !report.boot_errors.is_empty() {
+",
+            "    if !report.boot_errors.is_empty() && deadline.is_zero() {
+",
+        )],
+    ),
+    mutant(
+        "deadline-ignored",
+        "an image is proven however long it takes to boot",
+        "slow-boot/undisturbed",
+        &[
+            (
+                "src/recipe/decide/proof.rs",
+                "        if since(instance.launch_time, observed.now) > deadline + CONSOLE_LAG {
+",
+                "        if since(instance.launch_time, observed.now) > deadline * 100 + CONSOLE_LAG {
+",
+            ),
+            (
+                "src/recipe/decide/proof.rs",
+                "    if boot > deadline {
+",
+                "    if boot > deadline * 100 {
+",
+            ),
+        ],
+    ),
+    mutant(
+        "succeeded-unproven",
+        "a build ends well as soon as its image is there",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    if proven {
+        return finish(decision, record, image);
+",
+            "    if proven || !image.id.as_str().is_empty() {
+        return finish(decision, record, image);
+",
+        )],
+    ),
+    mutant(
+        "latest-before-proof",
+        "a finished image becomes latest before it is proven",
+        "proven-image/undisturbed",
+        &[
+            (
+                "src/recipe/observation.rs",
+                "claim.owner == path && self.keys.verify(&self.installation, image))",
+                "claim.owner == path)",
+            ),
+            (
+                "src/recipe/observation.rs",
+                "        images.retain(|image| image.tags.contains_key(PROVEN));\n",
+                "        images.retain(|image| !image.tags.contains_key(\"no\"));\n",
+            ),
+        ],
+    ),
+    mutant(
+        "adopt-unsealed",
+        "a verdict on an image is believed without a seal",
+        "adoption/undisturbed",
+        &[(
+            "src/recipe/observation.rs",
+            "claim.owner == path && self.keys.verify(&self.installation, image))",
+            "claim.owner == path && image.tags.contains_key(crate::world::SEAL))",
+        )],
+    ),
+    mutant(
+        "adopt-of-another",
+        "a sealed image of another recipe is taken for this one's",
+        "two-recipes/undisturbed",
+        &[(
+            "src/recipe/observation.rs",
+            "claim.owner == path && self.keys.verify(&self.installation, image))",
+            "(claim.owner == path || !claim.owner.is_empty()) && self.keys.verify(&self.installation, image))",
+        )],
+    ),
+    mutant(
+        "nonce-ignored",
+        "what anybody writes to a console is the guest's word",
+        "check-fails/undisturbed",
+        &[(
+            "src/guest/console.rs",
+            "let rest = body.strip_prefix(nonce)?.strip_prefix(' ')?;",
+            "let (_, rest) = body.split_once(' ').filter(|_| !nonce.is_empty())?;",
+        )],
+    ),
+    mutant(
+        "test-change-ignored",
+        "an image that was proven by other checks is proven",
+        "checks-changed/undisturbed",
+        &[
+            (
+                "src/recipe/decide/begin.rs",
+                "let proven = |image: &&Image| image.tags.get(PROVEN) == Some(&present.test_hash);",
+                "let proven = |image: &&Image| image.tags.contains_key(PROVEN);",
+            ),
+            (
+                "src/recipe/decide/upkeep.rs",
+                "present.is_some_and(|present| image.tags.get(PROVEN) == Some(&present.test_hash));",
+                "present.is_some() && image.tags.contains_key(PROVEN);",
+            ),
+        ],
+    ),
+];

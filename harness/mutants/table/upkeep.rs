@@ -1,0 +1,149 @@
+//! What is kept of images, and what is removed.
+
+use super::{Mutant, mutant};
+
+pub const MUTANTS: &[Mutant] = &[
+    mutant(
+        "image-untagged",
+        "the snapshots of an image are born without tags",
+        "proven-image/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            "let born = [ResourceType::Image, ResourceType::Snapshot];",
+            "let born = [ResourceType::Image];",
+        )],
+    ),
+    mutant(
+        "protection-forgotten",
+        "a proven image is never protected",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "if decision.build.is_some() || !observed.spec().image.deregistration_protection {",
+            "if decision.build.is_some() || !observed.spec().image.name.is_empty() {",
+        )],
+    ),
+    mutant(
+        "protected-anyway",
+        "an image is protected whatever its spec says",
+        "everything-set/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "if decision.build.is_some() || !observed.spec().image.deregistration_protection {",
+            "if decision.build.is_some() || observed.spec().image.name.is_empty() {",
+        )],
+    ),
+    mutant(
+        "proven-removed",
+        "the image of a build that ended well is a leftover",
+        "proven-image/undisturbed",
+        &[
+            (
+                "src/recipe/decide/leftovers.rs",
+                "    let kept = image.tags.contains_key(PROVEN) || image.tags.contains_key(FINISHED) || image.is_protected();\n",
+                "    let kept = image.tags.contains_key(FINISHED);\n",
+            ),
+            (
+                "src/recipe/decide/leftovers.rs",
+                "may_be_removed(image) && !observed.is_on_record(&image.id)",
+                "may_be_removed(image) && observed.is_on_record(&image.id)",
+            ),
+        ],
+    ),
+    mutant(
+        "volumes-forgotten",
+        "volumes are no leftovers",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/leftovers.rs",
+            "if matches!(volume.state, VolumeState::Available | VolumeState::Error) {",
+            "if matches!(volume.state, VolumeState::Error) {",
+        )],
+    ),
+    mutant(
+        "sweep-everybody",
+        "the sweep asks for no installation",
+        "proven-image/undisturbed",
+        &[
+            (
+                "src/recipe/sweep.rs",
+                "tags.get(MANAGED_BY) == Some(&installation.name) && tags.get(CLUSTER) == Some(&installation.cluster)",
+                "tags.contains_key(MANAGED_BY) && tags.contains_key(CLUSTER)",
+            ),
+            (
+                "src/world/ownership.rs",
+                "if get(MANAGED_BY)? != installation.name || get(CLUSTER)? != installation.cluster {",
+                "if get(MANAGED_BY)?.is_empty() || get(CLUSTER)? == installation.name {",
+            ),
+            (
+                "src/aws/client/read.rs",
+                "        filter(format!(\"tag:{MANAGED_BY}\"), [&installation.name]),
+        filter(format!(\"tag:{CLUSTER}\"), [&installation.cluster]),
+",
+                "        filter(\"tag-key\", [MANAGED_BY]),
+        filter(\"tag-key\", [if installation.name.is_empty() { MANAGED_BY } else { CLUSTER }]),
+",
+            ),
+        ],
+    ),
+    mutant(
+        "tags-stale",
+        "a tag that has left the spec stays on the image",
+        "tags-changed/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "    if !stale.is_empty() {\n",
+            "    if !stale.is_empty() && wanted.is_empty() {\n",
+        )],
+    ),
+    mutant(
+        "tags-of-others",
+        "tags that others have put on an image are taken off",
+        "tags-changed/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "    let mut stale: Vec<String> = put\n        .iter()\n",
+            "    let mut stale: Vec<String> = image.tags.keys()\n        .filter(|key| !key.starts_with(\"goldsmith.dev/\") && *key != \"Name\")\n",
+        )],
+    ),
+    mutant(
+        "tags-not-set",
+        "a tag that is new in the spec does not come to the image",
+        "tags-changed/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "    if !changed.is_empty() {\n",
+            "    if changed.len() > 100 {\n",
+        )],
+    ),
+    mutant(
+        "description-not-set",
+        "a description that is new in the spec does not come to the image",
+        "tags-changed/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            ".filter(|wanted| image.description.as_ref() != Some(*wanted))",
+            ".filter(|wanted| image.description.as_ref() != Some(*wanted) && wanted.is_empty())",
+        )],
+    ),
+    mutant(
+        "builder-removed",
+        "the builder of the attempt in hand is a leftover",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/leftovers.rs",
+            "self.attempt == Some((claim.build, claim.attempt)) && self.roles.contains(&claim.role)",
+            "self.attempt == Some((claim.build, claim.attempt)) && self.roles.contains(&claim.role) && claim.role != Role::Builder",
+        )],
+    ),
+    mutant(
+        "failed-image-left",
+        "an image that was not proven is left",
+        "check-fails/undisturbed",
+        &[(
+            "src/recipe/decide/leftovers.rs",
+            "        if image.state != ImageState::Pending {\n",
+            "        if image.state == ImageState::Failed {\n",
+        )],
+    ),
+];

@@ -1,0 +1,189 @@
+//! When builds and attempts may begin, and what they need while they go on.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::aws::newer_source;
+use super::call::{Call, Label, recipe};
+use super::ec2::Ec2;
+use super::kubernetes::{Record, record};
+use super::{Judge, PASS};
+use crate::api_server::ApiServer;
+
+/// What the second attempt waits for at least; those behind it wait twice as long each, half an hour at most.
+const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
+/// Times in status are whole seconds, and a pass begins before its last request.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(30);
+
+/// A build, as the recipe was when it began.
+#[derive(Debug)]
+pub struct Begun {
+    spec: Value,
+    /// What asked for it, if anything did.
+    request: Value,
+    /// What it has made, once it has ended well.
+    image: Option<String>,
+}
+
+/// Fields of `spec.build` that decide what an image holds.
+fn contents(spec: &Value) -> Value {
+    let fields = ["architectures", "source", "environment", "steps", "cleanup"];
+    let fields = fields.map(|field| spec["build"][field].clone());
+    json!([fields, spec["build"]["builder"]["volumes"]])
+}
+
+impl Judge {
+    /// Learns that a spec has become another.
+    pub(super) fn learn_of_spec(&mut self, uid: &str, before: Option<&Value>, after: &Value) {
+        if before.is_none_or(|before| contents(before) != contents(after)) {
+            self.changed.insert(uid.to_owned(), self.now);
+        }
+    }
+
+    /// A record is made: whether its build has a reason.
+    pub(super) fn begins_build(&mut self, name: &str, new: &Record<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
+        let Some(uid) = owner(new.object) else {
+            return vec![format!("{name} is owned by no recipe")];
+        };
+        let Some(recipe) = recipe(api, uid) else {
+            return Vec::new();
+        };
+        let number = new.frozen["number"].as_i64().unwrap_or_default();
+        let spec = recipe["spec"].clone();
+        let request = recipe["metadata"]["annotations"]["goldsmith.dev/build"].clone();
+        let from = new.frozen["source"]["imageId"].as_str().unwrap_or_default();
+        let mut wrong = Vec::new();
+        let before = self.begun.iter().rfind(|((of, _), _)| of == uid);
+        if let Some((_, before)) = before
+            && let Some(image) = before.image.as_deref().filter(|image| self.is_available(image, ec2))
+        {
+            let alike = contents(&before.spec) == contents(&spec) && before.spec["test"] == spec["test"];
+            let follows = spec["rebuild"]["onSourceChange"] != false;
+            let newer = self
+                .sources
+                .get(image)
+                .and_then(|source| newer_source(&spec, source, ec2));
+            if alike && before.request == request && !(follows && newer.is_some()) {
+                wrong.push(format!(
+                    "{name}: a build begins from {from}, and nobody has asked for another than {image}"
+                ));
+            }
+        }
+        let begun = Begun {
+            spec,
+            request,
+            image: None,
+        };
+        self.begun.insert((uid.to_owned(), number), begun);
+        wrong
+    }
+
+    /// A record says that its build has ended well.
+    pub(super) fn ends_well(&mut self, new: &Record<'_>, image: &str) {
+        let source = new.frozen["source"]["imageId"].as_str().unwrap_or_default();
+        self.sources.insert(image.to_owned(), source.to_owned());
+        let number = new.frozen["number"].as_i64().unwrap_or_default();
+        let build = owner(new.object).map(|uid| (uid.to_owned(), number));
+        if let Some(begun) = build.and_then(|build| self.begun.get_mut(&build)) {
+            begun.image = Some(image.to_owned());
+        }
+    }
+
+    /// Something is made for a build: whether its recipe still wants it, and may have it.
+    pub(super) fn goes_on(&self, call: &Call<'_>, label: &Label, api: &ApiServer) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let Some(recipe) = recipe(api, &label.uid) else {
+            return wrong;
+        };
+        let (operation, build) = (call.operation, label.build);
+        if !super::kubernetes::finalized(recipe) {
+            wrong.push(format!(
+                "invariant 3: {operation} for {}, which has no finalizer: nobody would remove it",
+                label.owner
+            ));
+        }
+        let begun = self.begun.get(&(label.uid.clone(), build));
+        let changed = self.changed.get(&label.uid).copied().unwrap_or_default();
+        let outdated = begun.is_some_and(|begun| contents(&begun.spec) != contents(&recipe["spec"]));
+        if outdated && self.now.duration_since(changed) > PASS {
+            wrong.push(format!(
+                "{operation} for build {build}, and the spec asks for another since {changed}"
+            ));
+        }
+        wrong
+    }
+
+    /// An attempt begins: whether it is time.
+    pub(super) fn waits(&self, operation: &str, label: &Label) -> Option<String> {
+        let before = (label.uid.clone(), label.build, label.attempt - 1);
+        let last = *self.lasted.get(&before)?;
+        let doublings = u32::try_from(label.attempt - 2).ok()?;
+        let wait = FIRST_WAIT
+            .checked_mul(2_i32.saturating_pow(doublings))
+            .unwrap_or(LONGEST_WAIT)
+            .min(LONGEST_WAIT);
+        let waited = self.now.duration_since(last);
+        (waited + ROUNDING < wait).then(|| {
+            format!(
+                "{operation} begins attempt {} {waited:#} after the one before was at work, {wait:#} at least",
+                label.attempt
+            )
+        })
+    }
+
+    /// An attempt is at work: it makes something, or the first of what it has made is removed.
+    pub(super) fn is_at_work(&mut self, label: &Label) {
+        let attempt = (label.uid.clone(), label.build, label.attempt);
+        self.lasted.insert(attempt, self.now);
+    }
+
+    /// Something is removed: whether an attempt at work still needs it.
+    pub(super) fn needs(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for id in call.ids() {
+            let Some(label) = self.made.get(id).cloned() else {
+                continue;
+            };
+            let at_work = self.removed.insert((label.uid.clone(), label.build, label.attempt));
+            if at_work {
+                self.is_at_work(&label);
+            }
+            let asks = recipe(api, &label.uid).filter(|recipe| recipe["metadata"]["deletionTimestamp"].is_null());
+            let (Some(recipe), Some(record)) = (asks, record(api, &label)) else {
+                continue;
+            };
+            let begun = self.begun.get(&(label.uid.clone(), label.build));
+            let progress = &record.progress;
+            let goes_on = progress["outcome"].is_null()
+                && progress["attempt"] == label.attempt
+                && progress["failed"]["attempt"] != label.attempt
+                && begun.is_some_and(|begun| contents(&begun.spec) == contents(&recipe["spec"]));
+            let works = match id.split_once('-').map(|(kind, _)| kind) {
+                Some("i") => ec2
+                    .instances
+                    .get(id)
+                    .is_some_and(|one| label.role == "builder" && ["pending", "running"].contains(&one.state)),
+                Some("ami") => ec2.images.get(id).is_some_and(|image| image.state == "available"),
+                _ => false,
+            };
+            if goes_on && works && call.succeeded() {
+                wrong.push(format!(
+                    "{} of {id}, which attempt {} of build {} of {} is at work with",
+                    call.operation, label.attempt, label.build, label.owner
+                ));
+            }
+        }
+        wrong
+    }
+
+    fn is_available(&self, image: &str, ec2: &Ec2<'_>) -> bool {
+        self.kept.contains_key(image) && ec2.images.get(image).is_some_and(|image| image.state == "available")
+    }
+}
+
+/// The uid of the recipe that owns an object.
+fn owner(object: &Value) -> Option<&str> {
+    let owners = object["metadata"]["ownerReferences"].as_array()?;
+    owners.iter().find_map(|owner| owner["uid"].as_str())
+}
