@@ -246,6 +246,9 @@ fn plans(copy: &Path, target: &Path, arguments: &[&str]) -> Result<Fate, String>
         }
     };
     let lines = lines.join().map_err(|_| "the plans' output cannot be read")?;
+    if lines.iter().any(|line| line == "running 0 tests") {
+        return Err(format!("no plan's name has {arguments:?}"));
+    }
     match status {
         None => Ok(Fate::Caught(
             "no end".to_owned(),

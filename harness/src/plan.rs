@@ -12,6 +12,8 @@ pub enum Fault {
     DiesBefore,
     /// The process dies once the request has had its effect, before the answer comes.
     DiesAfter,
+    /// As `DiesAfter`, and the next process begins three hours later.
+    Away,
     /// As `DiesAfter`, and what AWS is asked next shows the world as it was before that effect.
     DiesUnseen,
     /// The request has its effect, and the connection closes without an answer.
@@ -79,7 +81,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one; what takes the least time comes first.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::DiesUnseen,
         Self::AnswerLost,
         Self::DiesAfter,
@@ -97,6 +99,7 @@ impl Fault {
         Self::ImageErrored,
         Self::VolumeStuck,
         Self::ConsoleSilent,
+        Self::Away,
         Self::LeaseTaken,
         Self::TagEdited,
         Self::StepEdited,
@@ -131,6 +134,7 @@ impl Fault {
             Self::DiesBefore => "dies-before",
             Self::DiesAfter => "dies-after",
             Self::DiesUnseen => "dies-unseen",
+            Self::Away => "away",
             Self::AnswerLost => "answer-lost",
             Self::ArrivesLate => "arrives-late",
             Self::OlderByOne => "older-by-one",
@@ -191,7 +195,7 @@ impl Fault {
             | Self::Deleted
             | Self::InstancesTerminated
             | Self::ImagesDeregistered => step.is_activity(),
-            Self::NoCapacity | Self::QuotaExceeded | Self::ConsoleSilent => step.request == "RunInstances",
+            Self::NoCapacity | Self::QuotaExceeded | Self::ConsoleSilent | Self::Away => step.request == "RunInstances",
             Self::ImageFailed | Self::ImageErrored => step.request == "CreateImage",
             Self::VolumeStuck => ["CreateVolume", "AttachVolume"].contains(&step.request.as_str()),
         }
@@ -224,6 +228,7 @@ impl Fault {
                     | Self::ImagesDeregistered
                     | Self::ImageFailed
                     | Self::ImageErrored
+                    | Self::Away
                     | Self::VolumeStuck
                     | Self::ConsoleSilent
             )
@@ -238,7 +243,7 @@ impl Fault {
     pub fn kills(self) -> bool {
         matches!(
             self,
-            Self::DiesBefore | Self::DiesAfter | Self::DiesUnseen | Self::ArrivesLate
+            Self::DiesBefore | Self::DiesAfter | Self::DiesUnseen | Self::ArrivesLate | Self::Away
         )
     }
 }

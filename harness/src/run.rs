@@ -24,8 +24,6 @@ pub const QUIET: SignedDuration = SignedDuration::from_hours(1);
 pub const BRIEF: SignedDuration = SignedDuration::from_secs(90);
 /// A story that goes on for longer never ends.
 const LONGEST: SignedDuration = SignedDuration::from_hours(6);
-/// Between the death of a process and the start of the next.
-const RESTART: SignedDuration = SignedDuration::from_millis(200);
 /// A process that cannot live is restarted this often.
 const MOST_LIVES: usize = 10;
 
@@ -158,7 +156,7 @@ impl Life {
                     () = &mut *driver => break End::Restless,
                 }
             };
-            world.end(RESTART);
+            world.end();
             end
         })
     }

@@ -4,12 +4,13 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::api_server::{Answer, Request};
+use crate::history::Step;
 use crate::people;
 use crate::plan::Fault;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 26] = [
+pub const STORIES: [&str; 27] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -22,6 +23,7 @@ pub const STORIES: [&str; 26] = [
     "slow-boot",
     "failing-step",
     "hanging-step",
+    "kernel-panic",
     "changed-step",
     "asked-again",
     "adoption",
@@ -40,6 +42,7 @@ pub const STORIES: [&str; 26] = [
 
 /// Where the recipes of all stories are.
 pub const RECIPES: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes";
+const ALL_RECIPES: &str = "/apis/goldsmith.dev/v1alpha1/imagerecipes";
 const WEB: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web";
 
 /// Later than any build ends that one fault delays.
@@ -76,6 +79,11 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         // Nothing ends it but the time that the builder is given.
         "hanging-step" => {
             spec["build"]["steps"][0]["run"] = "#sim: hang".into();
+            spec["build"]["builder"]["timeout"] = "1m".into();
+        }
+        // Not even the timer in the guest.
+        "kernel-panic" => {
+            spec["build"]["steps"][0]["run"] = "#sim: panic".into();
             spec["build"]["builder"]["timeout"] = "1m".into();
         }
         "failing-step" => {
@@ -120,7 +128,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         }
         // Longer than what nobody claims is left alone. Its recipe is not the first of those that are listed.
         "long-build" => {
-            spec["build"]["steps"] = json!([{"name": "packages", "run": "#sim: after=15m", "timeout": "20m"}]);
+            spec["build"]["steps"] = json!([{"name": "packages", "run": "#sim: after=7m", "timeout": "20m"}]);
             world.apply(&recipe("api"))?;
         }
         // The image that is there is proven again, and none is built.
@@ -166,7 +174,7 @@ pub fn end(story: &str) -> (&'static str, &'static str) {
         "boot-error" => ("Failed", "BootErrors"),
         "slow-boot" => ("Failed", "BootDeadlineExceeded"),
         "failing-step" => ("Failed", "StepFailed"),
-        "hanging-step" => ("Failed", "BuildTimedOut"),
+        "hanging-step" | "kernel-panic" => ("Failed", "BuildTimedOut"),
         "untested" => ("Current", "BuiltUntested"),
         "not-granted" => ("Failed", "NotGranted"),
         _ => ("Current", "ImageProven"),
@@ -188,7 +196,8 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         Fault::DiesBefore,
     ];
     // An attempt is lost with each of these.
-    const COSTLY: [Fault; 6] = [
+    const COSTLY: [Fault; 7] = [
+        Fault::Away,
         Fault::ImageFailed,
         Fault::ImageErrored,
         Fault::VolumeStuck,
@@ -200,18 +209,27 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         ("three-attempts", _) => COSTLY.into(),
         ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter].into(),
         (
-            "slow-boot" | "two-recipes" | "untested" | "source-published" | "history" | "checks-changed"
-            | "tags-changed" | "record-edited",
+            "slow-boot" | "kernel-panic" | "two-recipes" | "untested" | "source-published" | "history"
+            | "checks-changed" | "tags-changed" | "record-edited",
             false,
         ) => [Fault::DiesUnseen].into(),
-        ("long-build" | "source-ignored" | "not-granted", false) => Vec::new(),
+        ("long-build", false) => [Fault::Unavailable].into(),
+        ("source-ignored" | "not-granted", false) => Vec::new(),
         ("everything-set", false) => [Fault::DiesUnseen, Fault::NoCapacity].into(),
-        ("failing-step", false) => OTHERS.into_iter().take(FEW).chain([Fault::Suspended]).collect(),
+        ("failing-step", false) => {
+            let more = [Fault::Suspended, Fault::StatusEmptied];
+            OTHERS.into_iter().take(FEW).chain(more).collect()
+        }
         ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
         ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
         (_, true) => OTHERS.into(),
         (_, false) => OTHERS.into_iter().take(FEW).collect(),
     }
+}
+
+/// Whether faults strike that request of `story`, unless `thorough`: in a long one only those with which a sweep begins.
+pub fn is_struck(story: &str, thorough: bool, step: &Step) -> bool {
+    story != "long-build" || thorough || step.request == format!("GET {ALL_RECIPES}")
 }
 
 /// A recipe that is built in a few minutes, of which the first failure would be the last.

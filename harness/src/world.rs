@@ -26,6 +26,11 @@ pub fn seed() -> u64 {
 /// What EC2's durations are multiplied by: a build takes minutes of simulated time, and thereby some hundred requests.
 const LATENCY_SCALE: f64 = 0.05;
 
+/// Between the death of a process and the start of the next.
+const RESTART: SignedDuration = SignedDuration::from_millis(200);
+/// The same, where nobody is there for long: longer than any instance may work.
+const AWAY: SignedDuration = SignedDuration::from_hours(3);
+
 /// A run that asks more than this goes round in circles: an hour of rest takes some 3,000 requests.
 const MOST_REQUESTS: usize = 20_000;
 
@@ -64,6 +69,8 @@ pub struct State {
     /// What was wrong with what was seen between the first request and the last.
     pub wrong: Vec<Wrong>,
     faults: Vec<(Fault, usize)>,
+    /// For how long nobody is there once the process has died.
+    pub pause: SignedDuration,
     /// What of the faults lasts beyond the requests that they strike.
     pub in_force: InForce,
     requests: usize,
@@ -94,6 +101,7 @@ impl World {
                 story: plan.story.clone(),
                 wrong: Vec::new(),
                 faults: plan.faults.clone(),
+                pause: RESTART,
                 in_force: InForce::default(),
                 requests: 0,
                 active: now,
@@ -117,9 +125,19 @@ impl World {
         lock(&self.time).began = Some(Instant::now());
     }
 
-    /// It has ended; `pause` goes by before the next one.
-    pub fn end(&self, pause: SignedDuration) {
+    /// It has ended; a pause goes by before the next one.
+    pub fn end(&self) {
         let now = self.now();
+        let pause = std::mem::replace(&mut self.state().pause, RESTART);
+        if pause == AWAY {
+            let mut simulator = tcp::lock(&self.simulator);
+            simulator.advance(now + pause);
+            let mut state = self.state();
+            let left = state.judge.at_work(&Ec2::of(&simulator));
+            state.wrong.extend(left.into_iter().map(Wrong::from));
+            // It has not been at rest meanwhile: nobody was there.
+            state.active = now + pause;
+        }
         *lock(&self.time) = Time {
             since: now + pause,
             began: None,
@@ -253,6 +271,9 @@ impl World {
             }
             _ => answer(self, &mut step),
         };
+        if fault == Some(Fault::Away) {
+            self.state().pause = AWAY;
+        }
         if fault == Some(Fault::SecondLeader) {
             self.doubled.notify_one();
         }

@@ -160,6 +160,7 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
     let few = [Fault::SecondLeader, Fault::Throttled].contains(&fault) && !thorough();
     let struck = until_rest
         .filter(|step| fault.strikes(step) && (step.mutates || !few))
+        .filter(|step| story::is_struck(&state.story, thorough(), step))
         .filter(|step| !step.renews_lease() || renewals.next().is_some());
     struck.map(|step| step.number).collect()
 }

@@ -133,4 +133,34 @@ pub const MUTANTS: &[Mutant] = &[
             "let follows = observed.spec().rebuild.on_source_change && observed.spec().region.is_empty();",
         )],
     ),
+    mutant(
+        "capacity-at-once",
+        "a launch that found no capacity is tried again at once",
+        "proven-image/no-capacity",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "waited.is_some_and(|waited| waited < ROUND_PAUSE)",
+            "waited.is_some_and(|waited| waited < ROUND_PAUSE / 1000)",
+        )],
+    ),
+    mutant(
+        "steps-not-hashed",
+        "a changed step is no reason to build",
+        "changed-step/undisturbed",
+        &[(
+            "src/recipe/inputs.rs",
+            "digest(&(&step.run, &step.file))",
+            "digest(&step.name)",
+        )],
+    ),
+    mutant(
+        "made-image-gone",
+        "an image that does not show yet fails its attempt",
+        "proven-image/dies-unseen",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    if !young && since(missing, now) >= MISSING {\n",
+            "    if young || since(missing, now) <= MISSING {\n",
+        )],
+    ),
 ];

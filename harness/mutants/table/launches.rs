@@ -155,4 +155,24 @@ pub const MUTANTS: &[Mutant] = &[
             ".http_tokens(HttpTokensState::Optional)",
         )],
     ),
+    mutant(
+        "lifetime-unbounded",
+        "an instance does not end itself when nobody is there",
+        "three-attempts/away",
+        &[(
+            "src/guest/user_data.rs",
+            "script.number(\"LIFETIME\", lifetime.as_secs().max(1));",
+            "script.number(\"LIFETIME\", lifetime.as_secs().max(1) * 100);",
+        )],
+    ),
+    mutant(
+        "builder-terminates",
+        "the disk of a builder that powers off is gone",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/act.rs",
+            "shutdown_behavior: if launch.role == Role::Builder {",
+            "shutdown_behavior: if launch.role == Role::Test {",
+        )],
+    ),
 ];

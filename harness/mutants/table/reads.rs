@@ -80,4 +80,64 @@ pub const MUTANTS: &[Mutant] = &[
             ),
         ],
     ),
+    mutant(
+        "missing-image-gone",
+        "an image that one answer does not show is built again",
+        "proven-image/older-by",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "since(missing, decision.observed.now) < MISSING",
+            "since(missing, decision.observed.now) < MISSING / 1000",
+        )],
+    ),
+    mutant(
+        "error-for-no-volumes",
+        "volumes that could not be read count as not there",
+        "proven-image/denied",
+        &[(
+            "src/aws/inventory/reader.rs",
+            "            ec2.describe_volumes(installation),\n",
+            "            async { Ok(ec2.describe_volumes(installation).await.unwrap_or_default()) },\n",
+        )],
+    ),
+    mutant(
+        "error-for-no-images",
+        "images that could not be read count as not there",
+        "proven-image/denied",
+        &[(
+            "src/aws/inventory/reader.rs",
+            "            ec2.describe_images(ImageQuery::Ours(installation)),\n",
+            "            async { Ok(ec2.describe_images(ImageQuery::Ours(installation)).await.unwrap_or_default()) },\n",
+        )],
+    ),
+    mutant(
+        "error-for-no-snapshots",
+        "snapshots that could not be read count as not there",
+        "proven-image/denied",
+        &[(
+            "src/aws/inventory/reader.rs",
+            "            ec2.describe_snapshots(installation),\n",
+            "            async { Ok(ec2.describe_snapshots(installation).await.unwrap_or_default()) },\n",
+        )],
+    ),
+    mutant(
+        "error-for-no-records",
+        "records that could not be read count as not there",
+        "proven-image/unavailable",
+        &[(
+            "src/recipe/record_reader.rs",
+            "        let page = page.map_err(Error::reading_records(&owner.namespace))?;\n",
+            "        let Ok(page) = page else { return Ok(Vec::new()) };\n",
+        )],
+    ),
+    mutant(
+        "error-for-no-recipes",
+        "recipes that could not be listed count as gone",
+        "long-build/unavailable",
+        &[(
+            "src/recipe/reconcile.rs",
+            "        let listed = listed.map_err(Error::kubernetes(\"listing recipes\"))?;\n",
+            "        let Ok(listed) = listed else { return Ok(uids) };\n",
+        )],
+    ),
 ];

@@ -146,4 +146,14 @@ pub const MUTANTS: &[Mutant] = &[
             "        if image.state == ImageState::Failed {\n",
         )],
     ),
+    mutant(
+        "untested-protected",
+        "an image that nothing has proven is protected",
+        "untested/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "    let proven = observed.proven_images().into_iter();\n",
+            "    let proven = observed.finished_images().into_iter();\n",
+        )],
+    ),
 ];

@@ -90,6 +90,36 @@ impl Judge {
         }
     }
 
+    /// That `latest` of a recipe at rest was built from what its spec does not say any more.
+    pub(super) fn other_contents(&self, recipe: &Value) -> Option<String> {
+        if super::status::kstatus(recipe) != "Current" {
+            return None;
+        }
+        let name = &recipe["metadata"]["name"];
+        let latest = super::kubernetes::images(&recipe["status"]["latest"]);
+        let made = |image: &str| self.begun.values().find(|begun| begun.image.as_deref() == Some(image));
+        let other = |image: &&&str| made(image).is_some_and(|begun| contents(&begun.spec) != contents(&recipe["spec"]));
+        let id = latest.iter().find(other)?;
+        Some(format!("latest of {name} is {id}, which was built from another spec"))
+    }
+
+    /// A launch found no capacity before: whether enough time has passed for some to have come back.
+    pub(super) fn tries_again(&mut self, call: &Call<'_>, label: &Label) -> Option<String> {
+        let launch = format!(
+            "{label:?} {} {}",
+            call.parameter("InstanceType"),
+            call.parameter("SubnetId")
+        );
+        let before = self.without_capacity.get(&launch).copied();
+        if call.outcome == "InsufficientInstanceCapacity" {
+            self.without_capacity.insert(launch, self.now);
+        }
+        let waited = self.now.duration_since(before?);
+        let text =
+            || format!("a launch that found no capacity is tried again after {waited:#}, {FIRST_WAIT:#} at least");
+        (waited + ROUNDING < FIRST_WAIT).then(text)
+    }
+
     /// Something is made for a build: whether its recipe still wants it, and may have it.
     pub(super) fn goes_on(&self, call: &Call<'_>, label: &Label, api: &ApiServer) -> Vec<String> {
         let mut wrong = Vec::new();

@@ -44,6 +44,14 @@ impl Judge {
         }
         match call.operation {
             "DeregisterImage" | "DisableImage" | "DeleteSnapshot" => wrong.extend(self.removes(call)),
+            "EnableImageDeregistrationProtection" => {
+                let unproven = call
+                    .ids()
+                    .find(|id| !self.kept.contains_key(*id) || !self.tested.contains_key(*id));
+                wrong.extend(
+                    unproven.map(|id| format!("invariant 4: {id} is protected, and was never declared proven")),
+                );
+            }
             "CreateTags" if call.succeeded() => wrong.extend(self.declares(call, ec2)),
             "DeleteTags" => {
                 let verdict = call
@@ -183,6 +191,9 @@ impl Judge {
         if begins {
             wrong.extend(self.waits(operation, label));
         }
+        if operation == "RunInstances" {
+            wrong.extend(self.tries_again(call, label));
+        }
         let token = call.parameter("ClientToken");
         let others = call.parameters.iter().filter(|(name, _)| *name != "ClientToken");
         let others: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
@@ -317,7 +328,13 @@ impl Judge {
                 if role == "builder" && !some(&|spec| volumes(&spec["build"]["builder"]["volumes"]) == asked) {
                     refuse("volumes", &format!("{asked:?}"));
                 }
-                for (parameter, expected) in ALWAYS {
+                // The builder's disk is still wanted.
+                let shutdown = match role {
+                    "builder" => "stop",
+                    _ => "terminate",
+                };
+                let shutdown = ("InstanceInitiatedShutdownBehavior", shutdown);
+                for (parameter, expected) in ALWAYS.into_iter().chain([shutdown]) {
                     if call.parameter(parameter) != expected {
                         refuse(parameter, call.parameter(parameter));
                     }

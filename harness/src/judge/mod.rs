@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::api_server::{ApiServer, Kind};
 use crate::plan::Fault;
 use crate::story;
-use crate::world::World;
+use crate::world::{State, World};
 
 pub use attempts::Begun;
 pub use call::{Call, Label};
@@ -34,6 +34,10 @@ pub use picture::Picture;
 
 /// How many times as many requests a world at rest may see after a fault.
 const MORE_AT_REST: usize = 2;
+/// Requests an hour, renewals of the Lease not counted, that a world at rest may see without any fault.
+const MOST_AT_REST: usize = 2_500;
+/// Events that one recipe may have.
+const MOST_EVENTS: usize = 60;
 /// What a pass takes at most from its look to its last call.
 const PASS: SignedDuration = SignedDuration::from_mins(1);
 /// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what is missing for a minute.
@@ -122,6 +126,8 @@ pub struct Judge {
     furthest: BTreeMap<String, (i64, i64)>,
     /// Every reason that a Ready has had.
     reasons: BTreeSet<String>,
+    /// When a launch of that kind last found no capacity.
+    without_capacity: BTreeMap<String, Timestamp>,
     /// When the status was last written, by uid.
     writes: BTreeMap<String, VecDeque<Timestamp>>,
 }
@@ -209,6 +215,15 @@ impl Judge {
         left.map(|(id, _)| id.as_str()).collect()
     }
 
+    /// Instances that still run though nobody has been there for hours: each ends itself.
+    pub fn at_work(&self, ec2: &Ec2<'_>) -> Vec<String> {
+        let ours = ec2.instances.iter().filter(|(id, _)| self.made.contains_key(**id));
+        let running = ours.filter(|(_, instance)| ["pending", "running"].contains(&instance.state));
+        running
+            .map(|(id, _)| format!("{id} runs, and nobody has been there for hours"))
+            .collect()
+    }
+
     /// Things that nobody may touch unless they carry our tags, as those in `claimed` do: they are a stranger's.
     pub fn strangers(&mut self, claimed: impl IntoIterator<Item = String>) {
         self.claimed.extend(claimed);
@@ -238,6 +253,9 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
         wrong.push(untold.to_owned().into());
     }
     let undisturbed = state.history.iter().all(|step| step.fault.is_none());
+    if undisturbed && at_rest(&state) > MOST_AT_REST {
+        wrong.push(format!("{} requests an hour at rest, {MOST_AT_REST} at most", at_rest(&state)).into());
+    }
     for recipe in state.api.objects(Kind::ImageRecipe) {
         // One is lost with the process that was about to write it.
         wrong.extend(untold(&state.api, recipe).filter(|_| undisturbed).map(Wrong::from));
@@ -248,6 +266,16 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
             wrong.push(format!("{name} is {said} at the end: {conditions}").into());
         } else if status::condition(recipe, "Ready").is_some_and(|ready| ready["reason"] != reason) {
             wrong.push(format!("{name} does not end for the reason {reason}: {conditions}").into());
+        }
+        let events = state.api.objects(Kind::Event);
+        let events = events
+            .filter(|event| event["regarding"]["uid"] == recipe["metadata"]["uid"])
+            .count();
+        if events > MOST_EVENTS {
+            wrong.push(format!("{events} Events tell of {name}, {MOST_EVENTS} at most").into());
+        }
+        if let Some(other) = state.judge.other_contents(recipe) {
+            wrong.push(other.into());
         }
         let limit = recipe["spec"]["historyLimit"].as_u64().unwrap_or_default();
         let records = kubernetes::records_of(&state.api, recipe).count();
@@ -317,7 +345,8 @@ pub fn other_results(reference: &World, world: &World) -> Vec<String> {
 /// What differs from the world of the undisturbed run, and from the way it came to rest.
 pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
     let mut differences = Picture::of(undisturbed).differences(&Picture::of(world));
-    let (usual, asked) = (at_rest(undisturbed), at_rest(world));
+    let usual = at_rest(&undisturbed.state());
+    let asked = at_rest(&world.state());
     // Each of those that believe that they lead looks on.
     let leaders = world.state().api.objects(Kind::Lease).count();
     if asked > usual * MORE_AT_REST * leaders {
@@ -333,8 +362,7 @@ pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
 }
 
 /// Requests an hour after the last one that changed something: passes that never end show here. The Lease is renewed all the time.
-fn at_rest(world: &World) -> usize {
-    let state = world.state();
+fn at_rest(state: &State) -> usize {
     let after = state.history.iter().rev().take_while(|step| !step.is_activity());
     let asked = after.filter(|step| !step.mutates).count();
     let lasted = state.history.last().map(|last| last.time.duration_since(state.active));
