@@ -19,7 +19,7 @@ test: tools build ## Run every test
 	cargo test --workspace
 
 faults: prerequisites ## More faults than `make test`: in every story, and PAIRS of them in each, drawn from SEED
-	@THOROUGH=1 PAIRS=$(or $(PAIRS),500) SEED=$(or $(SEED),0) cargo test --workspace --test plans
+	@THOROUGH=1 PAIRS=$(or $(PAIRS),200) SEED=$(or $(SEED),0) cargo test --workspace --test plans
 
 mutants: build ## Plant faults into a copy of the tree, one after the other, and see that the harness finds each
 	@$(binaries)/mutants $(MUTANTS)

@@ -227,9 +227,17 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     }
 }
 
-/// Whether faults strike that request of `story`, unless `thorough`: in a long one only those with which a sweep begins.
-pub fn is_struck(story: &str, thorough: bool, step: &Step) -> bool {
-    story != "long-build" || thorough || step.request == format!("GET {ALL_RECIPES}")
+/// Reads that come later after the last change repeat those before them: everybody waits.
+const WAITING: SignedDuration = SignedDuration::from_secs(5);
+
+/// Whether faults strike that request of `story`, `quiet` so long after the last change: all of `proven-image`, of others no reads while
+/// everybody waits; and of a long one only those with which a sweep begins and, where `thorough`, those that change something.
+pub fn is_struck(story: &str, thorough: bool, step: &Step, quiet: SignedDuration) -> bool {
+    match story {
+        "proven-image" => true,
+        "long-build" => step.request == format!("GET {ALL_RECIPES}") || thorough && step.mutates,
+        _ => step.mutates || quiet <= WAITING,
+    }
 }
 
 /// A recipe that is built in a few minutes, of which the first failure would be the last.

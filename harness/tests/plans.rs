@@ -2,7 +2,7 @@
 //!
 //! `PLAN=STORY/FAULT/REQUEST cargo test --workspace --test plans` carries out that plan alone. `PAIRS` says how many pairs
 //! of faults are drawn for each story, `SEED` from where; EC2's ids and durations come of that seed, too. With `THOROUGH` set
-//! more faults strike every story, and every world at rest is looked at for an hour, also one that is as the undisturbed run's soon; with `FIRST_FAILURE` set the first plan that fails ends it all.
+//! more faults strike every story, and more worlds at rest are looked at for an hour, also those that are as the undisturbed run's soon; with `FIRST_FAILURE` set the first plan that fails ends it all.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -30,8 +30,8 @@ const SHOWN: usize = 5;
 const PAIRS: usize = 5;
 /// Writes of the Lease that are struck; the others repeat them, every few seconds.
 const RENEWALS: usize = 4;
-/// One in so many plans is looked at for the whole hour of rest, whatever its world is like.
-const LOOKED_AT_LONG: usize = 100;
+/// One in so many plans is looked at for the whole hour of rest, whatever its world is like; the second where there is time.
+const LOOKED_AT_LONG: [usize; 2] = [100, 10];
 /// How many plans make a line of progress.
 const PROGRESS: usize = 250;
 /// Plans that have failed once.
@@ -156,11 +156,17 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
         missing.is_some()
     });
     let mut renewals = 0..RENEWALS;
+    let mut active = undisturbed.began();
     // Unless there is time: the one costs a second process, and `unavailable` says as much of how the SDK takes it.
     let few = [Fault::SecondLeader, Fault::Throttled].contains(&fault) && !thorough();
     let struck = until_rest
+        .filter(|step| {
+            if step.is_activity() {
+                active = step.time;
+            }
+            story::is_struck(&state.story, thorough(), step, step.time.duration_since(active))
+        })
         .filter(|step| fault.strikes(step) && (step.mutates || !few))
-        .filter(|step| story::is_struck(&state.story, thorough(), step))
         .filter(|step| !step.renews_lease() || renewals.next().is_some());
     struck.map(|step| step.number).collect()
 }
@@ -271,7 +277,7 @@ fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(plan) = plans.get(index) else { break };
-                    let looks_on = thorough || (before + index).is_multiple_of(LOOKED_AT_LONG);
+                    let looks_on = (before + index).is_multiple_of(LOOKED_AT_LONG[usize::from(thorough)]);
                     let outcome = |plan: &Plan| {
                         let reference = reference(plan)?;
                         let is_known = |world: &World| !looks_on && wrong(plan, &reference, world).is_empty();
