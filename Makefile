@@ -7,7 +7,7 @@ binaries := $(CARGO_TARGET_DIR)/debug
 generated := cargo test --package goldsmith --no-default-features --test generated
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults mutants speed up down check lint generate generated-check tools build prerequisites
+.PHONY: help demo test faults plan mutants speed up down check lint generate generated-check tools build prerequisites
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: tools build ## Run every test
 
 faults: prerequisites ## More faults than `make test`: in every story, and PAIRS of them in each, drawn from SEED
 	@THOROUGH=1 PAIRS=$(or $(PAIRS),200) SEED=$(or $(SEED),0) cargo test --workspace --test plans
+
+plan: prerequisites ## Carry out PLAN alone, as a failure names it, and show its requests
+	@PLAN=$(or $(PLAN),proven-image) cargo test --workspace --test plans
 
 mutants: build ## Plant faults into a copy of the tree, one after the other, and see that the harness finds each
 	@$(binaries)/mutants $(MUTANTS)

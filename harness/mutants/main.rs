@@ -138,9 +138,26 @@ fn copy_tree(source: &Path, copy: &Path) -> Result<(), String> {
         write(&copy.join(name), &as_mutant(name, bytes))?;
     }
     // Cargo writes the version into it.
-    if !copy.join("Cargo.lock").exists() {
-        let lock = fs::read(source.join("Cargo.lock")).map_err(|error| format!("Cargo.lock: {error}"))?;
-        write(&copy.join("Cargo.lock"), &lock)?;
+    let lock = fs::read(source.join("Cargo.lock")).map_err(|error| format!("Cargo.lock: {error}"))?;
+    write(&copy.join("Cargo.lock"), &lock)?;
+    for folder in ["src", "simulator", "harness", "lab", "tests"] {
+        forget(&copy.join(folder), source, copy)?;
+    }
+    Ok(())
+}
+
+/// Removes what is in a folder of the copy and not in the tree any more.
+fn forget(folder: &Path, source: &Path, copy: &Path) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("{}: {error}", folder.display());
+    for entry in fs::read_dir(folder).map_err(told)? {
+        let path = entry.map_err(told)?.path();
+        let there = path.strip_prefix(copy).is_ok_and(|name| source.join(name).exists());
+        match (there, path.is_dir()) {
+            (true, true) => forget(&path, source, copy)?,
+            (true, false) => {}
+            (false, true) => fs::remove_dir_all(&path).map_err(told)?,
+            (false, false) => fs::remove_file(&path).map_err(told)?,
+        }
     }
     Ok(())
 }
@@ -177,7 +194,7 @@ fn planted(mutant: &Mutant, source: &Path) -> Result<Vec<(&'static str, String)>
         let found = text.matches(before).count();
         if found != 1 {
             return Err(format!(
-                "mutant {}: {file} has {found} times what it changes, expected once; correct harness/mutants/table.rs:\n{before}",
+                "mutant {}: {file} has {found} times what it changes, expected once; correct harness/mutants/table/:\n{before}",
                 mutant.name
             ));
         }
@@ -255,15 +272,17 @@ fn plans(copy: &Path, target: &Path, arguments: &[&str]) -> Result<Fate, String>
             format!("the plans do not end within {LONGEST:?}"),
         )),
         Some(status) if status.success() => Ok(Fate::Survived),
-        Some(_) => {
+        Some(status) => {
             let mut lines = lines.iter().skip_while(|line| !line.starts_with("plan "));
-            let plan = lines
-                .next()
-                .and_then(|line| line.strip_prefix("plan "))
-                .and_then(|line| line.split([',', ':']).next())
-                .unwrap_or("?");
+            let plan = lines.next().and_then(|line| line.strip_prefix("plan "));
+            let plan = plan.and_then(|line| line.split(':').next()).unwrap_or_default();
             let wrong: String = lines.next().map_or("", |line| line.trim()).chars().take(160).collect();
-            Ok(Fate::Caught(plan.to_owned(), wrong))
+            match plan.is_empty() || wrong.is_empty() {
+                true => Err(format!(
+                    "the plans have ended with {status}, and none of them has failed"
+                )),
+                false => Ok(Fate::Caught(plan.to_owned(), wrong)),
+            }
         }
     }
 }

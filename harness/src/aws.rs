@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 use crate::history::{Peer, Step};
 use crate::judge::{Call, Wrong};
+use crate::process::Member;
 use crate::strike;
 use crate::turnstile::Turnstile;
 use crate::world::World;
@@ -33,14 +34,14 @@ const PURPOSE: [&str; 4] = [
     "goldsmith.dev/role",
 ];
 
-/// What the SDK of the process of that name needs to reach the world's EC2, in requests that take their turns.
-pub fn config(world: &Arc<World>, turnstile: &Arc<Turnstile>, process: &'static str) -> SdkConfig {
+/// What the SDK of `member` needs to reach the world's EC2, in requests that take their turns.
+pub fn config(world: &Arc<World>, turnstile: &Arc<Turnstile>, member: Member) -> SdkConfig {
     let clock = Arc::clone(world);
     let connection = Connection {
         inner: InProcess::new(Arc::clone(&world.simulator), move || clock.now()),
         world: Arc::clone(world),
         turnstile: Arc::clone(turnstile),
-        process,
+        member,
     };
     let credentials = Credentials::new("AKIDHARNESS", "harness", None, None, "harness");
     SdkConfig::builder()
@@ -55,7 +56,7 @@ struct Connection {
     inner: InProcess,
     world: Arc<World>,
     turnstile: Arc<Turnstile>,
-    process: &'static str,
+    member: Member,
 }
 
 impl HttpConnector for Connection {
@@ -64,7 +65,7 @@ impl HttpConnector for Connection {
             inner,
             world,
             turnstile,
-            process,
+            member,
         } = self.clone();
         HttpConnectorFuture::new(async move {
             if let Some(short) = request.body().bytes().and_then(with_short_pages) {
@@ -73,7 +74,7 @@ impl HttpConnector for Connection {
             let body = request.body().bytes().unwrap_or_default();
             let operation = operation(body);
             let parameters: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
-            let what = [b"aws ", body, process.as_bytes()].concat();
+            let what = [b"aws ", body, member.lease.as_bytes(), member.identity.as_bytes()].concat();
             let step = Step {
                 number: 0,
                 time: Timestamp::UNIX_EPOCH,
@@ -82,12 +83,15 @@ impl HttpConnector for Connection {
                 request: operation,
                 outcome: String::new(),
                 fault: None,
+                people: false,
                 made: Vec::new(),
                 purpose: String::new(),
             };
             let asked = world.ask(&turnstile, what, step, move |world, step| {
                 strike::before_aws(world, step);
-                let earlier = step.fault.and_then(|fault| world.state().in_force.earlier(fault));
+                // A pair's second fault may meet another request than it was drawn for.
+                let fault = step.fault.filter(|_| !step.mutates);
+                let earlier = fault.and_then(|fault| world.state().in_force.earlier(fault));
                 if let Some((then, simulator)) = earlier {
                     step.outcome = "of an earlier state".into();
                     return InProcess::new(Arc::new(Mutex::new(simulator)), move || then).call(request);
@@ -101,7 +105,7 @@ impl HttpConnector for Connection {
                     step.made.clone_from(&entry.made);
                     step.purpose = purpose(entry);
                 }
-                judge(world, step, process, parameters);
+                judge(world, step, member, parameters);
                 answer
             });
             match asked.await {
@@ -126,10 +130,10 @@ fn with_short_pages(body: &[u8]) -> Option<String> {
 }
 
 /// Shows the judge a call that may have changed something, and consoles as they are read.
-fn judge(world: &World, step: &Step, lease: &str, parameters: BTreeMap<String, String>) {
+fn judge(world: &World, step: &Step, member: Member, parameters: BTreeMap<String, String>) {
     let call = Call {
         operation: &step.request,
-        lease,
+        member,
         parameters,
         outcome: &step.outcome,
         made: &step.made,

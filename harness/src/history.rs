@@ -27,6 +27,8 @@ pub struct Step {
     /// AWS's code, or the HTTP status; empty for one that never arrived.
     pub outcome: String,
     pub fault: Option<Fault>,
+    /// Whether people did something as it came.
+    pub people: bool,
     /// Ids of what it made in AWS.
     pub made: Vec<String>,
     /// What that was made for, and by which token.

@@ -22,24 +22,28 @@ use tower::service_fn;
 use crate::api_server::{Answer, Events, Request};
 use crate::history::{Peer, Step};
 use crate::judge::Write;
+use crate::process::Member;
 use crate::strike;
 use crate::turnstile::Turnstile;
 use crate::world::World;
 
+/// Who asks for no more than that wants to see pages.
+const LONGEST_PAGE: u64 = 5;
+
 type Answered = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// A client of the world's API server, whose requests take their turns, for the process of that name.
-pub fn client(world: &Arc<World>, turnstile: &Arc<Turnstile>, process: &'static str) -> Client {
+/// A client of the world's API server, whose requests take their turns, for `member`.
+pub fn client(world: &Arc<World>, turnstile: &Arc<Turnstile>, member: Member) -> Client {
     let (world, turnstile) = (Arc::clone(world), Arc::clone(turnstile));
     let service =
-        service_fn(move |request| answer(Arc::clone(&world), Arc::clone(&turnstile), process, request).boxed());
+        service_fn(move |request| answer(Arc::clone(&world), Arc::clone(&turnstile), member, request).boxed());
     Client::new(service, "default")
 }
 
 async fn answer(
     world: Arc<World>,
     turnstile: Arc<Turnstile>,
-    process: &'static str,
+    member: Member,
     request: http::Request<Body>,
 ) -> Result<Answered, Box<dyn std::error::Error + Send + Sync>> {
     let request = read(request).await?;
@@ -51,19 +55,19 @@ async fn answer(
         mutates: request.method != "GET",
         outcome: String::new(),
         fault: None,
+        people: false,
         made: Vec::new(),
         purpose: String::new(),
     };
     let mut what = format!("kubernetes {} {}?{}\n", request.method, request.path, request.query).into_bytes();
     what.extend(&request.body);
-    what.extend(process.as_bytes());
+    what.extend([member.lease, member.identity].concat().as_bytes());
     let asked = world.ask(&turnstile, what, step, move |world, step| {
         let before = if step.mutates {
             object(world, &request.path)
         } else {
             Value::Null
         };
-        strike::before_kubernetes(world, step);
         let refusal = world.state().in_force.refusal(step);
         let answer = refusal.unwrap_or_else(|| world.state().api.handle(step.time, &request));
         strike::wrote(world, step, &answer);
@@ -142,12 +146,15 @@ async fn read(request: http::Request<Body>) -> Result<Request, kube::Error> {
     })
 }
 
-/// The query for pages of one object, so that lists have more than one.
+/// The query for pages of one object where the controller asks for its own, so that its lists have more than one.
 fn with_short_pages(query: &str) -> String {
-    let parameters = query.split('&').map(|parameter| match parameter.starts_with("limit=") {
-        true => "limit=1",
-        false => parameter,
-    });
+    let is_long = |limit: &str| limit.parse().is_ok_and(|limit: u64| limit > LONGEST_PAGE);
+    let parameters = query.split('&').map(
+        |parameter| match parameter.strip_prefix("limit=").is_some_and(is_long) {
+            true => "limit=1",
+            false => parameter,
+        },
+    );
     parameters.collect::<Vec<_>>().join("&")
 }
 
@@ -178,7 +185,6 @@ async fn batch(
             batch.push(event);
         }
         if last_alone {
-            // One that was made meanwhile is told as made, whatever has become of it.
             let of = |event: &Value| event["object"]["metadata"]["uid"].clone();
             let last: BTreeMap<String, usize> = batch
                 .iter()

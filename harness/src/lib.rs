@@ -20,4 +20,4 @@ pub mod turnstile;
 pub mod world;
 
 mod aws;
-mod process;
+pub mod process;

@@ -28,15 +28,17 @@ pub enum Fault {
     Throttled,
     /// Whom it asks answers it, and what comes next, with an error of its own.
     Unavailable,
+    /// Nobody answers for twenty seconds, neither AWS nor Kubernetes: the Lease is lost meanwhile.
+    Outage,
     /// Whom it asks denies it, and what comes next.
     Denied,
     /// Kubernetes does not take this change of a record, nor the next ones: a quota, a policy.
     RecordRefused,
-    /// What this write changes, and what comes next, reaches watches late.
+    /// What this write changes, or people beside it, and what comes next, reaches watches late.
     WatchDelayed,
     /// As `WatchDelayed`, and of each object the last state alone is told.
     WatchCoalesced,
-    /// All watches end with 410: what is there has to be listed anew.
+    /// All watches end with 410 instead of telling of it: what is there has to be listed anew.
     WatchExpired,
     /// The status that was just written is emptied.
     StatusEmptied,
@@ -49,6 +51,8 @@ pub enum Fault {
     /// The process is frozen with this request in hand; another takes its place and comes to rest; then the first goes on with what it
     /// was about to do.
     Frozen,
+    /// As `Frozen`, but the first goes on while the other, which has just taken the Lease, is at work.
+    HeldUp,
     /// Another process takes the Lease, holds it for most of a minute, and is heard of no more.
     LeaseTaken,
     /// From now on a second process believes that it leads, as the first does.
@@ -81,7 +85,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one; what takes the least time comes first.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::DiesUnseen,
         Self::AnswerLost,
         Self::DiesAfter,
@@ -100,6 +104,7 @@ impl Fault {
         Self::VolumeStuck,
         Self::ConsoleSilent,
         Self::Away,
+        Self::Outage,
         Self::LeaseTaken,
         Self::TagEdited,
         Self::StepEdited,
@@ -115,6 +120,7 @@ impl Fault {
         Self::Denied,
         Self::RecordRefused,
         Self::Frozen,
+        Self::HeldUp,
         Self::SecondLeader,
     ];
 
@@ -142,6 +148,7 @@ impl Fault {
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
             Self::Denied => "denied",
+            Self::Outage => "outage",
             Self::RecordRefused => "record-refused",
             Self::WatchDelayed => "watch-delayed",
             Self::WatchCoalesced => "watch-coalesced",
@@ -151,6 +158,7 @@ impl Fault {
             Self::StatusSetFarBack => "status-set-far-back",
             Self::Suspended => "suspended",
             Self::Frozen => "frozen",
+            Self::HeldUp => "held-up",
             Self::SecondLeader => "second-leader",
             Self::LeaseTaken => "lease-taken",
             Self::Recreated => "recreated",
@@ -179,16 +187,18 @@ impl Fault {
             | Self::Unavailable
             | Self::Denied
             | Self::Frozen
+            | Self::HeldUp
             | Self::SecondLeader => true,
             Self::DiesAfter | Self::AnswerLost | Self::ArrivesLate => step.mutates,
             Self::RecordRefused => step.changes_record(),
             Self::DiesUnseen => step.mutates && aws,
             Self::OlderByOne | Self::OlderByThree => !step.mutates && aws,
-            Self::WatchDelayed | Self::WatchCoalesced | Self::WatchExpired => recipes,
+            Self::WatchDelayed | Self::WatchCoalesced | Self::WatchExpired => recipes || step.people,
             Self::StatusEmptied | Self::StatusSetBack | Self::StatusSetFarBack | Self::Recreated => {
                 recipes && step.request.ends_with("/status")
             }
             Self::Suspended
+            | Self::Outage
             | Self::LeaseTaken
             | Self::TagEdited
             | Self::StepEdited
@@ -236,7 +246,10 @@ impl Fault {
 
     /// Whether a process may end by itself under it: it is not the leader any more.
     pub fn ends_processes(self) -> bool {
-        matches!(self, Self::Frozen | Self::SecondLeader | Self::LeaseTaken)
+        matches!(
+            self,
+            Self::Frozen | Self::HeldUp | Self::SecondLeader | Self::LeaseTaken | Self::Outage
+        )
     }
 
     /// Whether the process is gone with it.
@@ -248,27 +261,32 @@ impl Fault {
     }
 }
 
-/// A run: which story, and what goes wrong in it. Written `STORY`, `STORY/FAULT/REQUEST`, or with more of the latter behind.
+/// A run: which story, and what goes wrong in it. Written `STORY`, `STORY/FAULT/REQUEST`, or with more of the latter behind; `STORY@SEED`
+/// where the seed is not 0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Plan {
     pub story: String,
+    /// Of EC2's ids and durations.
+    pub seed: u64,
     /// Each with the number of the request that it strikes, counted from 1 through all lives of the process.
     pub faults: Vec<(Fault, usize)>,
 }
 
 impl Plan {
     /// The story as it goes when nothing goes wrong.
-    pub fn undisturbed(story: &str) -> Self {
+    pub fn undisturbed(story: &str, seed: u64) -> Self {
         Self {
             story: story.to_owned(),
+            seed,
             faults: Vec::new(),
         }
     }
 
-    /// The story with one thing that goes wrong.
-    pub fn with(story: &str, fault: Fault, request: usize) -> Self {
+    /// The same story with one thing that goes wrong.
+    pub fn with(&self, fault: Fault, request: usize) -> Self {
         Self {
-            story: story.to_owned(),
+            story: self.story.clone(),
+            seed: self.seed,
             faults: vec![(fault, request)],
         }
     }
@@ -277,7 +295,7 @@ impl Plan {
     pub fn each_alone(&self) -> impl Iterator<Item = Self> {
         let several = Some(&self.faults).filter(|faults| faults.len() > 1);
         let faults = several.into_iter().flatten();
-        faults.map(|(fault, request)| Self::with(&self.story, *fault, *request))
+        faults.map(|(fault, request)| self.with(*fault, *request))
     }
 
     /// The fault that decides with what the end is compared, if not with the undisturbed run.
@@ -299,6 +317,9 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.story)?;
+        if self.seed != 0 {
+            write!(formatter, "@{}", self.seed)?;
+        }
         self.faults
             .iter()
             .try_for_each(|(fault, request)| write!(formatter, "/{}/{request}", fault.as_str()))
@@ -311,10 +332,14 @@ impl FromStr for Plan {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             let faults = Fault::ALL.map(Fault::as_str).join(", ");
-            format!("{text:?} is no plan; write STORY or STORY/FAULT/REQUEST, where FAULT is one of {faults}")
+            format!(
+                "{text:?} is no plan; write STORY or STORY/FAULT/REQUEST, or STORY@SEED in place of STORY, where FAULT is one of {faults}"
+            )
         };
         let mut parts = text.split('/');
-        let mut plan = Self::undisturbed(parts.next().unwrap_or_default());
+        let story = parts.next().unwrap_or_default();
+        let (story, seed) = story.split_once('@').unwrap_or((story, "0"));
+        let mut plan = Self::undisturbed(story, seed.parse().map_err(|_| wrong())?);
         while let Some(name) = parts.next() {
             let fault = Fault::ALL.into_iter().find(|known| known.as_str() == name);
             let request = parts.next().and_then(|number| number.parse().ok());

@@ -15,8 +15,30 @@ use crate::turnstile::Turnstile;
 use crate::world::World;
 use crate::{aws, kubernetes};
 
-/// Who holds the Lease: a process that is started anew in its Pod has the name that it had.
-pub const IDENTITY: &str = "goldsmith-0";
+/// One of several processes: which Lease it wants, and under what name. One that is started anew in its Pod has the name that it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub lease: &'static str,
+    pub identity: &'static str,
+}
+
+impl Member {
+    /// The one that is there from the beginning.
+    pub const FIRST: Self = Self {
+        lease: "goldsmith",
+        identity: "goldsmith-0",
+    };
+    /// One that takes the place of the first while nothing is heard of that.
+    pub const STANDBY: Self = Self {
+        lease: "goldsmith",
+        identity: "goldsmith-1",
+    };
+    /// One that believes that it leads beside the first: it takes another Lease for the one.
+    pub const DOUBLE: Self = Self {
+        lease: "goldsmith-of-another",
+        identity: "goldsmith-0",
+    };
+}
 
 /// The configuration of every run.
 ///
@@ -29,21 +51,16 @@ pub fn config() -> Result<Config, Failure> {
     )))?)
 }
 
-/// Runs the controller in `world` until it ends by itself, which it should not while it holds the Lease of that name.
-pub async fn run(
-    world: Arc<World>,
-    turnstile: Arc<Turnstile>,
-    config: Config,
-    lease_name: &'static str,
-) -> Result<(), Failure> {
+/// Runs `member` in `world` until it ends by itself, which it should not while it holds its Lease.
+pub async fn run(world: Arc<World>, turnstile: Arc<Turnstile>, config: Config, member: Member) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new()?);
     let account = Account::new(
         "default",
-        &aws::config(&world, &turnstile, lease_name),
+        &aws::config(&world, &turnstile, member),
         AwsMetrics::register(metrics.registry())?,
     );
     let regions = config.accounts.iter().flat_map(|account| &account.regions);
-    let client = kubernetes::client(&world, &turnstile, lease_name);
+    let client = kubernetes::client(&world, &turnstile, member);
     let clock = Arc::clone(&world);
     // Nobody asks it to stop: a process that is killed is not asked.
     let (_stopper, stop) = stop::channel();
@@ -54,8 +71,8 @@ pub async fn run(
             // Nobody listens.
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             lease_namespace: "goldsmith-system".into(),
-            lease_name: lease_name.into(),
-            lease_identity: IDENTITY.into(),
+            lease_name: member.lease.into(),
+            lease_identity: member.identity.into(),
         },
         clients: Clients {
             watches: client.clone(),

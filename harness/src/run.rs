@@ -1,5 +1,6 @@
 //! Carries a plan out.
 
+use std::future::pending;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,12 @@ use futures::future::OptionFuture;
 use goldsmith::controller::{Config, Failure};
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Runtime;
+use tokio::task::yield_now;
 use tokio::time::{advance, sleep};
 
 use crate::people;
 use crate::plan::Plan;
-use crate::process;
+use crate::process::{self, Member};
 use crate::story;
 use crate::turnstile::Turnstile;
 use crate::world::World;
@@ -26,9 +28,8 @@ pub const BRIEF: SignedDuration = SignedDuration::from_secs(90);
 const LONGEST: SignedDuration = SignedDuration::from_hours(6);
 /// A process that cannot live is restarted this often.
 const MOST_LIVES: usize = 10;
-
-/// The Lease that processes want, and the one that a second leader takes for it.
-const LEASES: [&str; 2] = ["goldsmith", "goldsmith-of-another"];
+/// Turns of a process's tasks in which one that goes on sends what it had in hand.
+const TURNS: usize = 100;
 
 /// How a stretch of a process's life has ended.
 enum End {
@@ -36,6 +37,8 @@ enum End {
     Killed,
     /// The plan has frozen it.
     Frozen,
+    /// It is time for a frozen one to go on.
+    Waking,
     /// By itself, and why.
     ByItself(String),
     AtRest,
@@ -57,13 +60,13 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
     people::settle(&world);
     let may_end = plan.faults.iter().any(|(fault, _)| fault.ends_processes());
     let mut frozen: Option<(Life, Timestamp)> = None;
-    let mut life = Life::begin(&world, &config)?;
+    let mut life = Life::begin(&world, &config, Member::FIRST)?;
     for _ in 0..MOST_LIVES {
         match life.go_on(&world, is_known) {
             End::Killed if world.is_exhausted() => return Ok(world),
-            End::Killed => life = Life::begin(&world, &config)?,
+            End::Killed => life = Life::begin(&world, &config, life.member)?,
             End::Frozen => {
-                let held = std::mem::replace(&mut life, Life::begin(&world, &config)?);
+                let held = std::mem::replace(&mut life, Life::begin(&world, &config, Member::STANDBY)?);
                 frozen = Some((held, world.now()));
             }
             End::ByItself(why) => {
@@ -71,12 +74,16 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
                     let wrong = format!("the process has ended by itself: {why}");
                     world.state().wrong.push(wrong.into());
                 }
-                life = Life::begin(&world, &config)?;
+                life = Life::begin(&world, &config, life.member)?;
             }
-            End::AtRest => match frozen.take() {
-                Some((held, since)) => {
-                    life = held;
-                    life.thaw(&world, since);
+            End::AtRest | End::Waking => match frozen.take() {
+                Some((mut held, since)) => {
+                    let paused = world.now();
+                    held.thaw(&world, since);
+                    // Until it finds that it does not lead any more; the other one waits meanwhile.
+                    held.go_on(&world, is_known);
+                    drop(held);
+                    life.catch_up(&world, paused);
                 }
                 None => return Ok(world),
             },
@@ -103,19 +110,20 @@ struct Life {
     driver: Pin<Box<dyn Future<Output = ()>>>,
     turnstile: Arc<Turnstile>,
     config: Config,
+    member: Member,
     // Last: the others are dropped while it is there.
     runtime: Runtime,
 }
 
 impl Life {
-    fn begin(world: &Arc<World>, config: &Config) -> Result<Self, String> {
+    fn begin(world: &Arc<World>, config: &Config, member: Member) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .map_err(|error| format!("cannot make a runtime: {error}"))?;
         let turnstile = Arc::new(Turnstile::default());
-        let process = process::run(Arc::clone(world), Arc::clone(&turnstile), config.clone(), LEASES[0]);
+        let process = process::run(Arc::clone(world), Arc::clone(&turnstile), config.clone(), member);
         let driven = Arc::clone(&turnstile);
         Ok(Self {
             process: Box::pin(process),
@@ -123,6 +131,7 @@ impl Life {
             driver: Box::pin(async move { driven.drive().await }),
             turnstile,
             config: config.clone(),
+            member,
             runtime,
         })
     }
@@ -136,6 +145,7 @@ impl Life {
             turnstile,
             config,
             runtime,
+            ..
         } = self;
         runtime.block_on(async {
             world.begin();
@@ -146,8 +156,9 @@ impl Life {
                     biased;
                     () = world.died() => break End::Killed,
                     () = world.frozen() => break End::Frozen,
+                    () = waking(world) => break End::Waking,
                     () = world.doubled() => {
-                        let process = process::run(Arc::clone(world), Arc::clone(turnstile), config.clone(), LEASES[1]);
+                        let process = process::run(Arc::clone(world), Arc::clone(turnstile), config.clone(), Member::DOUBLE);
                         *second = Some(Box::pin(process));
                     }
                     ended = &mut *process => break End::ByItself(format!("{ended:?}")),
@@ -161,11 +172,36 @@ impl Life {
         })
     }
 
-    /// It was frozen, and now it is as late as the world is.
+    /// It was frozen, and goes on with the request in hand; only then it sees how late it is.
     fn thaw(&mut self, world: &World, since: Timestamp) {
         let passed = world.now().duration_since(since).unsigned_abs();
+        self.runtime.block_on(async {
+            world.begin();
+            world.thaw(self.member);
+            for _ in 0..TURNS {
+                yield_now().await;
+            }
+            world.stop_the_clock();
+            advance(passed).await;
+        });
+    }
+
+    /// It did nothing since then, and is as late as the world is.
+    fn catch_up(&mut self, world: &World, since: Timestamp) {
+        let passed = world.now().duration_since(since).unsigned_abs();
         self.runtime.block_on(advance(passed));
-        world.thaw();
+    }
+}
+
+/// Waits until it is time for a frozen process to go on, if that time is known.
+async fn waking(world: &World) {
+    let wakes = world.state().wakes;
+    match wakes {
+        Some(wakes) => {
+            sleep(wakes.duration_since(world.now()).unsigned_abs()).await;
+            world.state().wakes = None;
+        }
+        None => pending().await,
     }
 }
 

@@ -10,6 +10,7 @@ use goldsmith::world::Installation;
 use crate::aws;
 use crate::people;
 use crate::plan::Plan;
+use crate::process::Member;
 use crate::turnstile::Turnstile;
 use crate::world::World;
 
@@ -19,7 +20,7 @@ use crate::world::World;
 /// # Errors
 /// When something of it cannot be made, or a call fails.
 pub fn calls_per_second(calls: u32) -> Result<f64, String> {
-    let world = World::new(&Plan::undisturbed("proven-image"));
+    let world = World::new(&Plan::undisturbed("proven-image", 0));
     people::settle(&world);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -31,7 +32,7 @@ pub fn calls_per_second(calls: u32) -> Result<f64, String> {
         let turnstile = Arc::new(Turnstile::default());
         let metrics = Metrics::new().map_err(|error| error.to_string())?;
         let registered = AwsMetrics::register(metrics.registry()).map_err(|error| error.to_string())?;
-        let account = Account::new("default", &aws::config(&world, &turnstile, "speed"), registered);
+        let account = Account::new("default", &aws::config(&world, &turnstile, Member::FIRST), registered);
         let ec2 = account.ec2("eu-central-1");
         let installation = Installation {
             name: "harness".into(),

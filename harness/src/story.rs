@@ -66,7 +66,11 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         "second-attempt" => spec["failureLimit"] = 2.into(),
         // Of an image that nobody can vouch for nothing is ever proven.
         "check-fails" => {
-            spec["test"] = json!({"checks": [{"name": "nginx", "run": "#sim: exit=1", "timeout": "1s"}]});
+            let checks = json!([
+                {"name": "nginx", "run": "true", "timeout": "1s"},
+                {"name": "site", "run": "#sim: exit=1", "timeout": "1s"},
+            ]);
+            spec["test"] = json!({"checks": checks});
         }
         "secret-left" => spec["build"]["steps"][0]["run"] = "#sim: leave=/root/.ssh/id_ed25519".into(),
         "boot-error" => {
@@ -109,12 +113,20 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             let second = recipe("api");
             world.at(BUILT, move |world| write(world, "POST", RECIPES, &second));
         }
-        // Whatever a spec may say of machines and image.
+        // Most of what a spec may say of machines, steps and image.
         "everything-set" => {
             spec["build"]["builder"]["instanceTypes"] = json!(["m7i.large", "m6i.large"]);
             spec["build"]["builder"]["subnets"] = json!({"tags": {"tier": "build"}});
             spec["build"]["builder"]["instanceProfile"] = "image-builder".into();
-            spec["build"]["builder"]["volumes"] = json!([{"device": "/dev/sdf", "sizeGiB": 4, "type": "gp3"}]);
+            spec["build"]["builder"]["volumes"] = json!([{
+                "device": "/dev/sdf", "sizeGiB": 8, "type": "gp3", "iops": 4000, "throughput": 200, "encrypted": true,
+            }]);
+            spec["build"]["environment"] = json!([{"name": "APP_VERSION", "value": "1.4.2"}]);
+            spec["build"]["steps"] = json!([
+                {"name": "packages", "run": "dnf -y install nginx"},
+                {"name": "page", "file": {"path": "/srv/index.html", "mode": "0644", "owner": "root:root", "content": "hello"}},
+                {"name": "enable", "run": "systemctl enable nginx"},
+            ]);
             spec["build"]["builder"]["tags"] = json!({"cost-center": "42"});
             spec["test"] =
                 json!({"instanceTypes": ["m6i.large"], "checks": [{"name": "nginx", "run": "true", "timeout": "5s"}]});
@@ -195,6 +207,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         Fault::OlderByOne,
         Fault::DiesBefore,
     ];
+    const WATCHES: [Fault; 3] = [Fault::WatchDelayed, Fault::WatchCoalesced, Fault::WatchExpired];
     // An attempt is lost with each of these.
     const COSTLY: [Fault; 7] = [
         Fault::Away,
@@ -207,10 +220,14 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     ];
     match (story, thorough) {
         ("three-attempts", _) => COSTLY.into(),
-        ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter].into(),
+        ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter]
+            .into_iter()
+            .chain(WATCHES)
+            .collect(),
+        ("adoption" | "tags-changed", false) => [Fault::DiesUnseen].into_iter().chain(WATCHES).collect(),
         (
             "slow-boot" | "kernel-panic" | "two-recipes" | "untested" | "source-published" | "history"
-            | "checks-changed" | "tags-changed" | "record-edited",
+            | "checks-changed" | "record-edited",
             false,
         ) => [Fault::DiesUnseen].into(),
         ("long-build", false) => [Fault::Unavailable].into(),
@@ -231,12 +248,15 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
 const WAITING: SignedDuration = SignedDuration::from_secs(5);
 
 /// Whether faults strike that request of `story`, `quiet` so long after the last change: all of `proven-image`, of others no reads while
-/// everybody waits; and of a long one only those with which a sweep begins and, where `thorough`, those that change something.
-pub fn is_struck(story: &str, thorough: bool, step: &Step, quiet: SignedDuration) -> bool {
+/// everybody waits; and of a long one only those with which a sweep begins and, where `thorough`, those that change something. Watches are
+/// struck where people write.
+pub fn is_struck(story: &str, fault: Fault, thorough: bool, step: &Step, quiet: SignedDuration) -> bool {
+    let of_watches = [Fault::WatchDelayed, Fault::WatchCoalesced, Fault::WatchExpired].contains(&fault);
     match story {
         "proven-image" => true,
+        _ if of_watches && !thorough => step.people,
         "long-build" => step.request == format!("GET {ALL_RECIPES}") || thorough && step.mutates,
-        _ => step.mutates || quiet <= WAITING,
+        _ => step.mutates || step.people || quiet <= WAITING,
     }
 }
 

@@ -26,6 +26,8 @@ const READS: [&str; 4] = [
 ];
 /// Requests that are refused: more than any client sends again by itself.
 const REFUSED: u32 = 5;
+/// How long nobody answers: longer than the Lease lasts.
+const OUTAGE: SignedDuration = SignedDuration::from_secs(20);
 /// Launches for which there is no capacity.
 const LAUNCHES: u32 = 3;
 /// How late a request arrives: the Lease has run out by then, and another process is at work.
@@ -46,6 +48,8 @@ pub struct InForce {
     later: VecDeque<(Timestamp, Later)>,
     /// With what Kubernetes answers, and how often yet.
     refuses: Option<(Fault, u32)>,
+    /// Until when nobody answers.
+    outage: Option<Timestamp>,
     watches: Option<(Timestamp, Fault)>,
     /// The namespace is being deleted, and its RoleBindings went first.
     namespace_goes: bool,
@@ -96,6 +100,9 @@ impl InForce {
         if self.namespace_goes && in_namespace && makes {
             return Some(refused(403, "Forbidden"));
         }
+        if self.is_out(step) {
+            return Some(refused(503, "ServiceUnavailable"));
+        }
         if let Some(fault @ (Fault::Throttled | Fault::Unavailable | Fault::Denied | Fault::RecordRefused)) = step.fault
         {
             self.refuses = Some((fault, REFUSED));
@@ -112,6 +119,14 @@ impl InForce {
             _ => (503, "ServiceUnavailable"),
         };
         Some(refused(code, reason))
+    }
+
+    /// Whether nobody answers `step`.
+    fn is_out(&mut self, step: &Step) -> bool {
+        if step.fault == Some(Fault::Outage) {
+            self.outage = Some(step.time + OUTAGE);
+        }
+        self.outage.is_some_and(|until| step.time < until)
     }
 
     /// EC2 as it was before its latest change or some before, and when that was.
@@ -151,6 +166,7 @@ pub fn before_aws(world: &World, step: &Step) {
     };
     let added = match step.fault {
         Some(Fault::Throttled) => Some(fault(FaultKind::Throttle, None, REFUSED)),
+        _ if world.state().in_force.is_out(step) => Some(fault(FaultKind::Error, Some("Unavailable"), 1)),
         Some(Fault::Unavailable) => Some(fault(FaultKind::Error, Some("Unavailable"), REFUSED)),
         Some(Fault::Denied) => Some(fault(FaultKind::Error, Some("UnauthorizedOperation"), REFUSED)),
         Some(Fault::NoCapacity) => Some(faults::Fault {
@@ -197,7 +213,6 @@ pub fn before_aws(world: &World, step: &Step) {
 pub fn after(world: &World, step: &Step, fault: Fault) {
     let now = step.time;
     match fault {
-        Fault::WatchExpired => world.state().api.expire(),
         Fault::StatusEmptied => set_status(world, &step.request, &Value::Null),
         Fault::StatusSetBack | Fault::StatusSetFarBack => {
             let back = if fault == Fault::StatusSetBack { 1 } else { KEPT };
@@ -218,10 +233,14 @@ pub fn after(world: &World, step: &Step, fault: Fault) {
     }
 }
 
-/// Watches are held from the write on that is struck.
-pub fn before_kubernetes(world: &World, step: &Step) {
-    if let Some(fault @ (Fault::WatchDelayed | Fault::WatchCoalesced)) = step.fault {
-        world.state().in_force.watches = Some((step.time + DELAYED, fault));
+/// Watches are held, or end, before what people write as a request comes, and before the request itself has its effect.
+pub fn before_people(world: &World, step: &Step) {
+    match step.fault {
+        Some(fault @ (Fault::WatchDelayed | Fault::WatchCoalesced)) => {
+            world.state().in_force.watches = Some((step.time + DELAYED, fault));
+        }
+        Some(Fault::WatchExpired) => world.state().api.expire(),
+        _ => {}
     }
 }
 

@@ -14,14 +14,9 @@ use crate::history::Step;
 use crate::judge::{Ec2, Judge, Wrong};
 use crate::people::{self, People};
 use crate::plan::{Fault, Plan};
+use crate::process::Member;
 use crate::strike::{self, InForce};
 use crate::turnstile::Turnstile;
-
-/// Seed of the simulated EC2's ids and durations: `SEED` in the environment, 0 if it is no number.
-pub fn seed() -> u64 {
-    let seed = std::env::var("SEED").ok();
-    seed.and_then(|seed| seed.parse().ok()).unwrap_or_default()
-}
 
 /// What EC2's durations are multiplied by: a build takes minutes of simulated time, and thereby some hundred requests.
 const LATENCY_SCALE: f64 = 0.05;
@@ -30,6 +25,9 @@ const LATENCY_SCALE: f64 = 0.05;
 const RESTART: SignedDuration = SignedDuration::from_millis(200);
 /// The same, where nobody is there for long: longer than any instance may work.
 const AWAY: SignedDuration = SignedDuration::from_hours(3);
+
+/// How long a process is held up: the Lease has run out by then, and the next is in the middle of its work.
+const HELD_UP: SignedDuration = SignedDuration::from_secs(25);
 
 /// A run that asks more than this goes round in circles: an hour of rest takes some 3,000 requests.
 const MOST_REQUESTS: usize = 20_000;
@@ -69,6 +67,8 @@ pub struct State {
     /// What was wrong with what was seen between the first request and the last.
     pub wrong: Vec<Wrong>,
     faults: Vec<(Fault, usize)>,
+    /// When a process that is frozen goes on, if not once the world is at rest.
+    pub wakes: Option<Timestamp>,
     /// For how long nobody is there once the process has died.
     pub pause: SignedDuration,
     /// What of the faults lasts beyond the requests that they strike.
@@ -88,7 +88,7 @@ impl World {
     pub fn new(plan: &Plan) -> Arc<Self> {
         let now = BEGAN;
         Arc::new(Self {
-            simulator: Arc::new(Mutex::new(Simulator::new(seed(), LATENCY_SCALE))),
+            simulator: Arc::new(Mutex::new(Simulator::new(plan.seed, LATENCY_SCALE))),
             time: Mutex::new(Time {
                 since: now,
                 began: None,
@@ -101,6 +101,7 @@ impl World {
                 story: plan.story.clone(),
                 wrong: Vec::new(),
                 faults: plan.faults.clone(),
+                wakes: None,
                 pause: RESTART,
                 in_force: InForce::default(),
                 requests: 0,
@@ -154,9 +155,23 @@ impl World {
         self.frozen.notified().await;
     }
 
-    /// The frozen process goes on.
-    pub fn thaw(&self) {
+    /// The frozen process goes on with the request in hand.
+    pub fn thaw(&self, member: Member) {
+        let now = self.now();
+        let mut state = self.state();
+        state.active = now;
+        state.judge.unaware(member, now);
+        drop(state);
         self.thawed.notify_one();
+    }
+
+    /// Until the next [`World::begin`] no time goes by.
+    pub fn stop_the_clock(&self) {
+        let now = self.now();
+        *lock(&self.time) = Time {
+            since: now,
+            began: None,
+        };
     }
 
     /// Ends once a second process is to begin.
@@ -220,11 +235,6 @@ impl World {
     ) -> Result<T, Lost> {
         turnstile.pass(what).await;
         step.time = self.now();
-        loop {
-            let due = self.state().in_force.due(step.time);
-            let Some(happens) = due else { break };
-            happens(self);
-        }
         {
             let mut state = self.state();
             state.requests += 1;
@@ -238,6 +248,13 @@ impl World {
                 .iter()
                 .find(|(_, request)| *request == step.number)
                 .map(|(fault, _)| *fault);
+        }
+        strike::before_people(self, &step);
+        loop {
+            let due = self.state().in_force.due(step.time);
+            let Some(happens) = due else { break };
+            happens(self);
+            step.people = true;
         }
         match step.fault {
             _ if self.is_exhausted() => {
@@ -263,7 +280,8 @@ impl World {
         }
         let fault = step.fault;
         let answer = match fault {
-            Some(Fault::Frozen) => {
+            Some(Fault::Frozen | Fault::HeldUp) => {
+                self.state().wakes = (fault == Some(Fault::HeldUp)).then(|| step.time + HELD_UP);
                 self.frozen.notify_one();
                 self.thawed.notified().await;
                 step.time = self.now();

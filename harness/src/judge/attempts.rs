@@ -1,5 +1,7 @@
 //! When builds and attempts may begin, and what they need while they go on.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -51,9 +53,22 @@ impl Judge {
         };
         let number = new.frozen["number"].as_i64().unwrap_or_default();
         let spec = recipe["spec"].clone();
+        let changed = self.changed.get(uid).copied().unwrap_or_default();
         let request = recipe["metadata"]["annotations"]["goldsmith.dev/build"].clone();
         let from = new.frozen["source"]["imageId"].as_str().unwrap_or_default();
         let mut wrong = Vec::new();
+        if self.suspended.contains(uid) {
+            wrong.push(format!("{name}: a build begins, and the recipe was read as suspended"));
+        }
+        if contents(&new.frozen["spec"]) != contents(&spec) && self.now.duration_since(changed) > PASS {
+            wrong.push(format!("{name}: a build begins of a spec that is none since {changed}"));
+        }
+        let newer = newer_source(&spec, from, ec2).filter(|_| self.now.duration_since(changed) > PASS);
+        if let Some(newer) = newer.filter(|_| new.frozen["existingImage"].is_null()) {
+            wrong.push(format!(
+                "{name}: it begins from {from}, and its search finds {newer}, which is newer"
+            ));
+        }
         let before = self.begun.iter().rfind(|((of, _), _)| of == uid);
         if let Some((_, before)) = before
             && let Some(image) = before.image.as_deref().filter(|image| self.is_available(image, ec2))
@@ -71,7 +86,7 @@ impl Judge {
             }
         }
         let begun = Begun {
-            spec,
+            spec: new.frozen["spec"].clone(),
             request,
             image: None,
         };
@@ -81,8 +96,6 @@ impl Judge {
 
     /// A record says that its build has ended well.
     pub(super) fn ends_well(&mut self, new: &Record<'_>, image: &str) {
-        let source = new.frozen["source"]["imageId"].as_str().unwrap_or_default();
-        self.sources.insert(image.to_owned(), source.to_owned());
         let number = new.frozen["number"].as_i64().unwrap_or_default();
         let build = owner(new.object).map(|uid| (uid.to_owned(), number));
         if let Some(begun) = build.and_then(|build| self.begun.get_mut(&build)) {
@@ -190,10 +203,18 @@ impl Judge {
                 && progress["failed"]["attempt"] != label.attempt
                 && begun.is_some_and(|begun| contents(&begun.spec) == contents(&recipe["spec"]));
             let works = match id.split_once('-').map(|(kind, _)| kind) {
-                Some("i") => ec2
-                    .instances
-                    .get(id)
-                    .is_some_and(|one| label.role == "builder" && ["pending", "running"].contains(&one.state)),
+                Some("i") => ec2.instances.get(id).is_some_and(|one| {
+                    let is_done = match label.role.as_str() {
+                        "builder" => one.state == "stopped" && self.has_image(id),
+                        "test" => one.says("tested") || one.says("failed"),
+                        _ => one.says("inspected") || one.says("failed") || one.says("unsupported"),
+                    };
+                    ["pending", "running", "stopped"].contains(&one.state) && !is_done
+                }),
+                Some("vol") => ec2.volumes.get(id).is_some_and(|volume| {
+                    let inspector = ec2.instances.get(volume.instance);
+                    inspector.is_some_and(|one| one.state == "running" && !one.says("inspected"))
+                }),
                 Some("ami") => ec2.images.get(id).is_some_and(|image| image.state == "available"),
                 _ => false,
             };
@@ -207,13 +228,57 @@ impl Judge {
         wrong
     }
 
+    /// The spec of the build that something was made for.
+    pub(super) fn begun_of(&self, label: &Label) -> Option<&Value> {
+        Some(&self.begun.get(&(label.uid.clone(), label.build))?.spec)
+    }
+
+    /// What of a spec's steps the builder of an image has not done, by its console and by what is on the image's disks.
+    pub(super) fn not_done(
+        &self,
+        image: &str,
+        snapshots: &BTreeSet<String>,
+        spec: &Value,
+        ec2: &Ec2<'_>,
+    ) -> Option<String> {
+        let steps: Vec<&Value> = spec["build"]["steps"].as_array().into_iter().flatten().collect();
+        let files = steps.iter().map(|step| &step["file"]).filter(|file| !file.is_null());
+        let disks: Vec<_> = snapshots
+            .iter()
+            .filter_map(|id| ec2.snapshots.get(id.as_str()))
+            .collect();
+        for file in files {
+            let path = file["path"].as_str().unwrap_or_default();
+            let laid = disks.iter().filter_map(|disk| disk.files.get(path));
+            if !laid
+                .into_iter()
+                .any(|laid| Some(laid.content.as_str()) == file["content"].as_str())
+            {
+                return Some(format!("has no {path} as its spec says"));
+            }
+        }
+        // EC2 forgets it in the end, and of one that says nothing the disk tells.
+        let builder = ec2.instances.get(self.builders.get(image)?.as_str())?;
+        let builder = Some(builder).filter(|builder| builder.says("started"))?;
+        let done: BTreeSet<&str> = builder
+            .records("step-finished")
+            .filter_map(|mut words| words.next())
+            .collect();
+        (done.len() < steps.len()).then(|| format!("its builder has finished {} steps of {}", done.len(), steps.len()))
+    }
+
+    /// Whether an image was made of an instance.
+    fn has_image(&self, instance: &str) -> bool {
+        self.builders.values().any(|of| of == instance)
+    }
+
     fn is_available(&self, image: &str, ec2: &Ec2<'_>) -> bool {
         self.kept.contains_key(image) && ec2.images.get(image).is_some_and(|image| image.state == "available")
     }
 }
 
 /// The uid of the recipe that owns an object.
-fn owner(object: &Value) -> Option<&str> {
+pub(super) fn owner(object: &Value) -> Option<&str> {
     let owners = object["metadata"]["ownerReferences"].as_array()?;
     owners.iter().find_map(|owner| owner["uid"].as_str())
 }

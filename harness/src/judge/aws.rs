@@ -1,30 +1,23 @@
 //! What is wrong with a mutating call to EC2.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use flate2::read::GzDecoder;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::call::{Call, Label, label};
 use super::ec2::Ec2;
-use super::kubernetes::{intent, record};
+use super::kubernetes::{SEAL_KEY, intent, record};
 use super::{Judge, Wrong};
 use crate::api_server::ApiServer;
-use crate::people::{AMAZON, FORGED_NONCE};
+use crate::people::AMAZON;
 
 /// Files that hold what an image must not give away. What makes them is only in stories that plant secrets.
 const SECRETS: [&str; 3] = ["authorized_keys", ".aws/credentials", "id_ed25519"];
-
-/// What every launch asks for: tokens of whoever asks for metadata, no capacity that somebody has reserved, one instance.
-const ALWAYS: [(&str, &str); 4] = [
-    ("MetadataOptions.HttpTokens", "required"),
-    ("CapacityReservationSpecification.CapacityReservationPreference", "none"),
-    ("MinCount", "1"),
-    ("MaxCount", "1"),
-];
-
-/// Subnets that `config.yaml` lets recipes use, in the namespace `platform` alone.
-const GRANTED: [&str; 2] = ["subnet-0a100000000000001", "subnet-0b200000000000001"];
 
 impl Judge {
     /// Judges a mutating call, right after it.
@@ -74,18 +67,11 @@ impl Judge {
     /// Learns from a console that was read what the guest on it has said, whatever the reader makes of it.
     pub fn heard(&mut self, id: &str, ec2: &Ec2<'_>) {
         let Some(instance) = ec2.instances.get(id) else { return };
-        // The kind of a record that fits in one line is the fifth word of that line; what it says follows.
-        let words = |kind: &str| {
-            let lines = instance.console.lines();
-            // What people have forged is not the guest's word.
-            let lines = lines.filter(|line| !line.contains(FORGED_NONCE));
-            let mut lines = lines.map(|line| line.split_whitespace().skip(4));
-            lines.find_map(|mut words| (words.next() == Some(kind)).then_some(words))
-        };
-        let said = |kind: &str| words(kind).is_some();
+        let said = |kind: &str| instance.says(kind);
         let role = self.made.get(id).map_or("", |label| label.role.as_str());
         let has_failed = said("failed") || instance.console.contains(" failed ");
-        let passed = words("passed").and_then(|mut words| words.next()?.parse().ok());
+        let passed = instance.records("passed").next();
+        let passed = passed.and_then(|mut words| words.next()?.parse().ok());
         let passed = passed.and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok());
         if let Some(passed) = passed.filter(|_| role == "test" && said("tested") && !has_failed && !said("boot-error"))
         {
@@ -93,7 +79,18 @@ impl Judge {
             let shortest = self.tested.entry(instance.image.to_owned()).or_insert(took);
             *shortest = took.min(*shortest);
             let so = self.tests.get(id).cloned().unwrap_or_default();
-            self.tested_so.insert((instance.image.to_owned(), so));
+            let checks = so["checks"].as_array().map_or(0, Vec::len);
+            let passed = |number: usize| {
+                let number = number.to_string();
+                let mut records = instance.records("check");
+                records.any(|words| {
+                    let words: Vec<&str> = words.collect();
+                    words.first() == Some(&number.as_str()) && words.get(2) == Some(&"passed")
+                })
+            };
+            if (1..=checks).all(passed) {
+                self.tested_so.insert((instance.image.to_owned(), so.to_string()));
+            }
         }
         if role == "inspector" && said("inspected") && !said("unsupported") && !said("failed") {
             let attached = ec2.volumes.values().filter(|volume| volume.instance == id);
@@ -145,9 +142,19 @@ impl Judge {
         if call.succeeded() {
             self.is_at_work(label);
             let test = self.specs.get(&label.uid).and_then(|specs| specs.last());
-            let test = test.map(|spec| spec["test"].to_string()).unwrap_or_default();
+            let test = test.map(|spec| spec["test"].clone()).unwrap_or_default();
+            if operation == "CreateImage"
+                && let Some(image) = call.made.first()
+            {
+                let builder = call.parameter("InstanceId").to_owned();
+                let source = self.started_from.get(&builder).cloned().unwrap_or_default();
+                self.sources.insert(image.clone(), source);
+                self.builders.insert(image.clone(), builder);
+            }
             for id in call.made {
                 self.tests.insert(id.clone(), test.clone());
+                self.started_from
+                    .insert(id.clone(), call.parameter("ImageId").to_owned());
                 self.made.insert(id.clone(), label.clone());
                 // The first thing that a call makes is what it is for; the others are part of it.
                 let of_it = call.made.first() == Some(id);
@@ -175,19 +182,17 @@ impl Judge {
         let mut wrong = Vec::new();
         let operation = call.operation;
         let specs = self.specs.get(&label.uid).into_iter().flatten();
-        let limit = specs.filter_map(|spec| spec["failureLimit"].as_i64()).max();
+        let limit = specs.last().and_then(|spec| spec["failureLimit"].as_i64());
         if limit.is_some_and(|limit| label.attempt > limit) {
             wrong.push(format!("{operation} for attempt {} of {limit:?}", label.attempt));
+        }
+        if tells_the_key(call) {
+            wrong.push(format!("{operation} tells the seal key"));
         }
         let begins = !self
             .made
             .values()
             .any(|made| (&made.uid, made.build, made.attempt) == (&label.uid, label.build, label.attempt));
-        if begins && self.suspended.contains(&label.uid) {
-            wrong.push(format!(
-                "{operation} begins an attempt, and the recipe was read as suspended"
-            ));
-        }
         if begins {
             wrong.extend(self.waits(operation, label));
         }
@@ -252,144 +257,6 @@ impl Judge {
         wrong
     }
 
-    /// What it is made from is what the spec names, or was made for the same attempt.
-    fn comes_from_the_spec(&self, call: &Call<'_>, label: &Label, ec2: &Ec2<'_>) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let specs = self.specs.get(&label.uid).map(Vec::as_slice).unwrap_or_default();
-        let some = |holds: &dyn Fn(&Value) -> bool| specs.iter().any(holds);
-        let (operation, role) = (call.operation, label.role.as_str());
-        let is_ours = |id: &str| {
-            self.made
-                .get(id)
-                .is_some_and(|of| (&of.uid, of.build) == (&label.uid, label.build))
-        };
-        let mut refuse =
-            |what: &str, id: &str| wrong.push(format!("invariant 8: {operation} of a {role} with {what} {id}"));
-        match operation {
-            "RunInstances" => {
-                let image = call.parameter("ImageId");
-                let expected = match role {
-                    "builder" => some(&|spec| is_source(spec, image, ec2)),
-                    "test" => is_proof_of(self, label, image),
-                    // A stranger's image would vouch for what it likes.
-                    _ => {
-                        !self.made.contains_key(image)
-                            && ec2.images.get(image).is_some_and(|image| image.owner == AMAZON)
-                    }
-                };
-                if !expected {
-                    refuse("image", image);
-                }
-                let subnet = call.parameter("SubnetId");
-                let subnets = |spec: &Value| spec["build"]["builder"]["subnets"].clone();
-                let tags = ec2.subnets.get(subnet).copied();
-                let is_tagged = |wanted: &Value| {
-                    let mut wanted = wanted.as_object().into_iter().flatten();
-                    let on = |key: &str| tags.and_then(|tags| tags.get(key)).map(String::as_str);
-                    wanted.all(|(key, value)| on(key) == value.as_str())
-                };
-                let named = |spec: &Value| {
-                    let subnets = subnets(spec);
-                    holds(&subnets["ids"], subnet) || !subnets["tags"].is_null() && is_tagged(&subnets["tags"])
-                };
-                if !some(&named) {
-                    refuse("subnet", subnet);
-                }
-                if !GRANTED.contains(&subnet) {
-                    refuse("a subnet that is not granted,", subnet);
-                }
-                if !label.owner.starts_with("platform/") {
-                    refuse("an owner to whom nothing is granted,", &label.owner);
-                }
-                let groups: BTreeSet<&str> = call.values("SecurityGroupId.").collect();
-                if !some(&|spec| strings(&spec["build"]["builder"]["securityGroupIds"]) == groups) {
-                    refuse("security groups", &format!("{groups:?}"));
-                }
-                let type_ = call.parameter("InstanceType");
-                let types = |spec: &Value| {
-                    let tests = strings(&spec["test"]["instanceTypes"]);
-                    match role == "test" && !tests.is_empty() {
-                        true => tests.contains(type_),
-                        false => strings(&spec["build"]["builder"]["instanceTypes"]).contains(type_),
-                    }
-                };
-                if !some(&types) {
-                    refuse("instance type", type_);
-                }
-                let profile = call.parameter("IamInstanceProfile.Name");
-                let wanted = |spec: &Value| match role {
-                    "builder" => spec["build"]["builder"]["instanceProfile"].as_str().unwrap_or_default() == profile,
-                    _ => profile.is_empty(),
-                };
-                if !some(&wanted) {
-                    refuse("instance profile", profile);
-                }
-                let asked = volumes_of(call);
-                if role == "builder" && !some(&|spec| volumes(&spec["build"]["builder"]["volumes"]) == asked) {
-                    refuse("volumes", &format!("{asked:?}"));
-                }
-                // The builder's disk is still wanted.
-                let shutdown = match role {
-                    "builder" => "stop",
-                    _ => "terminate",
-                };
-                let shutdown = ("InstanceInitiatedShutdownBehavior", shutdown);
-                for (parameter, expected) in ALWAYS.into_iter().chain([shutdown]) {
-                    if call.parameter(parameter) != expected {
-                        refuse(parameter, call.parameter(parameter));
-                    }
-                }
-                let born = call.tags(Some("instance"));
-                let has = |(key, value): (&String, &Value)| born.get(key.as_str()).copied() == value.as_str();
-                let wanted = |spec: &Value| {
-                    spec["build"]["builder"]["tags"]
-                        .as_object()
-                        .is_none_or(|tags| tags.iter().all(has))
-                };
-                if !some(&wanted) {
-                    refuse("tags", &format!("{born:?}"));
-                }
-            }
-            "CreateImage" => {
-                let name = call.parameter("Name");
-                if !some(&|spec| is_name(spec, label, name)) {
-                    refuse("the name", name);
-                }
-                let id = call.parameter("InstanceId");
-                let finished = ec2.instances.get(id).is_some_and(|instance| {
-                    (instance.state, instance.reason) == ("stopped", "Client.InstanceInitiatedShutdown")
-                });
-                // EC2 makes none of an instance that someone has terminated this moment.
-                if !is_ours(id) || call.succeeded() && !finished {
-                    refuse(
-                        "an instance that is not its builder, or has not powered itself off:",
-                        id,
-                    );
-                }
-                let has_failed = |console: &str| {
-                    console
-                        .lines()
-                        .any(|line| line.contains(" step-finished ") && line.contains(" failed "))
-                };
-                if ec2
-                    .instances
-                    .get(id)
-                    .is_some_and(|instance| has_failed(instance.console))
-                {
-                    refuse("a builder of which a step has failed:", id);
-                }
-            }
-            _ => {
-                // Made with the image, which someone may have deregistered this moment.
-                let snapshot = call.parameter("SnapshotId");
-                if !is_proof_of(self, label, snapshot) {
-                    refuse("snapshot", snapshot);
-                }
-            }
-        }
-        wrong
-    }
-
     /// Whatever a call changes or removes was made by one, or carries our tags.
     fn targets(&self, call: &Call<'_>) -> Vec<String> {
         let strange = call
@@ -448,6 +315,10 @@ impl Judge {
                 None if proven => refuse("no test instance of it has passed"),
                 _ => {}
             }
+            let spec = self.made.get(id).and_then(|label| self.begun_of(label));
+            if let Some(missing) = spec.and_then(|spec| self.not_done(id, &snapshots, spec, ec2)) {
+                refuse(&missing);
+            }
             if proven && !snapshots.is_subset(&self.inspected) {
                 refuse("no inspector has read all of its snapshots");
             }
@@ -460,25 +331,8 @@ impl Judge {
     }
 }
 
-/// An image that was made for the recipe of `label`: by this build, or by one that this one proves again.
-fn is_proof_of(judge: &Judge, label: &Label, image: &str) -> bool {
-    let made = judge.made.get(image);
-    made.is_some_and(|of| of.owner == label.owner && (of.uid != label.uid || of.build <= label.build))
-}
-
-fn is_source(spec: &Value, id: &str, ec2: &Ec2<'_>) -> bool {
-    let source = &spec["build"]["source"];
-    let mut ids = source["ids"].as_object().into_iter().flatten();
-    if ids.any(|(_, named)| named == id) {
-        return true;
-    }
-    ec2.images
-        .get(id)
-        .is_some_and(|image| image.owner == AMAZON && is_found(spec, image.name))
-}
-
 /// Whether a search of the spec finds an image of that name.
-fn is_found(spec: &Value, name: &str) -> bool {
+pub(super) fn is_found(spec: &Value, name: &str) -> bool {
     let search = &spec["build"]["source"]["search"];
     let pattern = search["name"].as_str().unwrap_or("*");
     let is_called = |arch: &str| matches(&pattern.replace("{{arch}}", arch), name);
@@ -498,7 +352,7 @@ pub fn newer_source<'a>(spec: &Value, id: &str, ec2: &Ec2<'a>) -> Option<&'a str
 }
 
 /// Whether `name` is what a pattern with `*` for any characters stands for.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };
@@ -518,47 +372,19 @@ fn secrets<'a>(ec2: &Ec2<'a>, snapshots: &BTreeSet<String>) -> Vec<&'a str> {
     secret.map(|(path, _)| path.as_str()).collect()
 }
 
-/// The texts of a list.
-fn strings(list: &Value) -> BTreeSet<&str> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+/// Whether a call says what the configuration's key file holds, as it is or as user data.
+fn tells_the_key(call: &Call<'_>) -> bool {
+    let user_data = user_data(call);
+    let mut said = call.parameters.values().chain([&user_data]);
+    said.any(|text| text.contains(SEAL_KEY.trim()))
 }
 
-/// Device, size and type of each of a spec's volumes.
-fn volumes(list: &Value) -> BTreeSet<[String; 3]> {
-    let items = list.as_array().into_iter().flatten();
-    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    items
-        .map(|item| ["device", "sizeGiB", "type"].map(|field| shown(&item[field])))
-        .collect()
-}
-
-/// The same of those that a launch asks for.
-fn volumes_of(call: &Call<'_>) -> BTreeSet<[String; 3]> {
-    let devices = call
-        .parameters
-        .keys()
-        .filter_map(|name| name.strip_suffix(".DeviceName"));
-    let asked = |mapping: &str| {
-        ["DeviceName", "Ebs.VolumeSize", "Ebs.VolumeType"]
-            .map(|field| call.parameter(&format!("{mapping}.{field}")).to_owned())
-    };
-    devices.map(asked).collect()
-}
-
-/// Whether an image of that build may be called so, as far as a name says only whose it is, when and which.
-fn is_name(spec: &Value, label: &Label, name: &str) -> bool {
-    let template = spec["image"]["name"].as_str().unwrap_or_default();
-    let (_, recipe) = label.owner.split_once('/').unwrap_or_default();
-    let known = template
-        .replace("{{recipe}}", recipe)
-        .replace("{{build}}", &label.build.to_string());
-    matches(&known.replace("{{date}}", "*"), name)
-}
-
-fn holds(list: &Value, wanted: &str) -> bool {
-    list.as_array().into_iter().flatten().any(|one| one == wanted)
+/// What a launch tells its guest, as text.
+pub(super) fn user_data(call: &Call<'_>) -> String {
+    let bytes = BASE64_STANDARD.decode(call.parameter("UserData")).unwrap_or_default();
+    let mut text = String::new();
+    match GzDecoder::new(&bytes[..]).read_to_string(&mut text) {
+        Ok(_) => text,
+        Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
+    }
 }

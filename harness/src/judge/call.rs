@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::api_server::{ApiServer, Kind};
+use crate::process::Member;
 
 /// What `config.yaml` beside this crate says.
 const INSTALLATION: &str = "harness";
@@ -20,8 +21,8 @@ const CREATES: [(&str, &[&str]); 3] = [
 #[derive(Debug)]
 pub struct Call<'a> {
     pub operation: &'a str,
-    /// Name of the Lease by which its process leads.
-    pub lease: &'a str,
+    /// Whose it is.
+    pub member: Member,
     /// The whole form, by flattened names.
     pub parameters: BTreeMap<String, String>,
     /// `Success`, or the error's code.

@@ -6,6 +6,8 @@ use goldsmith_simulator::disk::Disk;
 use goldsmith_simulator::engine::Simulator;
 use jiff::Timestamp;
 
+use crate::people::FORGED_NONCE;
+
 /// Everything that is there, by id.
 #[derive(Debug, Default)]
 pub struct Ec2<'a> {
@@ -47,6 +49,23 @@ pub struct Volume<'a> {
     pub snapshot: &'a str,
     /// The instance that it is attached to.
     pub instance: &'a str,
+}
+
+impl Instance<'_> {
+    /// The words of each record of that kind that the guest has written in one line; what people have forged is not its word.
+    pub fn records(&self, kind: &str) -> impl Iterator<Item = std::str::SplitWhitespace<'_>> {
+        let lines = self.console.lines().filter(|line| !line.contains(FORGED_NONCE));
+        // Marker, sum, nonce and place come first.
+        lines.filter_map(move |line| {
+            let mut words = line.split_whitespace();
+            (words.nth(4) == Some(kind)).then_some(words)
+        })
+    }
+
+    /// Whether it has written one.
+    pub fn says(&self, kind: &str) -> bool {
+        self.records(kind).next().is_some()
+    }
 }
 
 impl<'a> Ec2<'a> {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::aws::newer_source;
+use super::attempts::owner;
 use super::call::{Label, path};
 use super::ec2::Ec2;
 use super::{Judge, status};
@@ -14,7 +14,7 @@ const FINALIZER: &str = "goldsmith.dev/cleanup";
 const MOST_WRITES: usize = 40;
 const BRIEFLY: SignedDuration = SignedDuration::from_secs(10);
 /// What the configuration's key file holds; it is for nobody's eyes.
-const SEAL_KEY: &str = include_str!("../../seal-key");
+pub(super) const SEAL_KEY: &str = include_str!("../../seal-key");
 
 /// A write, and what it made of the object.
 #[derive(Debug)]
@@ -137,6 +137,14 @@ impl Judge {
                 if old.progress["attempt"].as_i64() > new.progress["attempt"].as_i64() {
                     wrong.push(format!("{name}: the attempt goes back"));
                 }
+                // What has begun is finished.
+                let begins = old.progress["attempt"].as_i64() < new.progress["attempt"].as_i64();
+                let owner = owner(new.object).unwrap_or_default();
+                if begins && new.progress["attempt"] != 1 && self.suspended.contains(owner) {
+                    wrong.push(format!(
+                        "{name}: an attempt begins, and the recipe was read as suspended"
+                    ));
+                }
             }
             (Some(old), None) => {
                 let owners = old.object["metadata"]["ownerReferences"]
@@ -152,14 +160,6 @@ impl Judge {
             }
             (None, Some(new)) => {
                 wrong.extend(self.begins_build(name, &new, api, ec2));
-                let id = new.frozen["source"]["imageId"].as_str().unwrap_or_default();
-                let specs = self.specs.values().flatten();
-                let newer = specs.filter_map(|spec| newer_source(spec, id, ec2)).next();
-                if let Some(newer) = newer {
-                    wrong.push(format!(
-                        "{name}: it begins from {id}, and its search finds {newer}, which is newer"
-                    ));
-                }
             }
             _ => {}
         }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Judge;
 use super::call::Call;
 use crate::api_server::{ApiServer, Kind};
-use crate::process::IDENTITY;
+use crate::process::Member;
 
 /// How long a process may not know yet that it leads no longer: until its next renewal, and the pass in hand comes to its end.
 const UNAWARE: SignedDuration = SignedDuration::from_secs(5);
@@ -17,20 +17,31 @@ impl Judge {
             let spec = &lease["spec"];
             let renewed: Option<Timestamp> = spec["renewTime"].as_str().and_then(|time| time.parse().ok());
             let lasts = SignedDuration::from_secs(spec["leaseDurationSeconds"].as_i64().unwrap_or_default());
-            let runs = renewed.is_some_and(|renewed| now <= renewed + lasts);
-            if runs && spec["holderIdentity"] == IDENTITY {
-                let name = lease["metadata"]["name"].as_str().unwrap_or_default();
-                self.led.insert(name.to_owned(), now);
+            if renewed.is_some_and(|renewed| now <= renewed + lasts) {
+                let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                self.led
+                    .insert((text(&lease["metadata"]["name"]), text(&spec["holderIdentity"])), now);
             }
         }
     }
 
+    /// A process that was held up goes on: that it leads no longer it cannot know yet.
+    pub fn unaware(&mut self, member: Member, now: Timestamp) {
+        self.led
+            .insert((member.lease.to_owned(), member.identity.to_owned()), now);
+    }
+
     /// Whether a call comes of a process that does not lead, nor did a moment ago.
     pub(super) fn is_led(&self, call: &Call<'_>) -> Option<String> {
-        let led = self.led.get(call.lease);
+        let Member { lease, identity } = call.member;
+        let led = self.led.get(&(lease.to_owned(), identity.to_owned()));
         let lately = led.is_some_and(|led| self.now.duration_since(*led) <= UNAWARE);
-        let (operation, lease) = (call.operation, call.lease);
         let since = led.map_or("ever".to_owned(), |led| format!("since {led}"));
-        (!lately).then(|| format!("{operation} of a process that has not held the Lease {lease} {since}"))
+        (!lately).then(|| {
+            format!(
+                "{} of {identity}, which has not held the Lease {lease} {since}",
+                call.operation
+            )
+        })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use goldsmith_harness::kubernetes;
 use goldsmith_harness::plan::Plan;
+use goldsmith_harness::process::Member;
 use goldsmith_harness::turnstile::Turnstile;
 use goldsmith_harness::world::World;
 use goldsmith_lab::{Lab, Options};
@@ -14,10 +15,10 @@ use kube::{Client, Config};
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn the_one_in_memory() {
-    let world = World::new(&Plan::undisturbed("conformance"));
+    let world = World::new(&Plan::undisturbed("conformance", 0));
     world.begin();
     let turnstile = Arc::new(Turnstile::default());
-    let client = kubernetes::client(&world, &turnstile, "conformance");
+    let client = kubernetes::client(&world, &turnstile, Member::FIRST);
     tokio::select! {
         () = suite::run(&client) => {}
         () = turnstile.drive() => {}
