@@ -3,7 +3,7 @@
 //!
 //! A [`plan::Plan`] says what goes wrong. [`run::run`] carries it out: the reconcilers, kube's runtime and the AWS SDK are the
 //! product's own; the API server ([`api_server`]) and EC2 (the simulator) are in memory and outlive the process when it dies.
-//! [`judge`] says what is wrong with the end.
+//! [`judge`] says what is wrong with every request, and with the end.
 
 pub mod api_server;
 pub mod history;
@@ -12,6 +12,7 @@ pub mod judge;
 pub mod kubernetes;
 pub mod people;
 pub mod plan;
+pub mod process;
 pub mod run;
 pub mod speed;
 pub mod story;
@@ -20,4 +21,3 @@ pub mod turnstile;
 pub mod world;
 
 mod aws;
-pub mod process;

@@ -196,7 +196,7 @@ pub fn end(story: &str) -> (&'static str, &'static str) {
 /// What may go wrong in `story` without leading to another end; unless `thorough`, as much as there is time for: where the controller's
 /// own machinery is the same in every story, one story is enough.
 pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
-    const FEW: usize = 3;
+    const FEW: usize = 2;
     const OTHERS: [Fault; 8] = [
         Fault::DiesUnseen,
         Fault::AnswerLost,

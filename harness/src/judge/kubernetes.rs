@@ -235,6 +235,9 @@ impl Judge {
     /// The build in a status: where it stands goes forward, what it names was made, and what it announces may be made now.
     fn build(&mut self, uid: &str, build: &Value) -> Vec<String> {
         let mut wrong = Vec::new();
+        // What it does not announce any more may not be made any more.
+        let of_it = format!(" for {uid} ");
+        self.intended.retain(|intent| !intent.contains(&of_it));
         let (Some(number), Some(attempt)) = (build["number"].as_i64(), build["attempt"].as_i64()) else {
             return wrong;
         };

@@ -85,7 +85,7 @@ pub struct Judge {
     claimed: BTreeSet<String>,
     /// What was made, by what it was made for.
     once: BTreeMap<(String, Label, String), BTreeSet<String>>,
-    /// What a status has announced.
+    /// What the last status of each recipe that the controller has written announces.
     intended: BTreeSet<String>,
     /// Images on which a verdict was put, with their snapshots.
     kept: BTreeMap<String, BTreeSet<String>>,
@@ -338,14 +338,19 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
 
 /// That no Event tells people of how a recipe has ended.
 fn untold(api: &ApiServer, recipe: &Value) -> Option<String> {
-    let type_ = match status::kstatus(recipe) {
-        "Failed" => "Warning",
-        _ => "Normal",
-    };
-    let is_of = |event: &Value| event["regarding"]["uid"] == recipe["metadata"]["uid"] && event["type"] == type_;
-    let told = api.objects(Kind::Event).any(is_of);
+    let latest = kubernetes::images(&recipe["status"]["latest"]);
+    let failed = status::kstatus(recipe) == "Failed";
+    let mut events = api
+        .objects(Kind::Event)
+        .filter(|event| event["regarding"]["uid"] == recipe["metadata"]["uid"]);
+    let note = |event: &Value| event["note"].as_str().unwrap_or_default().to_owned();
+    let told = events.any(|event| match failed {
+        true => event["type"] == "Warning",
+        // One that nothing has proven is never latest.
+        false => event["type"] == "Normal" && latest.iter().all(|id| note(event).contains(*id)),
+    });
     let name = &recipe["metadata"]["name"];
-    (!told).then(|| format!("no Event of type {type_} tells people of {name}"))
+    (!told).then(|| format!("no Event tells people of how {name} has ended: {latest:?}"))
 }
 
 /// What users have otherwise than in the world of another run, whatever lies behind it.
