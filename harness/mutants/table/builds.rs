@@ -46,7 +46,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "timeout-never",
         "a builder that never ends is waited for for ever",
-        "hanging-step/undisturbed",
+        "kernel-panic/undisturbed",
         &[(
             "src/recipe/decide/builder.rs",
             "if since(builder.launch_time, observed.now) > timeout + GRACE {",

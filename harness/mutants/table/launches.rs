@@ -68,7 +68,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "young-for-gone",
         "what was just launched and does not show yet counts as gone",
-        "proven-image/dies-unseen",
+        "history/dies-unseen",
         &[(
             "src/recipe/decide/launch.rs",
             "if young || since(missing, observed.now) < MISSING {",
