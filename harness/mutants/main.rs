@@ -52,7 +52,7 @@ fn run(wanted: &[String], filters: &[&str]) -> Result<bool, String> {
         let names: Vec<&str> = mutants().map(|mutant| mutant.name).collect();
         return Err(format!("there is no mutant {unknown}; there are {}", names.join(", ")));
     }
-    let source = tree();
+    let source = tree()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source.join("target"), PathBuf::from);
     let copy = target.join("mutants");
     let copied = Instant::now();
@@ -111,10 +111,17 @@ fn fate(mutant: &Mutant, copy: &Path, target: &Path, filters: &[&str]) -> Result
     plans(copy, target, filters)
 }
 
-/// The root of the repository.
-fn tree() -> PathBuf {
-    let harness = Path::new(env!("CARGO_MANIFEST_DIR"));
-    harness.parent().unwrap_or(harness).to_owned()
+/// The root of the repository that the command is called in. Not where it was compiled: a copy's build leaves its own in the same place.
+fn tree() -> Result<PathBuf, String> {
+    let answer = Command::new("git")
+        .args(["rev-parse", "--show-toplevel"])
+        .output()
+        .map_err(|error| format!("git rev-parse: {error}"))?;
+    let root = String::from_utf8_lossy(&answer.stdout).trim_end().to_owned();
+    match answer.status.success() && !root.is_empty() {
+        true => Ok(PathBuf::from(root)),
+        false => Err("this is no clone of the repository; call it in one".to_owned()),
+    }
 }
 
 /// Copies what git knows or would add. Files that are there and the same stay untouched, so that cargo compiles only what a mutant
@@ -295,7 +302,8 @@ mod tests {
 
     #[test]
     fn every_mutant_still_has_its_place_in_the_tree() {
-        let problems: Vec<String> = mutants().filter_map(|mutant| planted(mutant, &tree()).err()).collect();
+        let tree = tree().unwrap();
+        let problems: Vec<String> = mutants().filter_map(|mutant| planted(mutant, &tree).err()).collect();
         assert!(problems.is_empty(), "{}", problems.join("\n"));
     }
 
