@@ -18,6 +18,9 @@ use table::{Mutant, mutants};
 /// A mutant under which the plans do not end in this time is found: something goes on for ever.
 const LONGEST: Duration = Duration::from_mins(20);
 
+/// In place of the plan that has found a mutant.
+const NO_END: &str = "no end";
+
 fn main() -> ExitCode {
     let (filters, wanted): (Vec<String>, Vec<String>) = std::env::args()
         .skip(1)
@@ -62,7 +65,9 @@ fn run(wanted: &[String], filters: &[&str]) -> Result<bool, String> {
         copy.display(),
         copied.elapsed()
     );
-    if let Fate::Caught(plan, wrong) = plans(&copy, &target, &["undisturbed"])? {
+    let without = copy.join("plans-without-a-mutant");
+    fs::copy(build(&copy, &target)?, &without).map_err(|error| format!("{}: {error}", without.display()))?;
+    if let Fate::Caught(plan, wrong) = plans(&copy, &without, &["undisturbed"])? {
         return Err(format!("the tree fails as it is, in {plan}: {wrong}"));
     }
     let chosen: Vec<&Mutant> = mutants()
@@ -72,9 +77,16 @@ fn run(wanted: &[String], filters: &[&str]) -> Result<bool, String> {
     for (number, mutant) in (1..).zip(&chosen) {
         let began = Instant::now();
         plant(mutant, &source, &copy)?;
-        let fate = fate(mutant, &copy, &target, filters);
+        let fate = build(&copy, &target).and_then(|program| fate(mutant, &copy, &program, filters));
         restore(mutant, &source, &copy)?;
-        let line = match (fate.map_err(|why| format!("{}: {why}", mutant.name))?, mutant.survives) {
+        let fate = fate.map_err(|why| format!("{}: {why}", mutant.name))?;
+        if let Fate::Caught(plan, _) = &fate
+            && plan != NO_END
+            && !is_green(&copy, &without, plan)?
+        {
+            return Err(format!("{plan}, which finds {}, fails without it, too", mutant.name));
+        }
+        let line = match (fate, mutant.survives) {
             (Fate::Caught(plan, wrong), None) => format!("| {} | {plan} | {wrong} |", mutant.name),
             (Fate::Survived, Some(why)) => format!("| {} | SURVIVED, as listed | {why} |", mutant.name),
             (Fate::Caught(plan, wrong), Some(_)) => {
@@ -100,15 +112,25 @@ fn run(wanted: &[String], filters: &[&str]) -> Result<bool, String> {
 }
 
 /// Those plans that find it soonest first; all of them, or those that `filters` choose, where these do not.
-fn fate(mutant: &Mutant, copy: &Path, target: &Path, filters: &[&str]) -> Result<Fate, String> {
+fn fate(mutant: &Mutant, copy: &Path, program: &Path, filters: &[&str]) -> Result<Fate, String> {
     if filters.is_empty() {
-        let caught = plans(copy, target, &[mutant.plans])?;
+        let caught = plans(copy, program, &[mutant.plans])?;
         if matches!(caught, Fate::Caught(..)) {
             return Ok(caught);
         }
         println!("{}: {} does not find it; all plans:", mutant.name, mutant.plans);
     }
-    plans(copy, target, filters)
+    plans(copy, program, filters)
+}
+
+/// Whether a plan ends well without a mutant.
+fn is_green(copy: &Path, without: &Path, plan: &str) -> Result<bool, String> {
+    let answer = Command::new(without)
+        .current_dir(copy)
+        .env("PLAN", plan)
+        .output()
+        .map_err(|error| format!("{}: {error}", without.display()))?;
+    Ok(answer.status.success())
 }
 
 /// The root of the repository that the command is called in. Not where it was compiled: a copy's build leaves its own in the same place.
@@ -225,8 +247,8 @@ fn restore(mutant: &Mutant, source: &Path, copy: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Builds the copy and carries its plans out, to the first that fails.
-fn plans(copy: &Path, target: &Path, arguments: &[&str]) -> Result<Fate, String> {
+/// Builds the copy; the program that carries its plans out.
+fn build(copy: &Path, target: &Path) -> Result<PathBuf, String> {
     // The whole workspace, so that what it depends on has the features that it is built with anyway.
     let built = Command::new("cargo")
         .args(["test", "--workspace", "--test", "plans", "--no-run"])
@@ -242,17 +264,22 @@ fn plans(copy: &Path, target: &Path, arguments: &[&str]) -> Result<Fate, String>
             .strip_prefix("Executable tests/plans.rs (")?
             .strip_suffix(')')
     });
-    let Some(program) = program.filter(|_| built.status.success()) else {
-        return Err(format!("it cannot be built:\n{said}"));
-    };
-    let mut child = Command::new(copy.join(program))
+    match program.filter(|_| built.status.success()) {
+        Some(program) => Ok(copy.join(program)),
+        None => Err(format!("it cannot be built:\n{said}")),
+    }
+}
+
+/// Carries plans out, to the first that fails.
+fn plans(copy: &Path, program: &Path, arguments: &[&str]) -> Result<Fate, String> {
+    let mut child = Command::new(program)
         .args(arguments)
         .current_dir(copy)
         .env("FIRST_FAILURE", "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("{program}: {error}"))?;
+        .map_err(|error| format!("{}: {error}", program.display()))?;
     let output = child.stdout.take().ok_or("the plans say nothing")?;
     let lines = thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).collect::<Vec<_>>());
     let began = Instant::now();
@@ -275,7 +302,7 @@ fn plans(copy: &Path, target: &Path, arguments: &[&str]) -> Result<Fate, String>
     }
     match status {
         None => Ok(Fate::Caught(
-            "no end".to_owned(),
+            NO_END.to_owned(),
             format!("the plans do not end within {LONGEST:?}"),
         )),
         Some(status) if status.success() => Ok(Fate::Survived),

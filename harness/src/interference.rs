@@ -78,7 +78,7 @@ fn of_every_recipe(world: &World, act: impl Fn(&str, &Value)) {
 }
 
 /// Ids of what the controller has made, that begin so.
-fn made(world: &World, prefix: &str) -> Vec<String> {
+pub fn made(world: &World, prefix: &str) -> Vec<String> {
     let state = world.state();
     let made = state.history.iter().flat_map(|step| &step.made);
     made.filter(|id| id.starts_with(prefix)).cloned().collect()

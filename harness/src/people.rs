@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use goldsmith_simulator::control::NewImage;
 use goldsmith_simulator::disk::Layout;
 use goldsmith_simulator::engine;
@@ -10,9 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::api_server::{Answer, Kind, Request};
+use crate::api_server::Kind;
 use crate::history::Step;
-use crate::story::write;
+use crate::interference::made;
+use crate::story::{RECIPES, write};
 use crate::world::World;
 
 const REGION: &str = "eu-central-1";
@@ -30,6 +33,8 @@ const MANGLED: usize = 4;
 pub const FORGED_NONCE: &str = "00000000000000000000000000000000";
 /// Stories in which they do: what a guest says is not what they would have it say.
 const FORGED: [&str; 4] = ["check-fails", "secret-left", "boot-error", "failing-step"];
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/platform/configmaps";
 
 /// The name of an image until it is published.
 const UNPUBLISHED: &str = "al2024-ami-to-come";
@@ -140,17 +145,7 @@ pub fn publish_newest(world: &World) {
 /// Somebody puts a tag of their own on every image that is proven.
 pub fn tag_images(world: &World) {
     let (key, value) = ("cost-center", "42");
-    let proven: Vec<String> = {
-        let simulator = tcp::lock(&world.simulator);
-        let images = simulator
-            .state
-            .regions
-            .values()
-            .flat_map(|region| region.images.values());
-        let proven = images.filter(|image| image.tags.0.contains_key("goldsmith.dev/proven"));
-        proven.map(|image| image.id.clone()).collect()
-    };
-    for id in proven {
+    for id in proven(world) {
         let parameters = [
             ("Action", "CreateTags"),
             ("ResourceId.1", &id),
@@ -162,16 +157,113 @@ pub fn tag_images(world: &World) {
     }
 }
 
-/// Somebody changes by hand what a build has frozen, so that its next instance would be in another subnet.
-fn edit_records(world: &World) {
-    let records: Vec<Value> = world.state().api.objects(Kind::ConfigMap).cloned().collect();
-    for record in records {
-        let name = record["metadata"]["name"].as_str().unwrap_or_default();
-        let frozen = record["data"]["frozen.json"].as_str().unwrap_or_default();
-        let frozen = frozen.replace("subnet-0a1", "subnet-0b2");
-        let path = format!("/api/v1/namespaces/platform/configmaps/{name}");
-        write(world, "PATCH", &path, &json!({"data": {"frozen.json": frozen}}));
+/// Somebody changes by hand the record of a build in hand: in what subnet its next instance would be, which attempt it is at, or what
+/// that is told.
+fn edit_records(world: &World, story: &str) {
+    for record in records(world) {
+        let data = |name: &str| record["data"][name].as_str().unwrap_or_default();
+        let change = match story {
+            "progress-edited" => {
+                let progress = data("progress.json").replace("\"attempt\":1", "\"attempt\":2");
+                json!({"data": {"progress.json": progress}})
+            }
+            "user-data-edited" => {
+                let guests = record["binaryData"].as_object().into_iter().flatten();
+                let told: serde_json::Map<String, Value> = guests
+                    .map(|(guest, _)| (guest.clone(), BASE64_STANDARD.encode("#!/bin/sh\n").into()))
+                    .collect();
+                json!({"binaryData": told})
+            }
+            _ => json!({"data": {"frozen.json": data("frozen.json").replace("subnet-0a1", "subnet-0b2")}}),
+        };
+        write(world, "PATCH", &path_of(&record), &change);
     }
+}
+
+/// Somebody copies records of builds that have ended: another recipe's to this one, and one of this one's to another number.
+pub fn copy_records(world: &World) {
+    let records = records(world);
+    let named = |name: &str| records.iter().find(|record| record["metadata"]["name"] == name);
+    let (Some(own), Some(other)) = (named("web-build-1"), named("api-build-1")) else {
+        return;
+    };
+    for (name, record) in [("web-build-2", own), ("web-build-3", other)] {
+        let metadata = &own["metadata"];
+        let copy = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": name,
+                "namespace": metadata["namespace"],
+                "labels": metadata["labels"],
+                "ownerReferences": metadata["ownerReferences"],
+            },
+            "data": record["data"],
+        });
+        write(world, "POST", CONFIG_MAPS, &copy);
+    }
+}
+
+fn records(world: &World) -> Vec<Value> {
+    world.state().api.objects(Kind::ConfigMap).cloned().collect()
+}
+
+fn path_of(record: &Value) -> String {
+    format!(
+        "{CONFIG_MAPS}/{}",
+        record["metadata"]["name"].as_str().unwrap_or_default()
+    )
+}
+
+/// Somebody takes off every image what says that it is proven.
+pub fn take_verdict(world: &World) {
+    for id in proven(world) {
+        let keys = ["proven", "finished", "seal"].map(|name| format!("goldsmith.dev/{name}"));
+        let [proven, finished, seal] = &keys;
+        let parameters = [
+            ("Action", "DeleteTags"),
+            ("ResourceId.1", &id),
+            ("Tag.1.Key", proven),
+            ("Tag.2.Key", finished),
+            ("Tag.3.Key", seal),
+        ];
+        call(world, world.now(), &parameters);
+        touched(world, &id);
+    }
+}
+
+/// Somebody makes every image that is proven one of a later build.
+pub fn edit_verdict(world: &World) {
+    for id in proven(world) {
+        let parameters = [
+            ("Action", "CreateTags"),
+            ("ResourceId.1", &id),
+            ("Tag.1.Key", "goldsmith.dev/build"),
+            ("Tag.1.Value", "7"),
+        ];
+        call(world, world.now(), &parameters);
+        touched(world, &id);
+    }
+}
+
+fn touched(world: &World, id: &str) {
+    let now = world.now();
+    let mut state = world.state();
+    state.active = now;
+    state.judge.verdict_edited(id);
+}
+
+/// Ids of the controller's images that are proven.
+fn proven(world: &World) -> Vec<String> {
+    let made = made(world, "ami-");
+    let simulator = tcp::lock(&world.simulator);
+    let regions = simulator.state.regions.values();
+    let images = regions.flat_map(|region| region.images.values());
+    let proven = images.filter(|image| image.tags.0.contains_key("goldsmith.dev/proven"));
+    proven
+        .map(|image| image.id.clone())
+        .filter(|id| made.contains(id))
+        .collect()
 }
 
 /// Somebody who can write to the console of a guest says there that all is well, under a nonce that is not the guest's.
@@ -213,7 +305,8 @@ pub fn react(world: &World, step: &Step) {
         has_forged,
         has_interfered,
     } = people;
-    if step.request.ends_with("/configmaps") && !has_launched {
+    // Where a recipe is deleted they leave that alone: what they launch for it would be waited for, and hide what is not.
+    if step.request.ends_with("/configmaps") && !has_launched && !story.starts_with("deleted") {
         world.state().people.has_launched = true;
         let (cluster, recipe) = uids(world);
         let forged = launch(world, world.now(), 1, &tags("harness", &cluster, &recipe));
@@ -223,6 +316,7 @@ pub fn react(world: &World, step: &Step) {
     if let Some((double, builder)) = double.as_ref().zip(step.made.first())
         && step.request == "RunInstances"
         && !has_copied
+        && story != "deleted"
     {
         world.state().people.has_copied = true;
         copy_tags(world, builder, double);
@@ -235,7 +329,7 @@ pub fn react(world: &World, step: &Step) {
         step.made.iter().for_each(|id| forge_console(world, id));
     }
     let moment = match story.as_str() {
-        "deleted" | "second-attempt" | "record-edited" => "RunInstances",
+        "deleted" | "second-attempt" | "record-edited" | "progress-edited" | "user-data-edited" => "RunInstances",
         "deleted-late" | "namespace-deleted" => "CreateVolume",
         _ => return,
     };
@@ -243,7 +337,7 @@ pub fn react(world: &World, step: &Step) {
         world.state().people.has_interfered = true;
         match story.as_str() {
             "deleted" | "deleted-late" => delete(world),
-            "record-edited" => edit_records(world),
+            "record-edited" | "progress-edited" | "user-data-edited" => edit_records(world, &story),
             "namespace-deleted" => {
                 world.state().in_force.namespace_goes();
                 delete(world);
@@ -284,7 +378,8 @@ fn copy_tags(world: &World, builder: &str, double: &str) {
     call(world, world.now(), &parameters);
 }
 
-/// Copies the verdict of a proven image to images that nobody has looked at: as it is, and as that of a later build.
+/// Copies the verdict of a proven image to images that nobody has looked at: as it is, and as that of a later build. An instance and a
+/// volume that somebody uses are given the image's tags, too: they are no leftovers of its build.
 fn forge_verdict(world: &World) {
     let (mut tags, instances) = {
         let simulator = tcp::lock(&world.simulator);
@@ -308,6 +403,14 @@ fn forge_verdict(world: &World) {
         });
         (tags, strangers.map(|instance| instance.id.clone()).collect::<Vec<_>>())
     };
+    launch(world, world.now(), 1, &tags);
+    let mut volume = vec![
+        ("Action".to_owned(), "CreateVolume".to_owned()),
+        ("AvailabilityZone".to_owned(), format!("{REGION}a")),
+        ("Size".to_owned(), "8".to_owned()),
+    ];
+    volume.extend(specification("volume", &tags));
+    call(world, world.now(), &volume);
     for (name, instance) in ["forged", "forged as a later one"].into_iter().zip(instances) {
         let mut parameters = vec![
             ("Action".to_owned(), "CreateImage".to_owned()),
@@ -322,25 +425,13 @@ fn forge_verdict(world: &World) {
 
 /// Deletes the recipe.
 fn delete(world: &World) {
-    let request = Request {
-        method: "DELETE".into(),
-        path: "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes/web".into(),
-        query: String::new(),
-        accept: String::new(),
-        content_type: String::new(),
-        body: Vec::new(),
-    };
-    let answer = world.state().api.handle(world.now(), &request);
-    debug_assert!(matches!(answer, Answer::Value(200, Value::Object(_))), "{answer:?}");
+    write(world, "DELETE", &format!("{RECIPES}/web"), &Value::Null);
 }
 
 /// Deletes all records: Kubernetes when the namespace goes, or somebody.
 pub fn delete_records(world: &World) {
-    let records: Vec<Value> = world.state().api.objects(Kind::ConfigMap).cloned().collect();
-    for record in records {
-        let name = record["metadata"]["name"].as_str().unwrap_or_default();
-        let path = format!("/api/v1/namespaces/platform/configmaps/{name}");
-        write(world, "DELETE", &path, &Value::Null);
+    for record in records(world) {
+        write(world, "DELETE", &path_of(&record), &Value::Null);
     }
 }
 

@@ -12,6 +12,10 @@ pub enum Fault {
     DiesBefore,
     /// The process dies once the request has had its effect, before the answer comes.
     DiesAfter,
+    /// The process is asked to stop (SIGTERM) as it makes the request, and another takes its place once it has ended.
+    Stopped,
+    /// The process dies before the request, and the next seals with another key: the one of before only verifies.
+    KeyRotated,
     /// As `DiesAfter`, and the next process begins three hours later.
     Away,
     /// As `DiesAfter`, and what AWS is asked next shows the world as it was before that effect.
@@ -30,6 +34,10 @@ pub enum Fault {
     Unavailable,
     /// Nobody answers for twenty seconds, neither AWS nor Kubernetes: the Lease is lost meanwhile.
     Outage,
+    /// AWS answers that call, whoever makes it, with an error of its own for two minutes, and all others as ever.
+    CallUnavailable,
+    /// Nobody can read or write the Lease for longer than it lasts; everything else goes on.
+    LeaseUnavailable,
     /// Whom it asks denies it, and what comes next.
     Denied,
     /// Kubernetes does not take this change of a record, nor the next ones: a quota, a policy.
@@ -85,7 +93,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one; what takes the least time comes first.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 40] = [
         Self::DiesUnseen,
         Self::AnswerLost,
         Self::DiesAfter,
@@ -106,6 +114,9 @@ impl Fault {
         Self::Away,
         Self::Outage,
         Self::LeaseTaken,
+        Self::LeaseUnavailable,
+        Self::KeyRotated,
+        Self::CallUnavailable,
         Self::TagEdited,
         Self::StepEdited,
         Self::Deleted,
@@ -115,6 +126,7 @@ impl Fault {
         Self::OlderByOne,
         Self::OlderByThree,
         Self::DiesBefore,
+        Self::Stopped,
         Self::Throttled,
         Self::Unavailable,
         Self::Denied,
@@ -140,6 +152,8 @@ impl Fault {
             Self::DiesBefore => "dies-before",
             Self::DiesAfter => "dies-after",
             Self::DiesUnseen => "dies-unseen",
+            Self::Stopped => "stopped",
+            Self::KeyRotated => "key-rotated",
             Self::Away => "away",
             Self::AnswerLost => "answer-lost",
             Self::ArrivesLate => "arrives-late",
@@ -147,6 +161,8 @@ impl Fault {
             Self::OlderByThree => "older-by-three",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
+            Self::CallUnavailable => "call-unavailable",
+            Self::LeaseUnavailable => "lease-unavailable",
             Self::Denied => "denied",
             Self::Outage => "outage",
             Self::RecordRefused => "record-refused",
@@ -183,6 +199,7 @@ impl Fault {
         let recipes = step.mutates && step.request.contains("/imagerecipes/");
         match self {
             Self::DiesBefore
+            | Self::Stopped
             | Self::Throttled
             | Self::Unavailable
             | Self::Denied
@@ -192,7 +209,7 @@ impl Fault {
             Self::DiesAfter | Self::AnswerLost | Self::ArrivesLate => step.mutates,
             Self::RecordRefused => step.changes_record(),
             Self::DiesUnseen => step.mutates && aws,
-            Self::OlderByOne | Self::OlderByThree => !step.mutates && aws,
+            Self::OlderByOne | Self::OlderByThree | Self::CallUnavailable => !step.mutates && aws,
             Self::WatchDelayed | Self::WatchCoalesced | Self::WatchExpired => recipes || step.people,
             Self::StatusEmptied | Self::StatusSetBack | Self::StatusSetFarBack | Self::Recreated => {
                 recipes && step.request.ends_with("/status")
@@ -200,6 +217,8 @@ impl Fault {
             Self::Suspended
             | Self::Outage
             | Self::LeaseTaken
+            | Self::LeaseUnavailable
+            | Self::KeyRotated
             | Self::TagEdited
             | Self::StepEdited
             | Self::Deleted
@@ -248,7 +267,7 @@ impl Fault {
     pub fn ends_processes(self) -> bool {
         matches!(
             self,
-            Self::Frozen | Self::HeldUp | Self::SecondLeader | Self::LeaseTaken | Self::Outage
+            Self::Frozen | Self::HeldUp | Self::SecondLeader | Self::LeaseTaken | Self::LeaseUnavailable | Self::Outage
         )
     }
 
@@ -256,7 +275,7 @@ impl Fault {
     pub fn kills(self) -> bool {
         matches!(
             self,
-            Self::DiesBefore | Self::DiesAfter | Self::DiesUnseen | Self::ArrivesLate | Self::Away
+            Self::DiesBefore | Self::DiesAfter | Self::DiesUnseen | Self::ArrivesLate | Self::KeyRotated | Self::Away
         )
     }
 }

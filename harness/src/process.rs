@@ -8,7 +8,7 @@ use std::sync::Arc;
 use goldsmith::aws::{Account, AwsMetrics};
 use goldsmith::controller::connect::Clients;
 use goldsmith::controller::run::{Process, Settings};
-use goldsmith::controller::{Clock, Config, Failure, stop};
+use goldsmith::controller::{Clock, Config, Failure, Stop};
 use goldsmith::telemetry::{Health, Metrics};
 
 use crate::turnstile::Turnstile;
@@ -38,9 +38,28 @@ impl Member {
         lease: "goldsmith-of-another",
         identity: "goldsmith-0",
     };
+
+    /// The one that waits for the same Lease.
+    pub fn other(self) -> Self {
+        match self {
+            Self::FIRST => Self::STANDBY,
+            _ => Self::FIRST,
+        }
+    }
 }
 
-/// The configuration of every run.
+/// The keys of a process. They are rotated as the guide on running the controller says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// The first of the configuration alone.
+    First,
+    /// The second seals, the first verifies.
+    Both,
+    /// The second alone.
+    Second,
+}
+
+/// The configuration of every run, with both keys.
 ///
 /// # Errors
 /// When the file, which is beside this crate, cannot be read.
@@ -51,8 +70,25 @@ pub fn config() -> Result<Config, Failure> {
     )))?)
 }
 
-/// Runs `member` in `world` until it ends by itself, which it should not while it holds its Lease.
-pub async fn run(world: Arc<World>, turnstile: Arc<Turnstile>, config: Config, member: Member) -> Result<(), Failure> {
+/// The same with those keys alone.
+pub fn with_keys(config: &Config, keys: Keys) -> Config {
+    let mut config = config.clone();
+    match keys {
+        Keys::First => config.seal_keys.truncate(1),
+        Keys::Both => config.seal_keys.reverse(),
+        Keys::Second => drop(config.seal_keys.remove(0)),
+    }
+    config
+}
+
+/// Runs `member` in `world` until `stop` asks it to stop, or it ends by itself, which it should not while it holds its Lease.
+pub async fn run(
+    world: Arc<World>,
+    turnstile: Arc<Turnstile>,
+    config: Config,
+    member: Member,
+    stop: Stop,
+) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::new()?);
     let account = Account::new(
         "default",
@@ -62,8 +98,6 @@ pub async fn run(world: Arc<World>, turnstile: Arc<Turnstile>, config: Config, m
     let regions = config.accounts.iter().flat_map(|account| &account.regions);
     let client = kubernetes::client(&world, &turnstile, member);
     let clock = Arc::clone(&world);
-    // Nobody asks it to stop: a process that is killed is not asked.
-    let (_stopper, stop) = stop::channel();
     let process = Process {
         regions: regions.map(|region| account.ec2(region)).collect(),
         settings: Settings {

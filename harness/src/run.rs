@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::OptionFuture;
+use goldsmith::controller::stop::{self, Stopper};
 use goldsmith::controller::{Config, Failure};
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Runtime;
@@ -39,6 +40,8 @@ enum End {
     Frozen,
     /// It is time for a frozen one to go on.
     Waking,
+    /// It was asked to stop, and has.
+    Stopped,
     /// By itself, and why.
     ByItself(String),
     AtRest,
@@ -64,17 +67,18 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
     for _ in 0..MOST_LIVES {
         match life.go_on(&world, is_known) {
             End::Killed if world.is_exhausted() => return Ok(world),
-            End::Killed => life = Life::begin(&world, &config, life.member)?,
+            End::Killed => life = Life::begin(&world, &config, life.first.member)?,
             End::Frozen => {
                 let held = std::mem::replace(&mut life, Life::begin(&world, &config, Member::STANDBY)?);
                 frozen = Some((held, world.now()));
             }
+            End::Stopped => life = Life::begin(&world, &config, life.first.member.other())?,
             End::ByItself(why) => {
                 if !may_end {
                     let wrong = format!("the process has ended by itself: {why}");
                     world.state().wrong.push(wrong.into());
                 }
-                life = Life::begin(&world, &config, life.member)?;
+                life = Life::begin(&world, &config, life.first.member)?;
             }
             End::AtRest | End::Waking => match frozen.take() {
                 Some((mut held, since)) => {
@@ -101,21 +105,42 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
     Ok(world)
 }
 
-type Running = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+/// A process that runs.
+struct Running {
+    member: Member,
+    ends: Pin<Box<dyn Future<Output = Result<(), Failure>>>>,
+    stopper: Stopper,
+    /// When it was asked to stop.
+    stops: Option<Timestamp>,
+}
+
+impl Running {
+    fn begin(world: &Arc<World>, turnstile: &Arc<Turnstile>, config: &Config, member: Member) -> Self {
+        let (stopper, stop) = stop::channel();
+        let ends = process::run(Arc::clone(world), Arc::clone(turnstile), config.clone(), member, stop);
+        Self {
+            member,
+            ends: Box::pin(ends),
+            stopper,
+            stops: None,
+        }
+    }
+}
 
 /// One life of the process. With its runtime everything is dropped that it knew and was about to do.
 struct Life {
-    process: Running,
+    first: Running,
+    /// One that runs beside it.
     second: Option<Running>,
     driver: Pin<Box<dyn Future<Output = ()>>>,
     turnstile: Arc<Turnstile>,
     config: Config,
-    member: Member,
     // Last: the others are dropped while it is there.
     runtime: Runtime,
 }
 
 impl Life {
+    /// Of `member`, and in a story of two replicas of another one that waits for the Lease.
     fn begin(world: &Arc<World>, config: &Config, member: Member) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -123,15 +148,19 @@ impl Life {
             .build()
             .map_err(|error| format!("cannot make a runtime: {error}"))?;
         let turnstile = Arc::new(Turnstile::default());
-        let process = process::run(Arc::clone(world), Arc::clone(&turnstile), config.clone(), member);
+        let (keys, two) = {
+            let state = world.state();
+            (state.keys, state.story == "two-replicas")
+        };
+        let config = process::with_keys(config, keys);
+        let begin = |member| Running::begin(world, &turnstile, &config, member);
         let driven = Arc::clone(&turnstile);
         Ok(Self {
-            process: Box::pin(process),
-            second: None,
+            first: begin(member),
+            second: two.then(|| begin(member.other())),
             driver: Box::pin(async move { driven.drive().await }),
             turnstile,
-            config: config.clone(),
-            member,
+            config,
             runtime,
         })
     }
@@ -139,30 +168,42 @@ impl Life {
     /// Until something ends or freezes it, or the world is at rest.
     fn go_on(&mut self, world: &Arc<World>, is_known: &dyn Fn(&World) -> bool) -> End {
         let Self {
-            process,
+            first,
             second,
             driver,
             turnstile,
             config,
             runtime,
-            ..
         } = self;
         runtime.block_on(async {
             world.begin();
             let mut rest = pin!(rest(world, is_known));
             let end = loop {
-                let doubled = OptionFuture::from(second.as_mut());
+                let beside = OptionFuture::from(second.as_mut().map(|second| &mut second.ends));
                 tokio::select! {
                     biased;
                     () = world.died() => break End::Killed,
                     () = world.frozen() => break End::Frozen,
                     () = waking(world) => break End::Waking,
                     () = world.doubled() => {
-                        let process = process::run(Arc::clone(world), Arc::clone(turnstile), config.clone(), Member::DOUBLE);
-                        *second = Some(Box::pin(process));
+                        *second = Some(Running::begin(world, turnstile, config, Member::DOUBLE));
                     }
-                    ended = &mut *process => break End::ByItself(format!("{ended:?}")),
-                    Some(ended) = doubled => break End::ByItself(format!("{ended:?}")),
+                    () = world.stopped() => {
+                        first.stopper.stop();
+                        first.stops = Some(world.now());
+                    }
+                    ended = &mut first.ends => match first.stops {
+                        None => break End::ByItself(format!("{ended:?}")),
+                        Some(since) => {
+                            let now = world.now();
+                            world.state().stopped(&ended, first.member, now.duration_since(since));
+                            match second.take() {
+                                Some(second) => *first = second,
+                                None => break End::Stopped,
+                            }
+                        }
+                    },
+                    Some(ended) = beside => break End::ByItself(format!("{ended:?}")),
                     at_rest = &mut rest => break if at_rest { End::AtRest } else { End::Restless },
                     () = &mut *driver => break End::Restless,
                 }
@@ -177,7 +218,7 @@ impl Life {
         let passed = world.now().duration_since(since).unsigned_abs();
         self.runtime.block_on(async {
             world.begin();
-            world.thaw(self.member);
+            world.thaw(self.first.member);
             for _ in 0..TURNS {
                 yield_now().await;
             }
@@ -215,7 +256,8 @@ async fn rest(world: &World, is_known: &dyn Fn(&World) -> bool) -> bool {
         let brief = active + BRIEF;
         if now >= brief && looked != Some(active) {
             looked = Some(active);
-            if is_known(world) {
+            // What people are still to do decides, too.
+            if world.state().in_force.is_over() && is_known(world) {
                 return true;
             }
         }

@@ -7,10 +7,11 @@ use crate::api_server::{Answer, Request};
 use crate::history::Step;
 use crate::people;
 use crate::plan::Fault;
+use crate::process::Keys;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 27] = [
+pub const STORIES: [&str; 38] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -38,6 +39,17 @@ pub const STORIES: [&str; 27] = [
     "tags-changed",
     "not-granted",
     "record-edited",
+    "progress-edited",
+    "user-data-edited",
+    "record-copied",
+    "verdict-taken",
+    "verdict-edited",
+    "corrected",
+    "superseded",
+    "tried-anew",
+    "asked-before",
+    "key-rotated",
+    "two-replicas",
 ];
 
 /// Where the recipes of all stories are.
@@ -48,6 +60,10 @@ const WEB: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes
 /// Later than any build ends that one fault delays.
 const BUILT: SignedDuration = SignedDuration::from_mins(2);
 const SOON_AFTER: SignedDuration = SignedDuration::from_secs(150);
+/// The first attempt has failed by then.
+const CORRECTED: SignedDuration = SignedDuration::from_secs(30);
+/// The third attempt has failed by then.
+const GIVEN_UP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Does what the users of `story` do at its beginning, and has them do the rest at its time.
 ///
@@ -57,9 +73,63 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
     let mut web = recipe("web");
     let spec = &mut web["spec"];
     match story {
-        "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" => {}
+        "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" | "two-replicas" => {}
         // Until somebody deletes the record, as its message says.
-        "record-edited" => world.at(BUILT, people::delete_records),
+        "record-edited" | "progress-edited" | "user-data-edited" => world.at(BUILT, people::delete_records),
+        // Those of builds that ended: another recipe's under a name of this one's, and its own under another number.
+        "record-copied" => {
+            world.apply(&recipe("api"))?;
+            world.at(BUILT, people::copy_records);
+        }
+        // An image that nothing but its tags protects.
+        "verdict-taken" => {
+            spec["image"] = json!({"deregistrationProtection": false});
+            world.at(BUILT, people::take_verdict);
+        }
+        "verdict-edited" => world.at(BUILT, people::edit_verdict),
+        // While the second attempt is waited for.
+        "corrected" => {
+            spec["failureLimit"] = 2.into();
+            spec["build"]["steps"][0]["run"] = "#sim: exit=1".into();
+            world.at(CORRECTED, |world| {
+                let steps = json!([{"name": "packages", "run": "dnf -y install nginx"}]);
+                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+            });
+        }
+        // While the builder is at work, and for longer than a pass may not know of it.
+        "superseded" => {
+            spec["build"]["steps"] = json!([{"name": "packages", "run": "#sim: after=4m", "timeout": "20m"}]);
+            world.at(CORRECTED, |world| {
+                let steps = json!([{"name": "packages", "run": "dnf -y install nginx"}]);
+                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+            });
+        }
+        // What is changed after the last attempt decides over no image.
+        "tried-anew" => {
+            spec["failureLimit"] = 3.into();
+            spec["build"]["steps"][0]["run"] = "#sim: exit=1".into();
+            world.at(GIVEN_UP, |world| {
+                let builder = json!({"instanceTypes": ["m7i.large", "m6i.large"]});
+                write(world, "PATCH", WEB, &json!({"spec": {"build": {"builder": builder}}}));
+            });
+        }
+        // Of what was asked for before the last build nothing is remembered but that it was done.
+        "asked-before" => {
+            spec["historyLimit"] = 1.into();
+            world.at(BUILT, |world| {
+                let asked = json!({"goldsmith.dev/build": "now", "goldsmith.dev/reconcile": "now"});
+                write(world, "PATCH", WEB, &json!({"metadata": {"annotations": asked}}));
+            });
+            world.at(BUILT * 2, |world| {
+                let steps = json!([{"name": "packages", "run": "dnf -y install httpd"}]);
+                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+            });
+        }
+        // As the guide says: the new one seals, then the old one leaves the configuration.
+        "key-rotated" => {
+            world.at(BUILT, |world| world.restart(Keys::Both));
+            world.at(BUILT * 2, |world| world.restart(Keys::Second));
+        }
         // Nothing goes wrong by itself; something may.
         "three-attempts" => spec["failureLimit"] = 3.into(),
         // Somebody terminates the first builder.
@@ -163,10 +233,10 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             elsewhere["metadata"]["namespace"] = "strangers".into();
             world.apply(&elsewhere)?;
         }
-        // Three builds more than are remembered; no image of theirs goes.
+        // Two builds more than are remembered; no image of theirs goes.
         "history" => {
-            spec["historyLimit"] = 2.into();
-            for number in 1..=3 {
+            spec["historyLimit"] = 1.into();
+            for number in 1..=2 {
                 world.at(BUILT * number, move |world| {
                     let asked = json!({"metadata": {"annotations": {"goldsmith.dev/build": number.to_string()}}});
                     write(world, "PATCH", WEB, &asked);
@@ -185,13 +255,55 @@ pub fn end(story: &str) -> (&'static str, &'static str) {
         "secret-left" => ("Failed", "SecretFound"),
         "boot-error" => ("Failed", "BootErrors"),
         "slow-boot" => ("Failed", "BootDeadlineExceeded"),
-        "failing-step" => ("Failed", "StepFailed"),
+        "failing-step" | "tried-anew" => ("Failed", "StepFailed"),
         "hanging-step" | "kernel-panic" => ("Failed", "BuildTimedOut"),
         "untested" => ("Current", "BuiltUntested"),
         "not-granted" => ("Failed", "NotGranted"),
         _ => ("Current", "ImageProven"),
     }
 }
+
+/// Reasons of the Events that tell of each of a story's recipes when nothing goes wrong, in the order of time.
+pub fn events(story: &str) -> &'static str {
+    match story {
+        "second-attempt" => "BuildStarted AttemptFailed ImageProven LatestChanged BuildSucceeded",
+        "check-fails" | "secret-left" | "boot-error" | "slow-boot" | "hanging-step" | "kernel-panic" => {
+            "BuildStarted AttemptFailed BuildFailed"
+        }
+        "failing-step" => "BuildStarted AttemptFailed AttemptFailed BuildFailed",
+        "tried-anew" => {
+            "BuildStarted AttemptFailed AttemptFailed AttemptFailed BuildFailed \
+             BuildStarted AttemptFailed AttemptFailed AttemptFailed BuildFailed"
+        }
+        "changed-step" | "asked-again" | "source-published" | "verdict-taken" | "verdict-edited" => {
+            "BuildStarted ImageProven LatestChanged BuildSucceeded \
+             BuildStarted ImageProven LatestChanged BuildSucceeded"
+        }
+        "asked-before" | "history" => {
+            "BuildStarted ImageProven LatestChanged BuildSucceeded \
+             BuildStarted ImageProven LatestChanged BuildSucceeded \
+             BuildStarted ImageProven LatestChanged BuildSucceeded"
+        }
+        // That of the object of before was told about that.
+        "adoption" => "LatestChanged",
+        "untested" => "BuildStarted BuildSucceeded",
+        "checks-changed" => {
+            "BuildStarted ImageProven LatestChanged BuildSucceeded BuildStarted ImageProven BuildSucceeded"
+        }
+        "tags-changed" => "BuildStarted ImageProven LatestChanged BuildSucceeded TagsChanged",
+        "not-granted" => "Refused",
+        "record-edited" | "progress-edited" | "user-data-edited" => {
+            "BuildStarted Refused BuildStarted ImageProven LatestChanged BuildSucceeded"
+        }
+        "superseded" => "BuildStarted BuildSuperseded BuildStarted ImageProven LatestChanged BuildSucceeded",
+        "corrected" => {
+            "BuildStarted AttemptFailed BuildSuperseded BuildStarted ImageProven LatestChanged BuildSucceeded"
+        }
+        _ => "BuildStarted ImageProven LatestChanged BuildSucceeded",
+    }
+}
+
+const WATCHES: [Fault; 3] = [Fault::WatchDelayed, Fault::WatchCoalesced, Fault::WatchExpired];
 
 /// What may go wrong in `story` without leading to another end; unless `thorough`, as much as there is time for: where the controller's
 /// own machinery is the same in every story, one story is enough.
@@ -207,7 +319,6 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         Fault::OlderByOne,
         Fault::DiesBefore,
     ];
-    const WATCHES: [Fault; 3] = [Fault::WatchDelayed, Fault::WatchCoalesced, Fault::WatchExpired];
     // An attempt is lost with each of these.
     const COSTLY: [Fault; 7] = [
         Fault::Away,
@@ -220,21 +331,28 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     ];
     match (story, thorough) {
         ("three-attempts", _) => COSTLY.into(),
-        ("changed-step", false) => [Fault::DiesUnseen, Fault::DiesAfter]
-            .into_iter()
-            .chain(WATCHES)
-            .collect(),
-        ("adoption" | "tags-changed", false) => [Fault::DiesUnseen].into_iter().chain(WATCHES).collect(),
+        ("changed-step" | "adoption" | "tags-changed", false) => {
+            [Fault::DiesUnseen].into_iter().chain(WATCHES).collect()
+        }
         (
             "slow-boot" | "kernel-panic" | "two-recipes" | "untested" | "source-published" | "history"
-            | "checks-changed" | "record-edited",
+            | "checks-changed" | "record-edited" | "verdict-taken" | "corrected" | "superseded" | "key-rotated",
             false,
         ) => [Fault::DiesUnseen].into(),
         ("long-build", false) => [Fault::Unavailable].into(),
-        ("source-ignored" | "not-granted", false) => Vec::new(),
+        (
+            "source-ignored" | "not-granted" | "progress-edited" | "user-data-edited" | "record-copied"
+            | "verdict-edited" | "tried-anew" | "asked-before",
+            false,
+        ) => Vec::new(),
+        ("two-replicas", _) => [Fault::Stopped, Fault::LeaseUnavailable].into(),
         ("everything-set", false) => [Fault::DiesUnseen, Fault::NoCapacity].into(),
         ("failing-step", false) => {
             let more = [Fault::Suspended, Fault::StatusEmptied];
+            OTHERS.into_iter().take(FEW).chain(more).collect()
+        }
+        ("second-attempt", false) => {
+            let more = [Fault::StatusSetBack, Fault::StatusSetFarBack];
             OTHERS.into_iter().take(FEW).chain(more).collect()
         }
         ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
@@ -251,7 +369,7 @@ const WAITING: SignedDuration = SignedDuration::from_secs(5);
 /// everybody waits; and of a long one only those with which a sweep begins and, where `thorough`, those that change something. Watches are
 /// struck where people write.
 pub fn is_struck(story: &str, fault: Fault, thorough: bool, step: &Step, quiet: SignedDuration) -> bool {
-    let of_watches = [Fault::WatchDelayed, Fault::WatchCoalesced, Fault::WatchExpired].contains(&fault);
+    let of_watches = WATCHES.contains(&fault);
     match story {
         "proven-image" => true,
         _ if of_watches && !thorough => step.people,

@@ -28,6 +28,10 @@ const READS: [&str; 4] = [
 const REFUSED: u32 = 5;
 /// How long nobody answers: longer than the Lease lasts.
 const OUTAGE: SignedDuration = SignedDuration::from_secs(20);
+/// How long a call is answered with an error.
+const CALL_UNAVAILABLE: SignedDuration = SignedDuration::from_mins(2);
+/// How long nobody can read or write the Lease: longer than it lasts, and than whoever has lost it may not know yet.
+const LEASE_UNAVAILABLE: SignedDuration = SignedDuration::from_secs(40);
 /// Launches for which there is no capacity.
 const LAUNCHES: u32 = 3;
 /// How late a request arrives: the Lease has run out by then, and another process is at work.
@@ -50,6 +54,10 @@ pub struct InForce {
     refuses: Option<(Fault, u32)>,
     /// Until when nobody answers.
     outage: Option<Timestamp>,
+    /// The call that AWS answers with an error, and until when.
+    call_unavailable: Option<(String, Timestamp)>,
+    /// Until when nobody can read or write the Lease.
+    lease_unavailable: Option<Timestamp>,
     watches: Option<(Timestamp, Fault)>,
     /// The namespace is being deleted, and its RoleBindings went first.
     namespace_goes: bool,
@@ -76,6 +84,11 @@ impl InForce {
         self.at(now + LATE, happens);
     }
 
+    /// Whether nothing is still to happen.
+    pub fn is_over(&self) -> bool {
+        self.later.is_empty()
+    }
+
     /// The first that is due.
     pub fn due(&mut self, now: Timestamp) -> Option<Later> {
         let position = self.later.iter().position(|(at, _)| *at <= now)?;
@@ -100,7 +113,9 @@ impl InForce {
         if self.namespace_goes && in_namespace && makes {
             return Some(refused(403, "Forbidden"));
         }
-        if self.is_out(step) {
+        let is_out = self.is_out(step);
+        let without_lease = self.lease_unavailable.is_some_and(|until| step.time < until);
+        if is_out || without_lease && step.request.contains("/leases") {
             return Some(refused(503, "ServiceUnavailable"));
         }
         if let Some(fault @ (Fault::Throttled | Fault::Unavailable | Fault::Denied | Fault::RecordRefused)) = step.fault
@@ -123,10 +138,17 @@ impl InForce {
 
     /// Whether nobody answers `step`.
     fn is_out(&mut self, step: &Step) -> bool {
-        if step.fault == Some(Fault::Outage) {
-            self.outage = Some(step.time + OUTAGE);
+        match step.fault {
+            Some(Fault::Outage) => self.outage = Some(step.time + OUTAGE),
+            Some(Fault::LeaseUnavailable) => self.lease_unavailable = Some(step.time + LEASE_UNAVAILABLE),
+            Some(Fault::CallUnavailable) => {
+                self.call_unavailable = Some((step.request.clone(), step.time + CALL_UNAVAILABLE));
+            }
+            _ => {}
         }
+        let mut call = self.call_unavailable.iter();
         self.outage.is_some_and(|until| step.time < until)
+            || call.any(|(call, until)| *call == step.request && step.time < *until)
     }
 
     /// EC2 as it was before its latest change or some before, and when that was.
@@ -198,7 +220,7 @@ pub fn before_aws(world: &World, step: &Step) {
         let added = simulator.faults.add(fault);
         debug_assert_eq!(added, Ok(()));
     }
-    if step.mutates {
+    if step.mutates && world.state().answers_older() {
         simulator.advance(step.time);
         let state = simulator.state.clone();
         let earlier = &mut world.state().in_force.earlier;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use goldsmith::controller::Failure;
 use goldsmith_simulator::engine::Simulator;
 use goldsmith_simulator::tcp;
 use jiff::{SignedDuration, Timestamp};
@@ -9,12 +10,12 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::api_server::{Answer, ApiServer, Request};
+use crate::api_server::{Answer, ApiServer, Kind, Request};
 use crate::history::Step;
 use crate::judge::{Ec2, Judge, Wrong};
 use crate::people::{self, People};
 use crate::plan::{Fault, Plan};
-use crate::process::Member;
+use crate::process::{Keys, Member};
 use crate::strike::{self, InForce};
 use crate::turnstile::Turnstile;
 
@@ -26,6 +27,8 @@ const RESTART: SignedDuration = SignedDuration::from_millis(200);
 /// The same, where nobody is there for long: longer than any instance may work.
 const AWAY: SignedDuration = SignedDuration::from_hours(3);
 
+/// What a process takes to stop, at most: two thirds of what its Deployment gives it.
+const STOPS: SignedDuration = SignedDuration::from_secs(10);
 /// How long a process is held up: the Lease has run out by then, and the next is in the middle of its work.
 const HELD_UP: SignedDuration = SignedDuration::from_secs(25);
 
@@ -45,6 +48,7 @@ pub struct World {
     frozen: Notify,
     thawed: Notify,
     doubled: Notify,
+    stopped: Notify,
 }
 
 #[derive(Debug)]
@@ -71,11 +75,42 @@ pub struct State {
     pub wakes: Option<Timestamp>,
     /// For how long nobody is there once the process has died.
     pub pause: SignedDuration,
+    /// Those of the next process.
+    pub keys: Keys,
+    /// Whether people restart the process as the next request comes.
+    pub restarts: bool,
     /// What of the faults lasts beyond the requests that they strike.
     pub in_force: InForce,
     requests: usize,
     /// When something was last changed, or the story began.
     pub active: Timestamp,
+}
+
+impl State {
+    /// Whether AWS will answer as it would have earlier.
+    pub fn answers_older(&self) -> bool {
+        let mut faults = self.faults.iter().map(|(fault, _)| fault);
+        faults.any(|fault| [Fault::OlderByOne, Fault::OlderByThree].contains(fault))
+    }
+
+    /// A process that was asked to stop has ended.
+    pub fn stopped(&mut self, ended: &Result<(), Failure>, member: Member, took: SignedDuration) {
+        let mut wrong = |why: String| {
+            self.wrong
+                .push(format!("asked to stop, {} {why}", member.identity).into())
+        };
+        if let Err(failure) = ended {
+            wrong(format!("fails: {failure:?}"));
+        }
+        if took > STOPS {
+            wrong(format!("takes {took:#}, {STOPS:#} at most"));
+        }
+        let mut leases = self.api.objects(Kind::Lease);
+        if leases.any(|lease| lease["spec"]["holderIdentity"] == member.identity) {
+            wrong("keeps its Lease: the next one has to wait".to_owned());
+        }
+        self.judge.has_stopped();
+    }
 }
 
 /// The answer does not come.
@@ -103,6 +138,8 @@ impl World {
                 faults: plan.faults.clone(),
                 wakes: None,
                 pause: RESTART,
+                keys: Keys::First,
+                restarts: false,
                 in_force: InForce::default(),
                 requests: 0,
                 active: now,
@@ -111,6 +148,7 @@ impl World {
             frozen: Notify::new(),
             thawed: Notify::new(),
             doubled: Notify::new(),
+            stopped: Notify::new(),
         })
     }
 
@@ -177,6 +215,11 @@ impl World {
     /// Ends once a second process is to begin.
     pub async fn doubled(&self) {
         self.doubled.notified().await;
+    }
+
+    /// Ends once the process is asked to stop.
+    pub async fn stopped(&self) {
+        self.stopped.notified().await;
     }
 
     /// When the story began.
@@ -257,12 +300,20 @@ impl World {
             step.people = true;
         }
         match step.fault {
-            _ if self.is_exhausted() => {
+            _ if self.is_exhausted() || std::mem::take(&mut self.state().restarts) => {
                 self.state().history.push(step);
                 return self.die().await;
             }
             Some(Fault::DiesBefore) => {
                 self.state().history.push(step);
+                return self.die().await;
+            }
+            Some(Fault::KeyRotated) => {
+                {
+                    let mut state = self.state();
+                    state.keys = Keys::Both;
+                    state.history.push(step);
+                }
                 return self.die().await;
             }
             Some(Fault::ArrivesLate) => {
@@ -292,8 +343,13 @@ impl World {
         if fault == Some(Fault::Away) {
             self.state().pause = AWAY;
         }
-        if fault == Some(Fault::SecondLeader) {
-            self.doubled.notify_one();
+        match fault {
+            Some(Fault::SecondLeader) => self.doubled.notify_one(),
+            Some(Fault::Stopped) => {
+                self.state().judge.stops();
+                self.stopped.notify_one();
+            }
+            _ => {}
         }
         if let Some(fault) = fault {
             strike::after(self, &step, fault);
@@ -328,6 +384,15 @@ impl World {
     /// Has `happens` happen so long after the story began.
     pub fn at(&self, after: SignedDuration, happens: impl FnOnce(&Self) + Send + 'static) {
         self.state().in_force.at(BEGAN + after, Box::new(happens));
+    }
+
+    /// People restart the process, with those keys.
+    pub fn restart(&self, keys: Keys) {
+        let now = self.now();
+        let mut state = self.state();
+        state.active = now;
+        state.keys = keys;
+        state.restarts = true;
     }
 
     /// Whether more was asked than in any run that ends.

@@ -32,6 +32,8 @@ const SHOWN: usize = 5;
 const PAIRS: usize = 5;
 /// Writes of the Lease that are struck; the others repeat them, every few seconds.
 const RENEWALS: usize = 4;
+/// Calls of each kind of which the answer is an error for minutes, where there is not time for all.
+const FIRST_CALLS: usize = 5;
 /// One in so many plans is looked at for the whole hour of rest, whatever its world is like; the second where there is time.
 const LOOKED_AT_LONG: [usize; 2] = [100, 10];
 /// How many plans make a line of progress.
@@ -190,7 +192,17 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
     let mut renewals = 0..RENEWALS;
     let mut active = undisturbed.began();
     // Unless there is time: most cost a second process, and of the last `unavailable` says as much of how the SDK takes it.
-    let few = [Fault::SecondLeader, Fault::Frozen, Fault::HeldUp, Fault::Throttled].contains(&fault) && !thorough();
+    let few = [
+        Fault::SecondLeader,
+        Fault::Frozen,
+        Fault::HeldUp,
+        Fault::Throttled,
+        Fault::Stopped,
+    ];
+    let few = few.contains(&fault) && !thorough();
+    // The same call at another time says the same.
+    let mut calls = BTreeMap::<&str, usize>::new();
+    let first_calls = fault == Fault::CallUnavailable && !thorough();
     let struck = until_rest
         .filter(|step| {
             if step.is_activity() {
@@ -199,7 +211,12 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
             story::is_struck(&state.story, fault, thorough(), step, step.time.duration_since(active))
         })
         .filter(|step| fault.strikes(step) && (step.mutates || !few))
-        .filter(|step| !step.renews_lease() || renewals.next().is_some());
+        .filter(|step| !step.renews_lease() || renewals.next().is_some())
+        .filter(|step| {
+            let times = calls.entry(&step.request).or_default();
+            *times += 1;
+            !first_calls || *times <= FIRST_CALLS
+        });
     struck.map(|step| step.number).collect()
 }
 
@@ -305,7 +322,10 @@ fn carry_out(name: &str, plans: &[Plan]) -> Result<(), String> {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(plan) = plans.get(index) else { break };
-                    let looks_on = (before + index).is_multiple_of(LOOKED_AT_LONG[usize::from(thorough)]);
+                    // What an image leaves behind is looked at minutes later.
+                    let leaves = plan.faults.iter().any(|(fault, _)| *fault == Fault::ImagesDeregistered);
+                    let looks_on = leaves && index % 4 == 0
+                        || (before + index).is_multiple_of(LOOKED_AT_LONG[usize::from(thorough)]);
                     let outcome = |plan: &Plan| {
                         let reference = reference(plan)?;
                         let is_known = |world: &World| !looks_on && wrong(plan, &reference, world).is_empty();

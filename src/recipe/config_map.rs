@@ -19,8 +19,6 @@ const PROGRESS: &str = "progress.json";
 const SEAL: &str = "seal";
 const OUTPUT: &str = "output.";
 const USER_DATA: &str = "user-data.";
-/// Roles that are sent user data.
-const GUESTS: [Role; 3] = [Role::Builder, Role::Test, Role::Inspector];
 
 /// A ConfigMap that is labelled as a record and is none.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -105,13 +103,14 @@ pub fn from_config_map(
     if !is_owned(&config_map.metadata, owner) {
         return Ok(None);
     }
+    let ended = read::<Progress>(config_map, PROGRESS).is_ok_and(|progress| progress.outcome.is_some());
     if !keys.verify_record(&sealed(config_map, owner), seal(config_map)) {
         return Err(Malformed {
             name: config_map.metadata.name.clone().unwrap_or_default(),
             key: SEAL,
             problem: "does not fit: someone has changed the record, or its key is no longer in the configuration"
                 .into(),
-            ended: read::<Progress>(config_map, PROGRESS).is_ok_and(|progress| progress.outcome.is_some()),
+            ended,
         });
     }
     let empty = BTreeMap::new();
@@ -134,7 +133,7 @@ pub fn from_config_map(
             name,
             key: FROZEN,
             problem: format!("is a copy of that of build {}", frozen.number),
-            ended: false,
+            ended,
         });
     }
     Ok(Some(BuildRecord {
@@ -166,7 +165,7 @@ fn user_data_key(guest: GuestKey) -> String {
 
 fn guest_key(key: &str) -> Option<GuestKey> {
     let (role, attempt) = key.strip_prefix(USER_DATA)?.split_once('.')?;
-    let role = GUESTS.into_iter().find(|guest| guest.as_str() == role)?;
+    let role = Role::GUESTS.into_iter().find(|guest| guest.as_str() == role)?;
     Some(GuestKey {
         attempt: attempt.parse().ok()?,
         role,

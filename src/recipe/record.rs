@@ -65,6 +65,9 @@ pub struct Frozen {
     /// The request that was answered last before it, by whichever build: the record of that one may be gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<String>,
+    /// Which seal key it began with, see [`SealKeys::led_by`](super::seal::SealKeys::led_by); empty in records of before there was this.
+    #[serde(default)]
+    pub key: String,
     /// An image that is there already and only has to be proved again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_image: Option<ExistingImage>,

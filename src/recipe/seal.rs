@@ -64,6 +64,20 @@ impl SealKeys {
         self.sign(b"token", &parts)
     }
 
+    /// Tells the first key from the others, and nothing about it: 8 hexadecimal digits.
+    pub fn first_id(&self) -> String {
+        self.0.first().map(|key| id(key)).unwrap_or_default()
+    }
+
+    /// The same keys, of which that of `id` comes first if it is still there: what is made for a build is marked and named by the key with
+    /// which that began, so that a request which is sent again after a rotation is the same.
+    pub fn led_by(&self, first: &str) -> Self {
+        let mut keys = self.0.clone();
+        // Stable: the others keep their order.
+        keys.sort_by_key(|key| id(key) != first);
+        Self(keys)
+    }
+
     /// The nonces that a guest may have been given, see [`guest::nonce`]: the first is what it is given now, the others are of keys that have
     /// been rotated since.
     pub fn nonces(&self, uid: &str, build: i64, attempt: i64, role: guest::Role) -> Vec<String> {
@@ -192,6 +206,12 @@ fn claimed(installation: &Installation, claim: &Claim) -> Vec<String> {
         claim.attempt.to_string(),
         claim.role.as_str().to_owned(),
     ]
+}
+
+fn id(key: &[u8]) -> String {
+    let mut id = hex::encode(keyed::<&[u8]>(key, b"id", &[]).finalize().into_bytes());
+    id.truncate(8);
+    id
 }
 
 /// A keyed hash over `parts`; `domain` keeps hashes of one purpose from serving another.

@@ -51,6 +51,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Those of instances, which are sent user data.
+    pub const GUESTS: [Self; 3] = [Self::Builder, Self::Test, Self::Inspector];
+
     /// The value of the tag [`ROLE`].
     pub fn as_str(self) -> &'static str {
         match self {

@@ -56,7 +56,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "attempt-forgotten",
         "the attempt that the record knows is not looked at",
-        "failing-step/status-emptied",
+        "second-attempt/status-set",
         &[(
             "src/recipe/decide/attempt.rs",
             "    build.attempt = build.attempt.clamp(record.progress.attempt, most);\n",
@@ -66,7 +66,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "superseded-continued",
         "a build goes on though the spec asks for another",
-        "proven-image/step-edited",
+        "superseded/undisturbed",
         &[(
             "src/recipe/decide/begin.rs",
             "    !wanted_hashes(observed, present, Some(record.frozen.source.image_id.as_str()))\n",
@@ -161,6 +161,56 @@ pub const MUTANTS: &[Mutant] = &[
             "src/recipe/decide/attempt.rs",
             "    if !young && since(missing, now) >= MISSING {\n",
             "    if young || since(missing, now) <= MISSING {\n",
+        )],
+    ),
+    mutant(
+        "retry-not-doubled",
+        "the third attempt waits no longer than the second",
+        "tried-anew/undisturbed",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    let skipped = usize::try_from(attempt - 1).unwrap_or(0).min(16);",
+            "    let skipped = usize::try_from(attempt - 1).unwrap_or(0).min(0);",
+        )],
+    ),
+    mutant(
+        "corrected-ignored",
+        "the next attempt is waited for though the spec has been corrected",
+        "corrected/undisturbed",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "        if (&frozen.build, &frozen.test) != (&observed.spec().build, &observed.spec().test) {\n            return decision",
+            "        if observed.spec().failure_limit > 100 {\n            return decision",
+        )],
+    ),
+    mutant(
+        "tried-no-more",
+        "a build that has failed is never tried again, whatever but its contents has changed in the spec",
+        "tried-anew/undisturbed",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "&& (last.frozen.generation == observed.generation() || asks_for_no_more(",
+            "&& (last.frozen.generation != 0 || asks_for_no_more(",
+        )],
+    ),
+    mutant(
+        "request-carried-not",
+        "a build does not remember which request was answered before it",
+        "asked-before/undisturbed",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "            answered: observed.last_answered().cloned(),",
+            "            answered: None,",
+        )],
+    ),
+    mutant(
+        "console-error-for-silence",
+        "a console that cannot be read is taken for an empty one",
+        "proven-image/call-unavailable",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    consoles.find_map(|console| console.as_ref().err())",
+            "    consoles.find_map(|console| console.as_ref().err()).filter(|_| attempt > 1000)",
         )],
     ),
 ];

@@ -175,4 +175,44 @@ pub const MUTANTS: &[Mutant] = &[
             "shutdown_behavior: if launch.role == Role::Test {",
         )],
     ),
+    mutant(
+        "metadata-from-containers",
+        "the metadata of an instance is answered to what is behind a bridge on it",
+        "proven-image/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            ".http_put_response_hop_limit(1)",
+            ".http_put_response_hop_limit(64)",
+        )],
+    ),
+    mutant(
+        "volumes-stay",
+        "volumes of a spec stay when their instance is terminated",
+        "everything-set/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            ".delete_on_termination(true)\n        .build();\n    BlockDeviceMapping",
+            ".delete_on_termination(false)\n        .build();\n    BlockDeviceMapping",
+        )],
+    ),
+    mutant(
+        "token-of-new-key",
+        "the client token hangs on the key that seals now, and not on that with which the build began",
+        "proven-image/key-rotated",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "    let keys = observed.keys.led_by(&record.frozen.key);\n    keys.token(",
+            "    let keys = &observed.keys;\n    keys.token(",
+        )],
+    ),
+    mutant(
+        "birth-of-old-keys",
+        "what was born under a key that only verifies now is taken for a stranger's",
+        "proven-image/key-rotated",
+        &[(
+            "src/recipe/seal.rs",
+            "        let Ok(hash) = hex::decode(hash) else { return false };\n        self.0\n            .iter()\n",
+            "        let Ok(hash) = hex::decode(hash) else { return false };\n        self.0\n            .iter()\n            .take(1)\n",
+        )],
+    ),
 ];

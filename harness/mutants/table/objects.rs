@@ -108,7 +108,7 @@ pub const MUTANTS: &[Mutant] = &[
         "deleted/undisturbed",
         &[(
             "src/recipe/decide/mod.rs",
-            "if decision.effects.is_empty() && !leftovers::any_left(observed) && !attempt::answer_may_be_out(observed) {",
+            "if decision.effects.is_empty() && !leftovers::any_left(observed) && !is_out {",
             "if decision.claims == Claims::none() {",
         )],
     ),
@@ -246,6 +246,106 @@ pub const MUTANTS: &[Mutant] = &[
             "src/controller/events.rs",
             "            Self::Warning => \"Warning\",\n",
             "            Self::Warning => \"Normal\",\n",
+        )],
+    ),
+    mutant(
+        "progress-unsealed",
+        "what a record says of its progress may be edited",
+        "progress-edited/undisturbed",
+        &[(
+            "src/recipe/config_map.rs",
+            "    let mut parts = vec![owner.uid.as_bytes(), data(FROZEN).as_bytes(), data(PROGRESS).as_bytes()];",
+            "    let mut parts = vec![owner.uid.as_bytes(), data(FROZEN).as_bytes()];",
+        )],
+    ),
+    mutant(
+        "user-data-unsealed",
+        "user data in a record may be edited",
+        "user-data-edited/undisturbed",
+        &[(
+            "src/recipe/config_map.rs",
+            "        parts.extend([key.as_bytes(), &bytes.0]);",
+            "        parts.extend([key.as_bytes()].into_iter().filter(|_| bytes.0.is_empty()));",
+        )],
+    ),
+    mutant(
+        "record-of-anybody",
+        "a record of another recipe is taken for its own",
+        "record-copied/undisturbed",
+        &[(
+            "src/recipe/config_map.rs",
+            "    let mut parts = vec![owner.uid.as_bytes(), data",
+            "    let mut parts = vec![owner.namespace.as_bytes(), data",
+        )],
+    ),
+    mutant(
+        "copies-taken",
+        "a copy of a record is taken for that of another build",
+        "record-copied/undisturbed",
+        &[(
+            "src/recipe/config_map.rs",
+            "    if name != BuildRecord::config_map_name(&owner.name, frozen.number) {",
+            "    if name.is_empty() {",
+        )],
+    ),
+    mutant(
+        "history-miscounted",
+        "the history counts an attempt more",
+        "history/undisturbed",
+        &[(
+            "src/recipe/decide/draft.rs",
+            "            attempts: outcome.attempts,",
+            "            attempts: outcome.attempts + 1,",
+        )],
+    ),
+    mutant(
+        "history-of-the-first",
+        "the history keeps the first builds",
+        "history/undisturbed",
+        &[(
+            "src/recipe/decide/draft.rs",
+            "    ended\n        .take(limit)",
+            "    ended\n        .skip(records.len().saturating_sub(limit.max(1)))\n        .take(limit)",
+        )],
+    ),
+    mutant(
+        "latest-of-another-build",
+        "latest has the number of no build",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "        build: claim.map_or(0, |claim| claim.build),",
+            "        build: claim.map_or(0, |claim| claim.build - 1),",
+        )],
+    ),
+    mutant(
+        "reconcile-unanswered",
+        "a request to reconcile is never said to be handled",
+        "asked-before/undisturbed",
+        &[(
+            "src/recipe/report.rs",
+            "    if let Some(token) = observed.request(\"reconcile\") {",
+            "    if let Some(token) = observed.request(\"reconcile\").filter(|token| token.is_empty()) {",
+        )],
+    ),
+    mutant(
+        "failure-untold",
+        "no Event says that a build is given up",
+        "failing-step/undisturbed",
+        &[(
+            "src/recipe/decide/attempt.rs",
+            "    decision.warn(\"BuildFailed\", words);\n",
+            "    drop(words);\n",
+        )],
+    ),
+    mutant(
+        "told-again",
+        "an Event is written anew whenever it is said",
+        "undisturbed",
+        &[(
+            "src/controller/events.rs",
+            "(&regarding.uid, note.build, &note.reason, &note.note)",
+            "(&regarding.uid, note.build, &note.reason, &note.note, now)",
         )],
     ),
 ];

@@ -169,4 +169,64 @@ pub const MUTANTS: &[Mutant] = &[
             ),
         ],
     ),
+    mutant(
+        "protected-without-cooldown",
+        "whoever takes the protection off an image may deregister it at once",
+        "proven-image/undisturbed",
+        &[(
+            "src/aws/client/write.rs",
+            ".with_cooldown(true)",
+            ".with_cooldown(false)",
+        )],
+    ),
+    mutant(
+        "build-unsealed",
+        "the number of the build may be changed on a proven image",
+        "verdict-edited/undisturbed",
+        &[(
+            "src/recipe/seal.rs",
+            "const SEALED: [&str; 9] = [\n    OWNER,\n    BUILD,\n",
+            "const SEALED: [&str; 9] = [\n    OWNER,\n    OWNER,\n",
+        )],
+    ),
+    mutant(
+        "verdict-alone-keeps",
+        "an image that is on record is removed once somebody has taken its tags off",
+        "verdict-taken/undisturbed",
+        &[(
+            "src/recipe/decide/leftovers.rs",
+            "    may_be_removed(image) && !observed.is_on_record(&image.id)",
+            "    may_be_removed(image) && (image.name.is_empty() || !observed.is_being_deleted() || !observed.is_on_record(&image.id))",
+        )],
+    ),
+    mutant(
+        "snapshots-unmarked",
+        "the verdict is on the image alone",
+        "proven-image/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    decision.effects.push(Effect::Tag {\n        resources: with_snapshots(image),",
+            "    decision.effects.push(Effect::Tag {\n        resources: vec![image.id.to_string()],",
+        )],
+    ),
+    mutant(
+        "snapshots-untagged",
+        "a changed tag is put on the image alone",
+        "tags-changed/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "            resources: proof::with_snapshots(image),\n            tags: changed,",
+            "            resources: vec![image.id.to_string()],\n            tags: changed,",
+        )],
+    ),
+    mutant(
+        "tag-keys-forgotten",
+        "what an edit has put on an image is never taken off again",
+        "tags-changed/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "        if let (Some(record), false) = (record, new.is_empty()) {",
+            "        if let (Some(record), true) = (record, new.len() > 1000) {",
+        )],
+    ),
 ];

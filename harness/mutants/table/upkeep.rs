@@ -156,4 +156,74 @@ pub const MUTANTS: &[Mutant] = &[
             "    let proven = observed.finished_images().into_iter();\n",
         )],
     ),
+    mutant(
+        "tags-of-images-ignored",
+        "an instance or a volume with the tags of an image is taken for a leftover",
+        "proven-image/undisturbed",
+        &[(
+            "src/world/ownership.rs",
+            "    [CONTENT_HASH, PROVEN, FINISHED, SEAL]\n        .iter()\n        .any(|key| tags.contains_key(*key))\n        || tags",
+            "    [CONTENT_HASH, PROVEN, FINISHED, SEAL]\n        .iter()\n        .all(|key| tags.contains_key(&format!(\"{key}.\")))\n        && tags",
+        )],
+    ),
+    mutant(
+        "released-early",
+        "a recipe is let go before what was launched for it shows",
+        "deleted/dies-unseen",
+        &[(
+            "src/recipe/decide/mod.rs",
+            "!leftovers::any_left(observed) && !is_out {",
+            "!leftovers::any_left(observed) {",
+        )],
+    ),
+    mutant(
+        "intent-forgotten-in-deletion",
+        "what a recipe that is deleted was about to make is forgotten",
+        "deleted/dies-unseen",
+        &[(
+            "src/recipe/decide/mod.rs",
+            "    decision.build = observed.status().build;\n    let left",
+            "    let left",
+        )],
+    ),
+    mutant(
+        "standby-sweeps",
+        "a process that waits for the Lease sweeps",
+        "two-replicas/undisturbed",
+        &[(
+            "src/controller/recipes.rs",
+            "        if !*passes.leads.borrow() {\n            continue;\n        }\n        match recipe::sweep",
+            "        match recipe::sweep",
+        )],
+    ),
+    mutant(
+        "stop-ignored",
+        "a process that is asked to stop goes on with its plans",
+        "proven-image/stopped",
+        &[(
+            "src/recipe/context.rs",
+            "        if self.stop.requested() {",
+            "        if self.stop.requested() && made == Timestamp::UNIX_EPOCH {",
+        )],
+    ),
+    mutant(
+        "lease-renewed-too-long",
+        "a holder that cannot renew its Lease goes on for an hour",
+        "proven-image/lease-unavailable",
+        &[(
+            "src/controller/leader.rs",
+            "            let deadline = renewed + self.terms.renew;",
+            "            let deadline = renewed + self.terms.renew * 360;",
+        )],
+    ),
+    mutant(
+        "lease-kept",
+        "a process that stops keeps its Lease",
+        "proven-image/stopped",
+        &[(
+            "src/controller/leader.rs",
+            "        if kept.is_ok() {\n            self.release().await;",
+            "        if kept.is_err() {\n            self.release().await;",
+        )],
+    ),
 ];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::aws::newer_source;
@@ -53,17 +53,20 @@ impl Judge {
         };
         let number = new.frozen["number"].as_i64().unwrap_or_default();
         let spec = recipe["spec"].clone();
-        let changed = self.changed.get(uid).copied().unwrap_or_default();
         let request = recipe["metadata"]["annotations"]["goldsmith.dev/build"].clone();
         let from = new.frozen["source"]["imageId"].as_str().unwrap_or_default();
         let mut wrong = Vec::new();
         if self.suspended.contains(uid) {
             wrong.push(format!("{name}: a build begins, and the recipe was read as suspended"));
         }
-        if contents(&new.frozen["spec"]) != contents(&spec) && self.now.duration_since(changed) > PASS {
-            wrong.push(format!("{name}: a build begins of a spec that is none since {changed}"));
+        let has_settled = self.settled_since(uid).is_some();
+        if let Some(since) = self
+            .settled_since(uid)
+            .filter(|_| contents(&new.frozen["spec"]) != contents(&spec))
+        {
+            wrong.push(format!("{name}: a build begins of a spec that is none since {since}"));
         }
-        let newer = newer_source(&spec, from, ec2).filter(|_| self.now.duration_since(changed) > PASS);
+        let newer = newer_source(&spec, from, ec2).filter(|_| has_settled);
         if let Some(newer) = newer.filter(|_| new.frozen["existingImage"].is_null()) {
             wrong.push(format!(
                 "{name}: it begins from {from}, and its search finds {newer}, which is newer"
@@ -146,15 +149,20 @@ impl Judge {
                 label.owner
             ));
         }
-        let begun = self.begun.get(&(label.uid.clone(), build));
-        let changed = self.changed.get(&label.uid).copied().unwrap_or_default();
-        let outdated = begun.is_some_and(|begun| contents(&begun.spec) != contents(&recipe["spec"]));
-        if outdated && self.now.duration_since(changed) > PASS {
+        let begun = self.begun_of(label);
+        let outdated = begun.is_some_and(|begun| contents(begun) != contents(&recipe["spec"]));
+        if let Some(since) = self.settled_since(&label.uid).filter(|_| outdated) {
             wrong.push(format!(
-                "{operation} for build {build}, and the spec asks for another since {changed}"
+                "{operation} for build {build}, and the spec asks for another since {since}"
             ));
         }
         wrong
+    }
+
+    /// Since when a spec asks for the image that it asks for now, if every pass knows.
+    fn settled_since(&self, uid: &str) -> Option<Timestamp> {
+        let changed = self.changed.get(uid).copied()?;
+        (self.now.duration_since(changed) > PASS).then_some(changed)
     }
 
     /// An attempt begins: whether it is time.
@@ -196,12 +204,12 @@ impl Judge {
             let (Some(recipe), Some(record)) = (asks, record(api, &label)) else {
                 continue;
             };
-            let begun = self.begun.get(&(label.uid.clone(), label.build));
+            let begun = self.begun_of(&label);
             let progress = &record.progress;
             let goes_on = progress["outcome"].is_null()
                 && progress["attempt"] == label.attempt
                 && progress["failed"]["attempt"] != label.attempt
-                && begun.is_some_and(|begun| contents(&begun.spec) == contents(&recipe["spec"]));
+                && begun.is_some_and(|begun| contents(begun) == contents(&recipe["spec"]));
             let works = match id.split_once('-').map(|(kind, _)| kind) {
                 Some("i") => ec2.instances.get(id).is_some_and(|one| {
                     let is_done = match label.role.as_str() {
@@ -246,6 +254,7 @@ impl Judge {
         let disks: Vec<_> = snapshots
             .iter()
             .filter_map(|id| ec2.snapshots.get(id.as_str()))
+            .map(|snapshot| snapshot.disk)
             .collect();
         for file in files {
             let path = file["path"].as_str().unwrap_or_default();
@@ -272,8 +281,9 @@ impl Judge {
         self.builders.values().any(|of| of == instance)
     }
 
-    fn is_available(&self, image: &str, ec2: &Ec2<'_>) -> bool {
-        self.kept.contains_key(image) && ec2.images.get(image).is_some_and(|image| image.state == "available")
+    /// Whether an image is there and vouched for.
+    pub(super) fn is_available(&self, image: &str, ec2: &Ec2<'_>) -> bool {
+        self.kept.contains_key(image) && !self.edited.contains(image) && ec2.is_available(image)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::call::{Call, Label, label};
 use super::ec2::Ec2;
-use super::kubernetes::{SEAL_KEY, intent, record};
+use super::kubernetes::{intent, record, tells_a_key};
 use super::{Judge, Wrong};
 use crate::api_server::ApiServer;
 use crate::people::AMAZON;
@@ -19,11 +19,17 @@ use crate::people::AMAZON;
 /// Files that hold what an image must not give away. What makes them is only in stories that plant secrets.
 const SECRETS: [&str; 3] = ["authorized_keys", ".aws/credentials", "id_ed25519"];
 
+/// The version of the metadata service that takes a token.
+const V2: &str = "v2.0";
+/// Calls that remove what attempts work with.
+const REMOVES: [&str; 3] = ["TerminateInstances", "DeregisterImage", "DeleteVolume"];
+
 impl Judge {
     /// Judges a mutating call, right after it.
     pub fn called(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<Wrong> {
         let mut outdated = Vec::new();
         outdated.extend(self.is_led(call));
+        outdated.extend(self.has_begun(call));
         let mut wrong = if call.creates().is_some() {
             self.creates(call, api, ec2, &mut outdated)
         } else {
@@ -32,7 +38,7 @@ impl Judge {
         if call.operation.ends_with("Tags") {
             wrong.extend(self.tags_of_others(call));
         }
-        if ["TerminateInstances", "DeregisterImage", "DeleteVolume"].contains(&call.operation) {
+        if REMOVES.contains(&call.operation) {
             outdated.extend(self.needs(call, api, ec2));
         }
         match call.operation {
@@ -44,6 +50,11 @@ impl Judge {
                 wrong.extend(
                     unproven.map(|id| format!("invariant 4: {id} is protected, and was never declared proven")),
                 );
+                if call.parameter("WithCooldown") != "true" {
+                    let at_once =
+                        "an image is protected without a cooldown: whoever takes that off may deregister it at once";
+                    wrong.push(at_once.to_owned());
+                }
             }
             "CreateTags" if call.succeeded() => wrong.extend(self.declares(call, ec2)),
             "DeleteTags" => {
@@ -241,8 +252,9 @@ impl Judge {
             ));
         }
         if operation == "RunInstances" {
-            let kept = &record.object["binaryData"][format!("user-data.{role}.{attempt}")];
-            if kept.as_str() != Some(call.parameter("UserData")) {
+            let guest = (label.uid.clone(), *build, format!("user-data.{role}.{attempt}"));
+            let kept = self.user_data.get(&guest).map(String::as_str);
+            if kept != Some(call.parameter("UserData")) {
                 wrong.push(format!(
                     "invariant 2: {operation} sends the {role} of attempt {attempt} user data that the record does not keep"
                 ));
@@ -257,11 +269,11 @@ impl Judge {
         wrong
     }
 
-    /// Whatever a call changes or removes was made by one, or carries our tags.
+    /// Whatever a call changes or removes was made by one; what carries our tags all the same may be removed.
     fn targets(&self, call: &Call<'_>) -> Vec<String> {
-        let strange = call
-            .ids()
-            .filter(|id| !self.made.contains_key(*id) && !self.claimed.contains(*id));
+        let removes = REMOVES.contains(&call.operation);
+        let may = |id: &str| self.made.contains_key(id) || removes && self.claimed.contains(id);
+        let strange = call.ids().filter(|id| !may(id));
         let wrong = strange.map(|id| format!("invariant 8: {} of {id}, which is somebody else's", call.operation));
         wrong.collect()
     }
@@ -316,6 +328,10 @@ impl Judge {
                 _ => {}
             }
             let spec = self.made.get(id).and_then(|label| self.begun_of(label));
+            let requires = spec.is_some_and(|spec| spec["image"]["imdsSupport"] == V2);
+            if requires && image.imds != Some(V2) {
+                refuse("its instances answer whoever asks for metadata without a token");
+            }
             if let Some(missing) = spec.and_then(|spec| self.not_done(id, &snapshots, spec, ec2)) {
                 refuse(&missing);
             }
@@ -365,18 +381,18 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 
 /// Paths of files that hold a secret.
 fn secrets<'a>(ec2: &Ec2<'a>, snapshots: &BTreeSet<String>) -> Vec<&'a str> {
-    let disks = snapshots.iter().filter_map(|id| ec2.snapshots.get(id.as_str()));
-    let files = disks.flat_map(|disk| &disk.files);
+    let snapshots = snapshots.iter().filter_map(|id| ec2.snapshots.get(id.as_str()));
+    let files = snapshots.flat_map(|snapshot| &snapshot.disk.files);
     let secret =
         files.filter(|(path, file)| SECRETS.iter().any(|name| path.ends_with(name)) && !file.content.is_empty());
     secret.map(|(path, _)| path.as_str()).collect()
 }
 
-/// Whether a call says what the configuration's key file holds, as it is or as user data.
+/// Whether a call says what a key file of the configuration holds, as it is or as user data.
 fn tells_the_key(call: &Call<'_>) -> bool {
     let user_data = user_data(call);
     let mut said = call.parameters.values().chain([&user_data]);
-    said.any(|text| text.contains(SEAL_KEY.trim()))
+    said.any(|text| tells_a_key(text))
 }
 
 /// What a launch tells its guest, as text.

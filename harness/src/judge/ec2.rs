@@ -16,8 +16,14 @@ pub struct Ec2<'a> {
     pub volumes: BTreeMap<&'a str, Volume<'a>>,
     /// Tags of the subnets.
     pub subnets: BTreeMap<&'a str, &'a BTreeMap<String, String>>,
-    /// What is on them.
-    pub snapshots: BTreeMap<&'a str, &'a Disk>,
+    pub snapshots: BTreeMap<&'a str, Snapshot<'a>>,
+}
+
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// What is on it.
+    pub disk: &'a Disk,
+    pub tags: &'a BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub struct Image<'a> {
     pub owner: &'a str,
     pub protected: bool,
     pub description: Option<&'a str>,
+    /// Of the versions of the metadata service the one alone that instances of it offer, if it says so.
+    pub imds: Option<&'a str>,
     pub snapshots: Vec<&'a str>,
     pub tags: &'a BTreeMap<String, String>,
 }
@@ -79,6 +87,11 @@ impl<'a> Ec2<'a> {
         })
     }
 
+    /// Whether instances can be launched from that image.
+    pub fn is_available(&self, image: &str) -> bool {
+        self.images.get(image).is_some_and(|image| image.state == "available")
+    }
+
     /// What there is now.
     pub fn of(simulator: &'a Simulator) -> Self {
         let mut ec2 = Self::default();
@@ -92,6 +105,7 @@ impl<'a> Ec2<'a> {
                     owner: &image.owner,
                     tags: &image.tags.0,
                     description: image.description.as_deref(),
+                    imds: image.imds_support.as_deref(),
                     protected: image.protection.name() != "disabled",
                     snapshots: devices.filter_map(|device| device.ebs.snapshot_id.as_deref()).collect(),
                 };
@@ -120,8 +134,13 @@ impl<'a> Ec2<'a> {
             ec2.subnets
                 .extend(subnets.map(|subnet| (subnet.subnet_id.as_str(), &subnet.tag_set.0)));
             let snapshots = region.snapshots.values();
-            ec2.snapshots
-                .extend(snapshots.map(|snapshot| (snapshot.id.as_str(), &snapshot.disk)));
+            ec2.snapshots.extend(snapshots.map(|snapshot| {
+                let snapshot_now = Snapshot {
+                    disk: &snapshot.disk,
+                    tags: &snapshot.tags.0,
+                };
+                (snapshot.id.as_str(), snapshot_now)
+            }));
         }
         ec2
     }

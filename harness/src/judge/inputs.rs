@@ -10,9 +10,11 @@ use super::call::{Call, Label};
 use super::ec2::Ec2;
 use crate::people::AMAZON;
 
-/// What every launch asks for: tokens of whoever asks for metadata, no capacity that somebody has reserved, one instance.
-const ALWAYS: [(&str, &str); 4] = [
+/// What every launch asks for: tokens of whoever asks for metadata, from the instance itself and not from a container on it; no capacity
+/// that somebody has reserved; one instance.
+const ALWAYS: [(&str, &str); 5] = [
     ("MetadataOptions.HttpTokens", "required"),
+    ("MetadataOptions.HttpPutResponseHopLimit", "1"),
     ("CapacityReservationSpecification.CapacityReservationPreference", "none"),
     ("MinCount", "1"),
     ("MaxCount", "1"),
@@ -113,6 +115,11 @@ impl Judge {
                 if role == "builder" && !some(&|spec| volumes(&spec["build"]["builder"]["volumes"]) == asked) {
                     refuse("volumes", &format!("{asked:?}"));
                 }
+                if let Some(device) =
+                    devices(call).find(|device| call.parameter(&format!("{device}.Ebs.DeleteOnTermination")) != "true")
+                {
+                    refuse("a volume that stays when it is terminated:", device);
+                }
                 // The builder's disk is still wanted.
                 let shutdown = match role {
                     "builder" => "stop",
@@ -206,12 +213,14 @@ fn volumes(list: &Value) -> BTreeSet<[String; 7]> {
 
 /// The same of those that a launch asks for.
 fn volumes_of(call: &Call<'_>) -> BTreeSet<[String; 7]> {
-    let devices = call
-        .parameters
-        .keys()
-        .filter_map(|name| name.strip_suffix(".DeviceName"));
     let asked = |mapping: &str| VOLUME.map(|(_, field)| call.parameter(&format!("{mapping}.{field}")).to_owned());
-    devices.map(asked).collect()
+    devices(call).map(asked).collect()
+}
+
+/// What a launch calls its volumes' parameters.
+fn devices<'a>(call: &'a Call<'_>) -> impl Iterator<Item = &'a str> {
+    let names = call.parameters.keys();
+    names.filter_map(|name| name.strip_suffix(".DeviceName"))
 }
 
 /// Whether an image of that build may be called so, as far as a name says only whose it is, when and which.

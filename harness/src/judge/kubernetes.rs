@@ -1,7 +1,7 @@
 //! What is wrong with a write to the API server.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::attempts::owner;
 use super::call::{Label, path};
@@ -13,8 +13,8 @@ const FINALIZER: &str = "goldsmith.dev/cleanup";
 /// More writes of one object's status within [`BRIEFLY`] come of a pass that wakes itself.
 const MOST_WRITES: usize = 40;
 const BRIEFLY: SignedDuration = SignedDuration::from_secs(10);
-/// What the configuration's key file holds; it is for nobody's eyes.
-pub(super) const SEAL_KEY: &str = include_str!("../../seal-key");
+/// What the configuration's key files hold; it is for nobody's eyes.
+const SEAL_KEYS: [&str; 2] = [include_str!("../../seal-key"), include_str!("../../next-seal-key")];
 
 /// A write, and what it made of the object.
 #[derive(Debug)]
@@ -86,6 +86,11 @@ pub fn intent(label: &Label, instance_type: &str, subnet: &str) -> String {
     }
 }
 
+/// Whether a text has what a key file holds.
+pub(super) fn tells_a_key(text: &str) -> bool {
+    SEAL_KEYS.iter().any(|key| text.contains(key.trim()))
+}
+
 impl Judge {
     /// Judges a write that the API server has taken, right after it.
     pub fn written(&mut self, write: &Write<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
@@ -108,7 +113,7 @@ impl Judge {
                 write.path
             ));
         }
-        if !is("Lease") && body.to_string().contains(SEAL_KEY.trim()) {
+        if !is("Lease") && tells_a_key(&body.to_string()) {
             wrong.push(format!("{method} {} tells the seal key", write.path));
         }
         if is("ConfigMap") {
@@ -164,10 +169,20 @@ impl Judge {
             _ => {}
         }
         if let Some(new) = Record::read(after) {
+            self.learn_of_record(&new);
             let image = new.progress["outcome"]["image"].as_str();
             let succeeded = new.progress["outcome"]["result"] == "Succeeded";
             if let Some(image) = image.filter(|_| succeeded) {
                 self.ends_well(&new, image);
+            }
+            if let Some(of) = self
+                .attempts_of(&new)
+                .filter(|of| *of != new.progress["outcome"]["attempts"])
+            {
+                let says = &new.progress["outcome"]["attempts"];
+                wrong.push(format!(
+                    "{name} says that it took {says} attempts, and things were made for {of}"
+                ));
             }
             if let Some(image) = image.filter(|image| succeeded && !self.kept.contains_key(*image)) {
                 wrong.push(format!(
@@ -204,11 +219,18 @@ impl Judge {
             if !self.kept.contains_key(*id) {
                 wrong.push(format!("invariant 7: latest is {id}, which was never declared proven"));
             }
-            if let Some(of) = self.made.get(*id).filter(|of| of.owner != path(after)) {
+            let of = self.made.get(*id);
+            if let Some(of) = of.filter(|of| of.owner != path(after)) {
                 wrong.push(format!("invariant 7: latest is {id}, which was made for {}", of.owner));
             }
-            let there = ec2.images.get(id).is_some_and(|image| image.state == "available");
-            if !there && !had.contains(id) && !self.was_available_lately(id) {
+            let build = &after["status"]["latest"]["build"];
+            if let Some(of) = of.filter(|of| *build != of.build) {
+                wrong.push(format!(
+                    "latest is {id} of build {build}, which build {} has made",
+                    of.build
+                ));
+            }
+            if !ec2.is_available(id) && !had.contains(id) && !self.was_available_lately(id) {
                 wrong.push(format!(
                     "invariant 7: latest becomes {id}, which EC2 does not have available"
                 ));
@@ -217,10 +239,7 @@ impl Judge {
         let ready = |object: &Value| status::condition(object, "Ready").is_some_and(|ready| ready["status"] == "True");
         let stalled = status::condition(after, "Stalled").is_some();
         let same_spec = before["status"]["observedGeneration"] == after["status"]["observedGeneration"];
-        let there = !had.is_empty()
-            && had
-                .iter()
-                .all(|id| ec2.images.get(id).is_some_and(|image| image.state == "available"));
+        let there = !had.is_empty() && had.iter().all(|id| self.is_available(id, ec2));
         if ready(before) && !ready(after) && !stalled && same_spec && there {
             let said =
                 status::condition(after, "Ready").map(|ready| format!("{}: {}", ready["reason"], ready["message"]));
@@ -230,6 +249,71 @@ impl Judge {
             ));
         }
         wrong
+    }
+
+    /// Learns what the controller has written into a record: others may write there, too.
+    fn learn_of_record(&mut self, new: &Record<'_>) {
+        let uid = owner(new.object).unwrap_or_default();
+        let number = new.frozen["number"].as_i64().unwrap_or_default();
+        for (guest, user_data) in new.object["binaryData"].as_object().into_iter().flatten() {
+            let user_data = user_data.as_str().unwrap_or_default().to_owned();
+            self.user_data
+                .entry((uid.to_owned(), number, guest.clone()))
+                .or_insert(user_data);
+        }
+        let outcome = &new.progress["outcome"];
+        if !outcome.is_null() {
+            self.outcomes.entry((uid.to_owned(), number)).or_insert(outcome.clone());
+        }
+    }
+
+    /// For how many attempts of a build that has ended things were made, if any were.
+    fn attempts_of(&self, record: &Record<'_>) -> Option<i64> {
+        record.progress["outcome"].as_object()?;
+        let number = record.frozen["number"].as_i64()?;
+        let uid = owner(record.object)?;
+        let of_it = self
+            .made
+            .values()
+            .filter(|label| label.uid == uid && label.build == number);
+        of_it.map(|label| label.attempt).max()
+    }
+
+    /// The history in a status is what the records have said of builds that ended, the last ones, newest first.
+    pub(super) fn history_differs(&self, recipe: &Value, api: &ApiServer) -> Option<String> {
+        let uid = recipe["metadata"]["uid"].as_str().unwrap_or_default();
+        let told = recipe["status"]["history"].as_array().into_iter().flatten();
+        let told = told.map(|entry| {
+            let fields = ["build", "reason", "name", "contentHash", "result", "attempts"].map(|field| &entry[field]);
+            json!([fields, images(entry), entry["message"].is_null()])
+        });
+        let told: Vec<Value> = told.collect();
+        let mut known: Vec<Value> = records_of(api, recipe)
+            .filter_map(|record| {
+                let number = record.frozen["number"].as_i64()?;
+                // Somebody may have copied it.
+                let name = format!("{}-build-{number}", recipe["metadata"]["name"].as_str()?);
+                Some(&record.object["metadata"]["name"]).filter(|given| **given == name)?;
+                let outcome = self.outcomes.get(&(uid.to_owned(), number))?;
+                let frozen = ["number", "reason", "imageName", "contentHash"].map(|field| &record.frozen[field]);
+                let ended = ["result", "attempts"].map(|field| &outcome[field]);
+                let fields = frozen.into_iter().chain(ended);
+                let image: Vec<&str> = outcome["image"].as_str().into_iter().collect();
+                let says_nothing = outcome["failure"].is_null() && record.progress["proof"]["warnings"][0].is_null();
+                Some(json!([fields.collect::<Vec<_>>(), image, says_nothing]))
+            })
+            .collect();
+        known.sort_by_key(|build| std::cmp::Reverse(build[0][0].as_i64()));
+        let limit = recipe["spec"]["historyLimit"]
+            .as_u64()
+            .and_then(|limit| usize::try_from(limit).ok());
+        known.truncate(limit.unwrap_or_default());
+        (told != known).then(|| {
+            format!(
+                "the history of {} is {told:?}, and its records say {known:?}",
+                path(recipe)
+            )
+        })
     }
 
     /// The build in a status: where it stands goes forward, what it names was made, and what it announces may be made now.

@@ -10,6 +10,9 @@ use crate::process::Member;
 /// How long a process may not know yet that it leads no longer: until its next renewal, and the pass in hand comes to its end.
 const UNAWARE: SignedDuration = SignedDuration::from_secs(5);
 
+/// Calls that a process may have had in hand.
+const IN_HAND: usize = 1;
+
 impl Judge {
     /// Learns who leads.
     pub(super) fn learn_of_leases(&mut self, api: &ApiServer, now: Timestamp) {
@@ -29,6 +32,28 @@ impl Judge {
     pub fn unaware(&mut self, member: Member, now: Timestamp) {
         self.led
             .insert((member.lease.to_owned(), member.identity.to_owned()), now);
+    }
+
+    /// The process that leads is asked to stop.
+    pub fn stops(&mut self) {
+        self.since_stop = Some(0);
+    }
+
+    /// It has ended.
+    pub fn has_stopped(&mut self) {
+        self.since_stop = None;
+    }
+
+    /// A call of a process that was asked to stop: what it has in hand it finishes, and begins nothing.
+    pub(super) fn has_begun(&mut self, call: &Call<'_>) -> Option<String> {
+        let calls = self.since_stop.as_mut()?;
+        *calls += 1;
+        (*calls > IN_HAND).then(|| {
+            format!(
+                "{} of a process that was asked to stop {calls} calls before",
+                call.operation
+            )
+        })
     }
 
     /// Whether a call comes of a process that does not lead, nor did a moment ago.

@@ -43,8 +43,8 @@ const STUCK: usize = 4;
 const MOST_EVENTS: usize = 60;
 /// What a pass takes at most from its look to its last call.
 const PASS: SignedDuration = SignedDuration::from_mins(1);
-/// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what is missing for a minute.
-const LATER: SignedDuration = SignedDuration::from_mins(5);
+/// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what may not show for five minutes.
+const LATER: SignedDuration = SignedDuration::from_mins(6);
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +127,8 @@ pub struct Judge {
     tests: BTreeMap<String, Value>,
     /// Tags that others have put on what is ours: id, key and value.
     of_others: BTreeSet<(String, String, String)>,
+    /// Images of which others have edited what says that they are proven.
+    edited: BTreeSet<String>,
     /// Uids of recipes whose deletion was asked for.
     deleted: BTreeSet<String>,
     /// The last build and attempt in a status, by uid.
@@ -135,6 +137,12 @@ pub struct Judge {
     reasons: BTreeSet<String>,
     /// When a launch of that kind last found no capacity.
     without_capacity: BTreeMap<String, Timestamp>,
+    /// What each guest was to be told when that was first written down, by uid, build and name in the record.
+    user_data: BTreeMap<(String, i64, String), String>,
+    /// How builds have ended, when that was first written down.
+    outcomes: BTreeMap<(String, i64), Value>,
+    /// How many calls have come since the process was asked to stop, if it was.
+    since_stop: Option<usize>,
     /// When the status was last written, by uid.
     writes: BTreeMap<String, VecDeque<Timestamp>>,
 }
@@ -145,11 +153,7 @@ impl Judge {
         self.now = now;
         self.learn_of_leases(api, now);
         for id in self.kept.keys() {
-            if ec2
-                .images
-                .get(id.as_str())
-                .is_some_and(|image| image.state == "available")
-            {
+            if ec2.is_available(id) {
                 self.available.insert(id.clone(), now);
             }
         }
@@ -255,7 +259,8 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
         let untold = "Kubernetes has refused a record, and no status has said so";
         wrong.push(untold.to_owned().into());
     }
-    if state.story == "record-edited" && !state.judge.reasons.contains("RecordUnreadable") {
+    let edited = ["record-edited", "progress-edited", "user-data-edited"].contains(&state.story.as_str());
+    if edited && !state.judge.reasons.contains("RecordUnreadable") {
         let untold = "somebody has edited the record of a build in hand, and no status has said so";
         wrong.push(untold.to_owned().into());
     }
@@ -269,7 +274,22 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
     }
     for recipe in state.api.objects(Kind::ImageRecipe) {
         // One is lost with the process that was about to write it.
-        wrong.extend(untold(&state.api, recipe).filter(|_| undisturbed).map(Wrong::from));
+        if undisturbed {
+            wrong.extend(untold(&state.api, recipe).map(Wrong::from));
+            let (told, expected) = (events(&state.api, recipe), story::events(&state.story));
+            if told != expected {
+                let name = &recipe["metadata"]["name"];
+                wrong.push(format!("Events tell of {name} {told:?}, expected {expected:?}").into());
+            }
+        }
+        wrong.extend(unanswered(recipe).map(Wrong::from));
+        wrong.extend(
+            state
+                .judge
+                .history_differs(recipe, &state.api)
+                .into_iter()
+                .map(Wrong::from),
+        );
         let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));
         let (end, reason) = story::end(&state.story);
         let conditions = &recipe["status"]["conditions"];
@@ -278,10 +298,7 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
         } else if status::condition(recipe, "Ready").is_some_and(|ready| ready["reason"] != reason) {
             wrong.push(format!("{name} does not end for the reason {reason}: {conditions}").into());
         }
-        let events = state.api.objects(Kind::Event);
-        let events = events
-            .filter(|event| event["regarding"]["uid"] == recipe["metadata"]["uid"])
-            .count();
+        let events = events_of(&state.api, recipe).count();
         if events > MOST_EVENTS {
             wrong.push(format!("{events} Events tell of {name}, {MOST_EVENTS} at most").into());
         }
@@ -316,7 +333,10 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
                     format!("latest of {name} is {id}, which is not made from {newer}, its newest source").into(),
                 );
             }
-            let tags = image.map(|image| state.judge.tags_at_rest(id, image, recipe));
+            if state.judge.edited.contains(id) {
+                wrong.push(format!("latest of {name} is {id}, whose verdict somebody has edited").into());
+            }
+            let tags = image.map(|image| state.judge.tags_at_rest(id, image, recipe, &ec2));
             wrong.extend(tags.into_iter().flatten().map(Wrong::from));
             let wanted = recipe["spec"]["image"]["description"].as_str();
             // One that leaves the spec stays on the image.
@@ -336,13 +356,43 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
     wrong
 }
 
+fn events_of<'a>(api: &'a ApiServer, recipe: &'a Value) -> impl Iterator<Item = &'a Value> {
+    let events = api.objects(Kind::Event);
+    events.filter(|event| event["regarding"]["uid"] == recipe["metadata"]["uid"])
+}
+
+/// Reasons of a recipe's Events, in the order of time.
+fn events(api: &ApiServer, recipe: &Value) -> String {
+    let mut events: Vec<(String, &str)> = events_of(api, recipe)
+        .map(|event| {
+            (
+                event["eventTime"].to_string(),
+                event["reason"].as_str().unwrap_or_default(),
+            )
+        })
+        .collect();
+    events.sort();
+    let reasons: Vec<&str> = events.into_iter().map(|(_, reason)| reason).collect();
+    reasons.join(" ")
+}
+
+/// That status does not answer a request of an annotation, which others wait for.
+fn unanswered(recipe: &Value) -> Option<String> {
+    let asked = |name: &str| &recipe["metadata"]["annotations"][format!("goldsmith.dev/{name}")];
+    let mut requests = ["build", "reconcile"].into_iter();
+    let name =
+        requests.find(|name| !asked(name).is_null() && recipe["status"]["handledRequests"][name] != *asked(name))?;
+    let (recipe, asked) = (&recipe["metadata"]["name"], asked(name));
+    Some(format!(
+        "{recipe} asks by goldsmith.dev/{name} for {asked}, and its status does not say that this was handled"
+    ))
+}
+
 /// That no Event tells people of how a recipe has ended.
 fn untold(api: &ApiServer, recipe: &Value) -> Option<String> {
     let latest = kubernetes::images(&recipe["status"]["latest"]);
     let failed = status::kstatus(recipe) == "Failed";
-    let mut events = api
-        .objects(Kind::Event)
-        .filter(|event| event["regarding"]["uid"] == recipe["metadata"]["uid"]);
+    let mut events = events_of(api, recipe);
     let note = |event: &Value| event["note"].as_str().unwrap_or_default().to_owned();
     let told = events.any(|event| match failed {
         true => event["type"] == "Warning",
@@ -383,10 +433,12 @@ pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
     differences
 }
 
-/// Requests an hour after the last one that changed something: passes that never end show here. The Lease is renewed all the time.
+/// Requests an hour after the last one that changed something: passes that never end show here. The Lease is read and renewed all the time.
 fn at_rest(state: &State) -> usize {
     let after = state.history.iter().rev().take_while(|step| !step.is_activity());
-    let asked = after.filter(|step| !step.mutates).count();
+    let asked = after
+        .filter(|step| !step.mutates && !step.request.contains("/leases"))
+        .count();
     let lasted = state.history.last().map(|last| last.time.duration_since(state.active));
     let seconds = lasted.map_or(0, |lasted| lasted.unsigned_abs().as_secs());
     asked * 3600 / usize::try_from(seconds.max(1)).unwrap_or(usize::MAX)

@@ -13,7 +13,7 @@ use crate::world::World;
 /// Kinds that are compared. Events are not: one is lost with the process that was about to write it.
 const KINDS: [Kind; 2] = [Kind::ImageRecipe, Kind::ConfigMap];
 /// What depends on ids or times without being one.
-const VARIES: [&str; 10] = [
+const VARIES: [&str; 11] = [
     "binaryData",
     "bootMilliseconds",
     "created",
@@ -21,6 +21,7 @@ const VARIES: [&str; 10] = [
     "goldsmith.dev/boot-milliseconds",
     "goldsmith.dev/owner-uid",
     "goldsmith.dev/seal",
+    "key",
     "resourceVersion",
     "seal",
     "uid",

@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::Judge;
 use super::call::Call;
-use super::ec2::Image;
+use super::ec2::{Ec2, Image};
 
 /// What Goldsmith calls its own, beside its prefix: the name that consoles show.
 const NAME: &str = "Name";
 const PREFIX: &str = "goldsmith.dev/";
+/// What says that an image is proven.
+const PROVEN: &str = "goldsmith.dev/proven";
 
 impl Judge {
     /// Only our own tags are changed, and those that a spec names or has named.
@@ -31,23 +33,30 @@ impl Judge {
     }
 
     /// The image that serves has the tags of its spec, none that has left the spec, and all that others have put there.
-    pub(super) fn tags_at_rest(&self, id: &str, image: &Image<'_>, recipe: &Value) -> Vec<String> {
+    pub(super) fn tags_at_rest(&self, id: &str, image: &Image<'_>, recipe: &Value, ec2: &Ec2<'_>) -> Vec<String> {
         let mut wrong = Vec::new();
         let name = &recipe["metadata"]["name"];
         let wanted = &recipe["spec"]["image"]["tags"];
-        for (key, value) in wanted.as_object().into_iter().flatten() {
-            if image.tags.get(key).map(String::as_str) != value.as_str() {
-                wrong.push(format!(
-                    "image {id} of {name} has not the tag {key}={value} of its spec"
-                ));
-            }
-        }
         let uid = recipe["metadata"]["uid"].as_str().unwrap_or_default();
-        let before = self.specs.get(uid).into_iter().flatten();
-        for key in before.flat_map(|spec| keys(&spec["image"]["tags"])) {
-            if wanted[key].is_null() && image.tags.contains_key(key) {
+        let before = || self.specs.get(uid).into_iter().flatten();
+        let snapshots = image.snapshots.iter();
+        let snapshots = snapshots.filter_map(|id| Some((*id, ec2.snapshots.get(id)?.tags)));
+        for (id, tags) in snapshots.chain([(id, image.tags)]) {
+            for (key, value) in wanted.as_object().into_iter().flatten() {
+                if tags.get(key).map(String::as_str) != value.as_str() {
+                    wrong.push(format!("{id} of {name} has not the tag {key}={value} of its spec"));
+                }
+            }
+            for key in before().flat_map(|spec| keys(&spec["image"]["tags"])) {
+                if wanted[key].is_null() && tags.contains_key(key) {
+                    wrong.push(format!(
+                        "{id} of {name} still has the tag {key}, which has left its spec"
+                    ));
+                }
+            }
+            if !tags.contains_key(PROVEN) {
                 wrong.push(format!(
-                    "image {id} of {name} still has the tag {key}, which has left its spec"
+                    "{id} of {name} is not marked as proven: once its image is deregistered nobody knows that it is wanted"
                 ));
             }
         }
@@ -59,6 +68,11 @@ impl Judge {
             }
         }
         wrong
+    }
+
+    /// Somebody else has edited what is sealed on an image.
+    pub fn verdict_edited(&mut self, id: &str) {
+        self.edited.insert(id.to_owned());
     }
 
     /// Somebody else has put a tag on something.

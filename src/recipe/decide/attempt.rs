@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backon::BackoffBuilder;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::draft::Decision;
 use super::launch::{self, MISSING, YOUNG};
@@ -367,19 +368,29 @@ fn progress(observed: &Observation, image: &Image) -> String {
         .unwrap_or_default()
 }
 
-/// Whether a call that makes something was sent, and its answer may not be visible yet.
+/// Whether a call that makes something was sent, and what it has made may not show yet. Of one whose answer is known it is enough that
+/// EC2's answers have caught up with one another.
 pub fn answer_may_be_out(observed: &Observation) -> bool {
     let status = observed.status();
-    let architectures = status.build.iter().flat_map(|build| &build.architectures);
-    architectures.into_iter().any(|status| {
-        let asked = status
-            .launches()
-            .filter_map(|launch| launch.launch_time.as_ref())
-            .chain(&status.image_time)
-            .chain(&status.volume_time);
-        asked.into_iter().any(|asked| since(asked.0, observed.now) < SETTLED)
+    let Some(build) = &status.build else { return false };
+    let is_shown = |role: Role| {
+        launch::launched(observed, build.number, build.attempt, role)
+            .next()
+            .is_some()
+    };
+    let may_be_out =
+        |asked: &Time, is_known: bool| since(asked.0, observed.now) < if is_known { MISSING } else { YOUNG };
+    build.architectures.iter().any(|status| {
+        let unseen = Role::GUESTS.into_iter().filter(|role| !is_shown(*role));
+        let launches = unseen.filter_map(|role| launch::slot(status, role).as_ref()?.launch_time.as_ref());
+        let asked = launches.map(|asked| (asked, false));
+        let asked = asked.chain(status.image_time.iter().map(|asked| (asked, status.image.is_some())));
+        let mut asked = asked.chain(
+            status
+                .volume_time
+                .iter()
+                .map(|asked| (asked, !status.volumes.is_empty())),
+        );
+        asked.any(|(asked, is_known)| may_be_out(asked, is_known))
     })
 }
-
-/// How long after a call a view shows its effect, with some room.
-const SETTLED: Duration = Duration::from_secs(15);

@@ -175,6 +175,7 @@ fn record(
             source,
             request: observed.request("build").map(str::to_owned),
             answered: observed.last_answered().cloned(),
+            key: observed.keys.first_id(),
             existing_image: existing.and_then(|image| existing_image(observed, image)),
         },
         progress: Progress::default(),

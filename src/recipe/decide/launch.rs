@@ -33,6 +33,23 @@ pub(super) enum Found<'a> {
     Gone(String),
 }
 
+/// Instances that we have launched for `role` of an attempt, by their marks.
+pub(super) fn launched(
+    observed: &Observation,
+    build: i64,
+    attempt: i64,
+    role: Role,
+) -> impl Iterator<Item = &Instance> {
+    let of_it = observed.instances().filter(move |(instance, claim)| {
+        let Some(from) = &instance.image_id else { return false };
+        let client_token = instance.client_token.as_deref().unwrap_or_default();
+        let origin = origin(from, &instance.instance_type, client_token);
+        (claim.build, claim.attempt, claim.role) == (build, attempt, role)
+            && observed.is_born(claim, &origin, &instance.tags)
+    });
+    of_it.map(|(instance, _)| instance)
+}
+
 /// Finds the instance of `role`, or launches it from `image`; why there is none matters only then.
 pub(super) fn find_or_launch<'a>(
     decision: &mut Decision<'a>,
@@ -43,19 +60,13 @@ pub(super) fn find_or_launch<'a>(
     let observed = decision.observed;
     let attempt = record.progress.attempt;
     let slot = architecture_status(decision).and_then(|status| slot(status, role).clone());
-    let is_it = |instance: &Instance, claim: &Claim| {
-        let Some(from) = &instance.image_id else { return false };
-        let client_token = instance.client_token.as_deref().unwrap_or_default();
-        let origin = origin(from, &instance.instance_type, client_token);
-        // A newer image for inspectors is no reason to give up one that is at work: its mark says that we launched it from what was trusted then.
-        (image.as_ref().is_ok_and(|image| *image == from) || role == Role::Inspector)
-            && (claim.build, claim.attempt, claim.role) == (record.number(), attempt, role)
-            && observed.is_born(claim, &origin, &instance.tags)
+    // A newer image for inspectors is no reason to give up one that is at work: its mark says that we launched it from what was trusted then.
+    let is_from = |instance: &Instance| {
+        let from = instance.image_id.as_ref();
+        role == Role::Inspector || image.as_ref().is_ok_and(|image| Some(*image) == from)
     };
-    let mut ours: Vec<&Instance> = observed
-        .instances()
-        .filter(|(instance, claim)| is_it(instance, claim))
-        .map(|(instance, _)| instance)
+    let mut ours: Vec<&Instance> = launched(observed, record.number(), attempt, role)
+        .filter(|instance| is_from(instance))
         .collect();
     // Two of a kind can only come of a token that a zone did not know, or that someone has read on ours and launched with in another zone:
     // the one that was there first is ours in every pass, whatever status says, and the others are leftovers.
@@ -325,7 +336,8 @@ pub(super) fn claim(observed: &Observation, record: &BuildRecord, role: Role) ->
 pub(super) fn birth_tags(observed: &Observation, record: &BuildRecord, role: Role, origin: &Origin<'_>) -> Tags {
     let claim = claim(observed, record, role);
     let mut tags = claim.tags(&observed.installation);
-    let mark = observed.keys.birth(&observed.installation, &claim, origin);
+    let keys = observed.keys.led_by(&record.frozen.key);
+    let mark = keys.birth(&observed.installation, &claim, origin);
     tags.insert(BIRTH.to_owned(), mark);
     tags
 }
@@ -348,7 +360,8 @@ fn origin<'a>(image: &'a ImageId, instance_type: &'a str, client_token: &'a str)
 /// The client token of what is made for `role` in the present attempt.
 pub(super) fn token(observed: &Observation, record: &BuildRecord, role: Role, what: &str) -> String {
     let claim = claim(observed, record, role);
-    observed.keys.token(&observed.installation, &claim, what)
+    let keys = observed.keys.led_by(&record.frozen.key);
+    keys.token(&observed.installation, &claim, what)
 }
 
 fn remember(decision: &mut Decision<'_>, role: Role, slot: Option<LaunchStatus>, instance: &Instance) {
@@ -378,7 +391,8 @@ pub(super) fn architecture_status_mut<'d>(decision: &'d mut Decision<'_>) -> Opt
     decision.build.as_mut()?.architectures.first_mut()
 }
 
-fn slot(status: &ArchitectureStatus, role: Role) -> &Option<LaunchStatus> {
+/// The launch of a role, as status keeps it.
+pub(super) fn slot(status: &ArchitectureStatus, role: Role) -> &Option<LaunchStatus> {
     match role {
         Role::Builder | Role::Image => &status.instance,
         Role::Test => &status.test,

@@ -153,17 +153,24 @@ fn without_present(decision: &mut Decision<'_>, absent: Absent<'_>) {
 fn deleted(observed: &Observation) -> Plan {
     let mut decision = Decision::new(observed);
     decision.claims = Claims::none();
+    // What it says was to be made may be out still, and show later.
+    decision.build = observed.status().build;
     let left = match &leftovers::left(observed)[..] {
         [] => String::new(),
         [id] => format!(" ({id})"),
         [id, others @ ..] => format!(" ({id} and {} more)", others.len()),
     };
+    let is_out = attempt::answer_may_be_out(observed);
+    let out = match is_out && left.is_empty() {
+        true => "; what EC2 was asked for last may not show yet, and is waited for, at most five minutes",
+        false => "",
+    };
     decision.progressing(
         Reason::Deleting,
-        format!("removing what the recipe's builds have left{left}; its images stay"),
+        format!("removing what the recipe's builds have left{left}{out}; its images stay"),
     );
     leftovers::remove(&mut decision);
-    if decision.effects.is_empty() && !leftovers::any_left(observed) && !attempt::answer_may_be_out(observed) {
+    if decision.effects.is_empty() && !leftovers::any_left(observed) && !is_out {
         let records = observed.records.iter();
         let records = records.map(|record| BuildRecord::config_map_name(&observed.owner.name, record.number()));
         let unreadable = observed.unreadable.iter().map(|malformed| malformed.name.clone());

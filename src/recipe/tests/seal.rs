@@ -171,3 +171,23 @@ fn a_client_token_is_64_characters_and_follows_its_key_and_its_purpose() {
     assert_ne!(token(&[7], "one"), token(&[7], "two"));
     assert_ne!(token(&[7], "one"), token(&[8], "one"));
 }
+
+#[test]
+fn a_build_keeps_the_key_with_which_it_began_when_keys_are_rotated() {
+    let began_with = keys(&[7]).first_id();
+    assert_eq!(
+        keys(&[8, 7]).led_by(&began_with).first_id(),
+        began_with,
+        "the old one still verifies"
+    );
+    assert_eq!(
+        keys(&[8]).led_by(&began_with).first_id(),
+        keys(&[8]).first_id(),
+        "it has left"
+    );
+    assert_eq!(
+        keys(&[8, 9]).led_by("").first_id(),
+        keys(&[8]).first_id(),
+        "a record of before"
+    );
+}

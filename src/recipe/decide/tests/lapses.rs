@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::small_world::SmallWorld;
+use super::stories::nothing_left;
 use crate::api::{BuildResult, READY, RECONCILING, Reason, STALLED, get};
 use crate::recipe::config_map::Malformed;
 use crate::recipe::plan::{Effect, Removal};
@@ -514,4 +515,24 @@ fn an_attempt_that_the_record_has_begun_and_status_has_not_is_begun_anew() {
     passes(&mut world, 60, 10);
     assert_eq!(world.status().history[0].attempts, 2);
     assert_eq!(world.condition(READY), Some((true, "ImageProven".into())));
+}
+
+/// The process that launched it has died, and EC2 takes its time.
+#[test]
+fn a_recipe_that_is_deleted_waits_for_what_was_launched_and_does_not_show_yet() {
+    let mut world = SmallWorld::new();
+    while world.view.instances.is_empty() {
+        world.pass_cut_short(2);
+    }
+    let hidden = std::mem::take(&mut world.view.instances);
+    world.delete();
+    for _ in 0..8 {
+        world.time_goes_by(Duration::from_secs(5));
+        world.pass();
+        assert_ne!(world.recipe.metadata.finalizers, None, "at {}", world.now);
+    }
+    world.view.instances = hidden;
+    passes(&mut world, 20, 5);
+    assert_eq!(world.recipe.metadata.finalizers, None);
+    nothing_left(&world);
 }

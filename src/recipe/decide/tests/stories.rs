@@ -22,7 +22,7 @@ fn images_created(world: &SmallWorld) -> usize {
 }
 
 /// Nothing temporary is left, and nothing is there twice.
-fn nothing_left(world: &SmallWorld) {
+pub fn nothing_left(world: &SmallWorld) {
     assert!(
         world
             .view
@@ -319,7 +319,7 @@ fn deleting_at_any_moment_leaves_nothing_but_proven_images() {
             world.pass();
         }
         world.delete();
-        for _ in 0..10 {
+        for _ in 0..20 {
             world.time_goes_by(Duration::from_secs(5));
             world.pass();
         }

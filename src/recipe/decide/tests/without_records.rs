@@ -28,7 +28,7 @@ fn deleting_without_records_leaves_nothing_but_proven_images() {
         }
         world.delete();
         world.records_denied = true;
-        for _ in 0..10 {
+        for _ in 0..20 {
             world.time_goes_by(Duration::from_secs(5));
             world.pass();
         }
