@@ -10,7 +10,7 @@ use crate::history::{Peer, Step};
 pub enum Fault {
     /// The process dies; the request never arrives.
     DiesBefore,
-    /// The process dies once the request has had its effect, before the answer comes.
+    /// The process dies once the request has had its effect, before the answer comes; the next one has another name, and waits for the Lease.
     DiesAfter,
     /// The process is asked to stop (SIGTERM) as it makes the request, and another takes its place once it has ended.
     Stopped,
@@ -22,7 +22,7 @@ pub enum Fault {
     DiesUnseen,
     /// The request has its effect, and the connection closes without an answer.
     AnswerLost,
-    /// The process is frozen, another takes its place, and the request arrives long after that.
+    /// The process dies, another takes its place, and the request arrives four or thirty seconds after that.
     ArrivesLate,
     /// AWS answers as it would have before the latest change.
     OlderByOne,
@@ -269,6 +269,11 @@ impl Fault {
             self,
             Self::Frozen | Self::HeldUp | Self::SecondLeader | Self::LeaseTaken | Self::LeaseUnavailable | Self::Outage
         )
+    }
+
+    /// Whether the process that comes next has another name: its Pod is another one.
+    pub fn moves_processes(self) -> bool {
+        self == Self::DiesAfter
     }
 
     /// Whether the process is gone with it.

@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 use tokio::time::{advance, sleep};
 
 use crate::people;
-use crate::plan::Plan;
+use crate::plan::{Fault, Plan};
 use crate::process::{self, Member};
 use crate::story;
 use crate::turnstile::Turnstile;
@@ -67,7 +67,14 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
     for _ in 0..MOST_LIVES {
         match life.go_on(&world, is_known) {
             End::Killed if world.is_exhausted() => return Ok(world),
-            End::Killed => life = Life::begin(&world, &config, life.first.member)?,
+            End::Killed => {
+                let last = world.state().history.last().and_then(|step| step.fault);
+                let member = match last.is_some_and(Fault::moves_processes) {
+                    true => life.first.member.other(),
+                    false => life.first.member,
+                };
+                life = Life::begin(&world, &config, member)?;
+            }
             End::Frozen => {
                 let held = std::mem::replace(&mut life, Life::begin(&world, &config, Member::STANDBY)?);
                 frozen = Some((held, world.now()));

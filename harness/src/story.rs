@@ -263,6 +263,14 @@ pub fn end(story: &str) -> (&'static str, &'static str) {
     }
 }
 
+/// The reason that `Ready` has to give on the way.
+pub fn told(story: &str) -> Option<&'static str> {
+    match story {
+        "record-edited" | "progress-edited" | "user-data-edited" => Some("RecordUnreadable"),
+        _ => None,
+    }
+}
+
 /// Reasons of the Events that tell of each of a story's recipes when nothing goes wrong, in the order of time.
 pub fn events(story: &str) -> &'static str {
     match story {
@@ -303,6 +311,19 @@ pub fn events(story: &str) -> &'static str {
     }
 }
 
+/// An attempt is lost with each of these.
+pub const COSTLY: [Fault; 7] = [
+    Fault::Away,
+    Fault::ImageFailed,
+    Fault::ImageErrored,
+    Fault::VolumeStuck,
+    Fault::ConsoleSilent,
+    Fault::InstancesTerminated,
+    Fault::ImagesDeregistered,
+];
+/// The story with attempts to lose, in which none fails by itself.
+pub const NOTHING_FAILS: &str = "three-attempts";
+
 const WATCHES: [Fault; 3] = [Fault::WatchDelayed, Fault::WatchCoalesced, Fault::WatchExpired];
 
 /// What may go wrong in `story` without leading to another end; unless `thorough`, as much as there is time for: where the controller's
@@ -319,18 +340,8 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         Fault::OlderByOne,
         Fault::DiesBefore,
     ];
-    // An attempt is lost with each of these.
-    const COSTLY: [Fault; 7] = [
-        Fault::Away,
-        Fault::ImageFailed,
-        Fault::ImageErrored,
-        Fault::VolumeStuck,
-        Fault::ConsoleSilent,
-        Fault::InstancesTerminated,
-        Fault::ImagesDeregistered,
-    ];
     match (story, thorough) {
-        ("three-attempts", _) => COSTLY.into(),
+        (NOTHING_FAILS, _) => COSTLY.into(),
         ("changed-step" | "adoption" | "tags-changed", false) => {
             [Fault::DiesUnseen].into_iter().chain(WATCHES).collect()
         }

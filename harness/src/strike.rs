@@ -34,8 +34,8 @@ const CALL_UNAVAILABLE: SignedDuration = SignedDuration::from_mins(2);
 const LEASE_UNAVAILABLE: SignedDuration = SignedDuration::from_secs(40);
 /// Launches for which there is no capacity.
 const LAUNCHES: u32 = 3;
-/// How late a request arrives: the Lease has run out by then, and another process is at work.
-const LATE: SignedDuration = SignedDuration::from_secs(30);
+/// How late a request arrives: while the next process does the same, or when the build has ended without it.
+const LATE: [SignedDuration; 2] = [SignedDuration::from_secs(4), SignedDuration::from_secs(30)];
 /// How late watches are.
 const DELAYED: SignedDuration = SignedDuration::from_secs(10);
 /// How long a user suspends an object.
@@ -79,9 +79,9 @@ impl InForce {
         self.later.push_back((time, happens));
     }
 
-    /// Has `happens` happen once it is `LATE`.
-    pub fn arrives_late(&mut self, now: Timestamp, happens: Later) {
-        self.at(now + LATE, happens);
+    /// Has request `number` arrive when it is late, in turns less and more so.
+    pub fn arrives_late(&mut self, number: usize, now: Timestamp, happens: Later) {
+        self.at(now + LATE[number % LATE.len()], happens);
     }
 
     /// Whether nothing is still to happen.

@@ -317,14 +317,14 @@ impl World {
                 return self.die().await;
             }
             Some(Fault::ArrivesLate) => {
-                let now = step.time;
+                let (number, now) = (step.number, step.time);
                 self.state().history.push(step.clone());
                 let arrives = move |world: &Self| {
                     step.time = world.now();
                     drop(world.late(&mut step, answer));
                     world.record(step);
                 };
-                self.state().in_force.arrives_late(now, Box::new(arrives));
+                self.state().in_force.arrives_late(number, now, Box::new(arrives));
                 return self.die().await;
             }
             _ => {}

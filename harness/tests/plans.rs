@@ -1,6 +1,7 @@
 //! Every story, undisturbed and under every fault at every request.
 //!
-//! `PLAN=STORY/FAULT/REQUEST cargo test --workspace --test plans` carries out that plan alone. `PAIRS` says how many pairs
+//! `PLAN=STORY/FAULT/REQUEST cargo test --workspace --test plans` carries out that plan alone, with the controller's log if `RUST_LOG`
+//! says what of it. `PAIRS` says how many pairs
 //! of faults are drawn for each story, `SEED` from where; EC2's ids and durations come of that seed, too. With `THOROUGH` set
 //! more faults strike every story, and more worlds at rest are looked at for an hour, also those that are as the undisturbed run's soon; with `FIRST_FAILURE` set the first plan that fails ends it all.
 
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use goldsmith::telemetry::logging::{self, LogFormat};
 use goldsmith_harness::judge::{self, Wrong};
 use goldsmith_harness::plan::{Fault, Plan};
 use goldsmith_harness::run::run;
@@ -402,6 +404,10 @@ fn summary() {
 fn alone(plan: &str) -> Result<(), String> {
     let plan: Plan = plan.parse()?;
     let undisturbed = reference(&plan)?;
+    // That of the plan alone: its times are of the wall, its order says more.
+    if std::env::var_os("RUST_LOG").is_some() {
+        logging::start(LogFormat::Text).map_err(|error| error.to_string())?;
+    }
     let world = carried_out(&plan, &|_| false)?;
     judged(&plan, &undisturbed, &world)?;
     println!("{}", history(&world, None));

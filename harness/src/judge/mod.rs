@@ -12,39 +12,26 @@ mod inputs;
 mod kubernetes;
 mod lease;
 mod picture;
+mod rest;
 pub mod status;
 mod tags;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use goldsmith_simulator::tcp;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api_server::{ApiServer, Kind};
-use crate::plan::Fault;
-use crate::story;
-use crate::world::{State, World};
 
 pub use attempts::Begun;
 pub use call::{Call, Label};
 pub use ec2::Ec2;
 pub use kubernetes::Write;
-pub use picture::Picture;
+pub use rest::{differences, other_results, wrong};
 
-/// How many times as many requests a world at rest may see after a fault.
-const MORE_AT_REST: usize = 2;
-/// Requests an hour, renewals of the Lease not counted, that a world at rest may see without any fault.
-const MOST_AT_REST: usize = 2_500;
-/// How many times as many after a fault: what EC2 never brings to an end is looked at every few seconds for half an hour.
-const STUCK: usize = 4;
-/// Events that one recipe may have.
-const MOST_EVENTS: usize = 60;
 /// What a pass takes at most from its look to its last call.
 const PASS: SignedDuration = SignedDuration::from_mins(1);
-/// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what may not show for five minutes.
-const LATER: SignedDuration = SignedDuration::from_mins(6);
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,219 +226,4 @@ impl Judge {
     pub fn strangers(&mut self, claimed: impl IntoIterator<Item = String>) {
         self.claimed.extend(claimed);
     }
-}
-
-/// What is wrong at the end, when everything is at rest, and what was wrong on the way.
-pub fn wrong(world: &World) -> Vec<Wrong> {
-    let simulator = tcp::lock(&world.simulator);
-    let ec2 = Ec2::of(&simulator);
-    let state = world.state();
-    let mut wrong = state.wrong.clone();
-    let left = state.judge.left(None, &ec2);
-    if !left.is_empty() {
-        wrong.push(format!("invariant 3: at rest, and {left:?} are left").into());
-    }
-    let refused = state
-        .history
-        .iter()
-        .any(|step| step.fault == Some(Fault::RecordRefused));
-    if refused && !state.judge.reasons.contains("RecordRefused") {
-        let untold = "Kubernetes has refused a record, and no status has said so";
-        wrong.push(untold.to_owned().into());
-    }
-    let edited = ["record-edited", "progress-edited", "user-data-edited"].contains(&state.story.as_str());
-    if edited && !state.judge.reasons.contains("RecordUnreadable") {
-        let untold = "somebody has edited the record of a build in hand, and no status has said so";
-        wrong.push(untold.to_owned().into());
-    }
-    let undisturbed = state.history.iter().all(|step| step.fault.is_none());
-    // Each of those that believe that they lead looks on.
-    let leaders = state.api.objects(Kind::Lease).count();
-    let most = MOST_AT_REST * leaders * if undisturbed { 1 } else { STUCK };
-    let asked = at_rest(&state);
-    if asked > most {
-        wrong.push(format!("{asked} requests an hour at rest, {most} at most").into());
-    }
-    for recipe in state.api.objects(Kind::ImageRecipe) {
-        // One is lost with the process that was about to write it.
-        if undisturbed {
-            wrong.extend(untold(&state.api, recipe).map(Wrong::from));
-            let (told, expected) = (events(&state.api, recipe), story::events(&state.story));
-            if told != expected {
-                let name = &recipe["metadata"]["name"];
-                wrong.push(format!("Events tell of {name} {told:?}, expected {expected:?}").into());
-            }
-        }
-        wrong.extend(unanswered(recipe).map(Wrong::from));
-        wrong.extend(
-            state
-                .judge
-                .history_differs(recipe, &state.api)
-                .into_iter()
-                .map(Wrong::from),
-        );
-        let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));
-        let (end, reason) = story::end(&state.story);
-        let conditions = &recipe["status"]["conditions"];
-        if said != end {
-            wrong.push(format!("{name} is {said} at the end: {conditions}").into());
-        } else if status::condition(recipe, "Ready").is_some_and(|ready| ready["reason"] != reason) {
-            wrong.push(format!("{name} does not end for the reason {reason}: {conditions}").into());
-        }
-        let events = events_of(&state.api, recipe).count();
-        if events > MOST_EVENTS {
-            wrong.push(format!("{events} Events tell of {name}, {MOST_EVENTS} at most").into());
-        }
-        if let Some(other) = state.judge.other_contents(recipe) {
-            wrong.push(other.into());
-        }
-        let limit = recipe["spec"]["historyLimit"].as_u64().unwrap_or_default();
-        let records = kubernetes::records_of(&state.api, recipe).count();
-        if u64::try_from(records).is_ok_and(|records| records > limit.max(1)) {
-            wrong.push(format!("{records} records of {name} are kept, {limit} at most").into());
-        }
-        for id in kubernetes::images(&recipe["status"]["latest"]) {
-            let image = ec2.images.get(id);
-            if image.is_none_or(|image| image.state != "available") {
-                let claims =
-                    format!("invariant 7: the status of {name} claims image {id}, which EC2 does not have available");
-                wrong.push(claims.into());
-            }
-            if recipe["spec"]["test"]["enabled"] == false {
-                wrong.push(format!("invariant 4: latest of {name} is {id}, and its spec proves nothing").into());
-            }
-            let tests = recipe["spec"]["test"].to_string();
-            if recipe["spec"]["test"]["enabled"] != false && !state.judge.tested_so.contains(&(id.to_owned(), tests)) {
-                wrong.push(
-                    format!("invariant 4: latest of {name} is {id}, which was never tested as its spec says").into(),
-                );
-            }
-            let source = state.judge.sources.get(id).map(String::as_str);
-            let newer = source.and_then(|source| aws::newer_source(&recipe["spec"], source, &ec2));
-            if let Some(newer) = newer.filter(|_| recipe["spec"]["rebuild"]["onSourceChange"] != false) {
-                wrong.push(
-                    format!("latest of {name} is {id}, which is not made from {newer}, its newest source").into(),
-                );
-            }
-            if state.judge.edited.contains(id) {
-                wrong.push(format!("latest of {name} is {id}, whose verdict somebody has edited").into());
-            }
-            let tags = image.map(|image| state.judge.tags_at_rest(id, image, recipe, &ec2));
-            wrong.extend(tags.into_iter().flatten().map(Wrong::from));
-            let wanted = recipe["spec"]["image"]["description"].as_str();
-            // One that leaves the spec stays on the image.
-            if image.is_some_and(|image| wanted.is_some() && image.description != wanted) {
-                wrong.push(format!("the description of {id} is not that of {name}, {wanted:?}").into());
-            }
-            let protects = recipe["spec"]["image"]["deregistrationProtection"] != false;
-            if protects && image.is_some_and(|image| !image.protected) {
-                let unprotected = format!("invariant 1: image {id} of {name} is not protected, and its spec says so");
-                wrong.push(unprotected.into());
-            }
-            if !protects && image.is_some_and(|image| image.protected) {
-                wrong.push(format!("image {id} of {name} is protected, and its spec says not to").into());
-            }
-        }
-    }
-    wrong
-}
-
-fn events_of<'a>(api: &'a ApiServer, recipe: &'a Value) -> impl Iterator<Item = &'a Value> {
-    let events = api.objects(Kind::Event);
-    events.filter(|event| event["regarding"]["uid"] == recipe["metadata"]["uid"])
-}
-
-/// Reasons of a recipe's Events, in the order of time.
-fn events(api: &ApiServer, recipe: &Value) -> String {
-    let mut events: Vec<(String, &str)> = events_of(api, recipe)
-        .map(|event| {
-            (
-                event["eventTime"].to_string(),
-                event["reason"].as_str().unwrap_or_default(),
-            )
-        })
-        .collect();
-    events.sort();
-    let reasons: Vec<&str> = events.into_iter().map(|(_, reason)| reason).collect();
-    reasons.join(" ")
-}
-
-/// That status does not answer a request of an annotation, which others wait for.
-fn unanswered(recipe: &Value) -> Option<String> {
-    let asked = |name: &str| &recipe["metadata"]["annotations"][format!("goldsmith.dev/{name}")];
-    let mut requests = ["build", "reconcile"].into_iter();
-    let name =
-        requests.find(|name| !asked(name).is_null() && recipe["status"]["handledRequests"][name] != *asked(name))?;
-    let (recipe, asked) = (&recipe["metadata"]["name"], asked(name));
-    Some(format!(
-        "{recipe} asks by goldsmith.dev/{name} for {asked}, and its status does not say that this was handled"
-    ))
-}
-
-/// That no Event tells people of how a recipe has ended.
-fn untold(api: &ApiServer, recipe: &Value) -> Option<String> {
-    let latest = kubernetes::images(&recipe["status"]["latest"]);
-    let failed = status::kstatus(recipe) == "Failed";
-    let mut events = events_of(api, recipe);
-    let note = |event: &Value| event["note"].as_str().unwrap_or_default().to_owned();
-    let told = events.any(|event| match failed {
-        true => event["type"] == "Warning",
-        // One that nothing has proven is never latest.
-        false => event["type"] == "Normal" && latest.iter().all(|id| note(event).contains(*id)),
-    });
-    let name = &recipe["metadata"]["name"];
-    (!told).then(|| format!("no Event tells people of how {name} has ended: {latest:?}"))
-}
-
-/// What users have otherwise than in the world of another run, whatever lies behind it.
-pub fn other_results(reference: &World, world: &World) -> Vec<String> {
-    Picture::of_what_users_have(reference).differences(&Picture::of_what_users_have(world))
-}
-
-/// What differs from the world of the undisturbed run, and from the way it came to rest.
-pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
-    let mut differences = Picture::of(undisturbed).differences(&Picture::of(world));
-    let usual = at_rest(&undisturbed.state());
-    let asked = at_rest(&world.state());
-    // Each of those that believe that they lead looks on.
-    let leaders = world.state().api.objects(Kind::Lease).count();
-    if asked > usual * MORE_AT_REST * leaders {
-        differences.push(format!("{asked} requests an hour at rest, undisturbed {usual}"));
-    }
-    // One after the other: both may be the same world.
-    let usual = undisturbed.state().active;
-    let active = world.state().active;
-    // One that was frozen goes on once the others have been at rest.
-    let frozen = world
-        .state()
-        .history
-        .iter()
-        .any(|step| step.fault == Some(Fault::Frozen));
-    if active.duration_since(usual) > LATER && !frozen {
-        differences.push(format!("it came to rest at {active}, undisturbed at {usual}"));
-    }
-    differences
-}
-
-/// Requests an hour after the last one that changed something: passes that never end show here. The Lease is read and renewed all the time.
-fn at_rest(state: &State) -> usize {
-    let after = state.history.iter().rev().take_while(|step| !step.is_activity());
-    let asked = after
-        .filter(|step| !step.mutates && !step.request.contains("/leases"))
-        .count();
-    let lasted = state.history.last().map(|last| last.time.duration_since(state.active));
-    let seconds = lasted.map_or(0, |lasted| lasted.unsigned_abs().as_secs());
-    asked * 3600 / usize::try_from(seconds.max(1)).unwrap_or(usize::MAX)
-}
-
-/// What EC2 has that was not there from the beginning.
-fn inventory(world: &World) -> Value {
-    let inventory = tcp::lock(&world.simulator).inventory();
-    serde_json::to_value(inventory).unwrap_or_default()
-}
-
-/// The things of one kind, in all regions.
-fn things<'a>(inventory: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-    let regions = inventory.as_object().into_iter().flatten();
-    regions.flat_map(move |(_, region)| region[kind].as_array().into_iter().flatten())
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use goldsmith_simulator::tcp;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::kubernetes::images;
-use super::{inventory, status, things};
+use super::status;
 use crate::api_server::Kind;
 use crate::world::World;
 
@@ -116,6 +117,18 @@ impl Picture {
         });
         differs.collect()
     }
+}
+
+/// What EC2 has that was not there from the beginning.
+fn inventory(world: &World) -> Value {
+    let inventory = tcp::lock(&world.simulator).inventory();
+    serde_json::to_value(inventory).unwrap_or_default()
+}
+
+/// The things of one kind, in all regions.
+fn things<'a>(inventory: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    let regions = inventory.as_object().into_iter().flatten();
+    regions.flat_map(move |(_, region)| region[kind].as_array().into_iter().flatten())
 }
 
 /// Puts what does not differ in place of ids and times, also in JSON that is inside of a text.
