@@ -11,7 +11,7 @@ use crate::process::Keys;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 38] = [
+pub const STORIES: [&str; 39] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -22,6 +22,7 @@ pub const STORIES: [&str; 38] = [
     "secret-left",
     "boot-error",
     "slow-boot",
+    "resumed",
     "failing-step",
     "hanging-step",
     "kernel-panic",
@@ -149,6 +150,11 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         "slow-boot" => {
             spec["build"]["steps"][0]["run"] = "#sim: slow-boot=70s".into();
             spec["test"] = json!({"bootDeadline": "1m"});
+        }
+        // Suspended from birth, until the user goes on.
+        "resumed" => {
+            spec["suspend"] = true.into();
+            world.at(CORRECTED, |world| suspend(world, false));
         }
         // Nothing ends it but the time that the builder is given.
         "hanging-step" => {
@@ -353,7 +359,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         ("long-build", false) => [Fault::Unavailable].into(),
         (
             "source-ignored" | "not-granted" | "progress-edited" | "user-data-edited" | "record-copied"
-            | "verdict-edited" | "tried-anew" | "asked-before",
+            | "verdict-edited" | "tried-anew" | "asked-before" | "resumed",
             false,
         ) => Vec::new(),
         ("two-replicas", _) => [Fault::Stopped, Fault::LeaseUnavailable].into(),

@@ -103,7 +103,8 @@ fn trials() -> Vec<Trial> {
             })
         }));
     }
-    trials.extend(STORIES.map(|story| {
+    let paired = STORIES.into_iter().filter(|story| paired(story).next().is_some());
+    trials.extend(paired.map(|story| {
         let name = format!("{story}/pairs");
         Trial::test(name.clone(), move || in_pairs(&name, story).map_err(Into::into))
     }));
@@ -229,14 +230,18 @@ fn at_every_request(name: &str, story: &str, fault: Fault) -> Result<(), String>
     carry_out(name, &plans)
 }
 
+/// Faults of which pairs are drawn in a story.
+fn paired(story: &str) -> impl Iterator<Item = Fault> {
+    let faults = story::faults(story, thorough());
+    Fault::PAIRED.into_iter().filter(move |fault| faults.contains(fault))
+}
+
 /// Draws pairs from `SEED`: both strike requests of the undisturbed run, the second whatever has become of its request by then.
 fn in_pairs(name: &str, story: &str) -> Result<(), String> {
     let pairs = std::env::var("PAIRS").map_or(Ok(PAIRS), |text| text.parse());
     let pairs = pairs.map_err(|error| format!("PAIRS is a number: {error}"))?;
     let undisturbed = undisturbed(&Plan::undisturbed(story, seed()))?;
-    let singles: Vec<(Fault, usize)> = Fault::PAIRED
-        .into_iter()
-        .filter(|fault| story::faults(story, thorough()).contains(fault))
+    let singles: Vec<(Fault, usize)> = paired(story)
         .flat_map(|fault| {
             struck(&undisturbed, fault)
                 .into_iter()

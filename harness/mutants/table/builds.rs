@@ -86,7 +86,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "begins-suspended",
         "a suspended recipe begins a build",
-        "proven-image/suspended",
+        "resumed/undisturbed",
         &[(
             "src/recipe/decide/begin.rs",
             "    if observed.spec().suspend {\n",

@@ -32,7 +32,9 @@ pub fn wrong(object: &Value) -> Vec<String> {
             .find(|one| one["type"] == type_)
             .map(|one| &one["status"])
     };
-    if state("Ready").is_none() {
+    // One that was suspended from birth has been tried at nothing.
+    let unborn = object["spec"]["suspend"] == true && status["build"].is_null() && status["latest"].is_null();
+    if state("Ready").is_none() && !unborn {
         wrong.push("there is no condition Ready".to_owned());
     }
     for type_ in ABNORMAL {
