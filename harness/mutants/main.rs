@@ -15,11 +15,8 @@ use std::time::{Duration, Instant};
 
 use table::{Mutant, mutants};
 
-/// A mutant under which the plans do not end in this time is found: something goes on for ever.
-const LONGEST: Duration = Duration::from_mins(20);
-
-/// In place of the plan that has found a mutant.
-const NO_END: &str = "no end";
+/// All plans take a quarter of it on two processors that have nothing else to do.
+const LONGEST: Duration = Duration::from_mins(30);
 
 fn main() -> ExitCode {
     let (filters, wanted): (Vec<String>, Vec<String>) = std::env::args()
@@ -81,7 +78,6 @@ fn run(wanted: &[String], filters: &[&str]) -> Result<bool, String> {
         restore(mutant, &source, &copy)?;
         let fate = fate.map_err(|why| format!("{}: {why}", mutant.name))?;
         if let Fate::Caught(plan, _) = &fate
-            && plan != NO_END
             && !is_green(&copy, &without, plan)?
         {
             return Err(format!("{plan}, which finds {}, fails without it, too", mutant.name));
@@ -301,10 +297,8 @@ fn plans(copy: &Path, program: &Path, arguments: &[&str]) -> Result<Fate, String
         return Err(format!("no plan's name has {arguments:?}"));
     }
     match status {
-        None => Ok(Fate::Caught(
-            NO_END.to_owned(),
-            format!("the plans do not end within {LONGEST:?}"),
-        )),
+        // Every plan ends; this machine is too slow to say more.
+        None => Err(format!("the plans do not end within {LONGEST:?}")),
         Some(status) if status.success() => Ok(Fate::Survived),
         Some(status) => {
             let mut lines = lines.iter().skip_while(|line| !line.starts_with("plan "));

@@ -88,7 +88,7 @@ pub fn made(world: &World, prefix: &str) -> Vec<String> {
 fn hold_lease(world: &World) {
     let now = world.now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
     let spec =
-        json!({"holderIdentity": "goldsmith-1", "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now});
+        json!({"holderIdentity": "goldsmith-2", "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now});
     write(world, "PATCH", LEASE, &json!({"spec": spec}));
 }
 
@@ -107,20 +107,22 @@ fn terminate_instances(world: &World) {
 }
 
 fn deregister_images(world: &World) {
-    for id in made(world, "ami-") {
-        let is_available = {
-            let mut simulator = tcp::lock(&world.simulator);
-            let regions = simulator.state.regions.values_mut();
-            let image = regions.filter_map(|region| region.images.get_mut(&id)).next();
-            image.is_some_and(|image| {
-                // It was taken off a day ago: its cooldown is over.
-                image.protection = Default::default();
-                image.state.name() == "available"
-            })
-        };
-        if is_available {
-            let deregister = [("Action", "DeregisterImage"), ("ImageId", id.as_str())];
-            call(world, world.now(), &deregister);
-        }
+    made(world, "ami-").iter().for_each(|id| deregister(world, id));
+}
+
+/// Somebody deregisters an image, if it is available.
+pub fn deregister(world: &World, id: &str) {
+    let is_available = {
+        let mut simulator = tcp::lock(&world.simulator);
+        let regions = simulator.state.regions.values_mut();
+        let image = regions.filter_map(|region| region.images.get_mut(id)).next();
+        image.is_some_and(|image| {
+            // It was taken off a day ago: its cooldown is over.
+            image.protection = Default::default();
+            image.state.name() == "available"
+        })
+    };
+    if is_available {
+        call(world, world.now(), &[("Action", "DeregisterImage"), ("ImageId", id)]);
     }
 }

@@ -83,6 +83,7 @@ async fn answer(
         if step.mutates && step.outcome.starts_with('2') {
             let write = Write {
                 now: step.time,
+                member,
                 method: &request.method,
                 path: &request.path,
                 body: &serde_json::from_slice(&request.body).unwrap_or_default(),

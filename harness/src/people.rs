@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api_server::Kind;
 use crate::history::Step;
-use crate::interference::made;
+use crate::interference::{self, made};
 use crate::story::{RECIPES, write};
 use crate::world::World;
 
@@ -146,13 +146,7 @@ pub fn publish_newest(world: &World) {
 pub fn tag_images(world: &World) {
     let (key, value) = ("cost-center", "42");
     for id in proven(world) {
-        let parameters = [
-            ("Action", "CreateTags"),
-            ("ResourceId.1", &id),
-            ("Tag.1.Key", key),
-            ("Tag.1.Value", value),
-        ];
-        call(world, world.now(), &parameters);
+        tag(world, &id, key, value);
         world.state().judge.tagged_by_others(&id, key, value);
     }
 }
@@ -232,18 +226,49 @@ pub fn take_verdict(world: &World) {
     }
 }
 
-/// Somebody makes every image that is proven one of a later build.
-pub fn edit_verdict(world: &World) {
+/// Somebody changes a tag of every image that is proven.
+pub fn edit_verdict(world: &World, key: &str, value: &str) {
     for id in proven(world) {
-        let parameters = [
-            ("Action", "CreateTags"),
-            ("ResourceId.1", &id),
-            ("Tag.1.Key", "goldsmith.dev/build"),
-            ("Tag.1.Value", "7"),
-        ];
-        call(world, world.now(), &parameters);
+        tag(world, &id, key, value);
         touched(world, &id);
     }
+}
+
+/// Somebody deregisters the newest image, and gives the one before what says from which inputs that was made.
+pub fn pass_for_newest(world: &World) {
+    let key = "goldsmith.dev/content-hash";
+    let images: Vec<(Timestamp, String, String)> = {
+        let made = proven(world);
+        let simulator = tcp::lock(&world.simulator);
+        let regions = simulator.state.regions.values();
+        let images = regions.flat_map(|region| region.images.values());
+        let images = images.filter(|image| made.contains(&image.id));
+        images
+            .map(|image| {
+                (
+                    image.created,
+                    image.id.clone(),
+                    image.tags.0.get(key).cloned().unwrap_or_default(),
+                )
+            })
+            .collect()
+    };
+    let (Some((_, newest, hash)), Some((_, oldest, _))) = (images.iter().max(), images.iter().min()) else {
+        return;
+    };
+    interference::deregister(world, newest);
+    tag(world, oldest, key, hash);
+    touched(world, oldest);
+}
+
+fn tag(world: &World, id: &str, key: &str, value: &str) {
+    let parameters = [
+        ("Action", "CreateTags"),
+        ("ResourceId.1", id),
+        ("Tag.1.Key", key),
+        ("Tag.1.Value", value),
+    ];
+    call(world, world.now(), &parameters);
 }
 
 fn touched(world: &World, id: &str) {
@@ -431,6 +456,7 @@ fn delete(world: &World) {
 /// Deletes all records: Kubernetes when the namespace goes, or somebody.
 pub fn delete_records(world: &World) {
     for record in records(world) {
+        world.state().judge.forgets(&record);
         write(world, "DELETE", &path_of(&record), &Value::Null);
     }
 }

@@ -16,9 +16,9 @@ pub enum Fault {
     Stopped,
     /// The process dies before the request, and the next seals with another key: the one of before only verifies.
     KeyRotated,
-    /// As `DiesAfter`, and the next process begins three hours later.
+    /// The process dies once the request has had its effect, and the next one begins three hours later.
     Away,
-    /// As `DiesAfter`, and what AWS is asked next shows the world as it was before that effect.
+    /// The process dies once the request has had its effect, and what AWS is asked next shows the world as it was before that effect.
     DiesUnseen,
     /// The request has its effect, and the connection closes without an answer.
     AnswerLost,
@@ -32,7 +32,7 @@ pub enum Fault {
     Throttled,
     /// Whom it asks answers it, and what comes next, with an error of its own.
     Unavailable,
-    /// Nobody answers for twenty seconds, neither AWS nor Kubernetes: the Lease is lost meanwhile.
+    /// AWS and Kubernetes answer with errors alone for twenty seconds: the Lease is lost meanwhile.
     Outage,
     /// AWS answers that call, whoever makes it, with an error of its own for two minutes, and all others as ever.
     CallUnavailable,

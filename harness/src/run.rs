@@ -61,7 +61,6 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
     let world = World::new(plan);
     story::begin(&plan.story, &world)?;
     people::settle(&world);
-    let may_end = plan.faults.iter().any(|(fault, _)| fault.ends_processes());
     let mut frozen: Option<(Life, Timestamp)> = None;
     let mut life = Life::begin(&world, &config, Member::FIRST)?;
     for _ in 0..MOST_LIVES {
@@ -81,7 +80,7 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
             }
             End::Stopped => life = Life::begin(&world, &config, life.first.member.other())?,
             End::ByItself(why) => {
-                if !may_end {
+                if !life.may_end {
                     let wrong = format!("the process has ended by itself: {why}");
                     world.state().wrong.push(wrong.into());
                 }
@@ -90,9 +89,14 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
             End::AtRest | End::Waking => match frozen.take() {
                 Some((mut held, since)) => {
                     let paused = world.now();
+                    let has_led = world.state().judge.has_led(held.first.member);
                     held.thaw(&world, since);
                     // Until it finds that it does not lead any more; the other one waits meanwhile.
-                    held.go_on(&world, is_known);
+                    let ends = held.go_on(&world, is_known);
+                    if has_led && matches!(ends, End::AtRest | End::Restless | End::Waking) {
+                        let wrong = "a process that was held up goes on, and another holds the Lease";
+                        world.state().wrong.push(wrong.to_owned().into());
+                    }
                     drop(held);
                     life.catch_up(&world, paused);
                 }
@@ -134,6 +138,11 @@ impl Running {
     }
 }
 
+/// Whether it waits for the same Lease as the first; one that believes that it leads does not.
+fn is_replica(running: &Running) -> bool {
+    running.member.lease == Member::FIRST.lease
+}
+
 /// One life of the process. With its runtime everything is dropped that it knew and was about to do.
 struct Life {
     first: Running,
@@ -142,6 +151,8 @@ struct Life {
     driver: Pin<Box<dyn Future<Output = ()>>>,
     turnstile: Arc<Turnstile>,
     config: Config,
+    /// Whether a process may end by itself.
+    may_end: bool,
     // Last: the others are dropped while it is there.
     runtime: Runtime,
 }
@@ -168,6 +179,7 @@ impl Life {
             driver: Box::pin(async move { driven.drive().await }),
             turnstile,
             config,
+            may_end: world.state().ends_processes(),
             runtime,
         })
     }
@@ -180,6 +192,7 @@ impl Life {
             driver,
             turnstile,
             config,
+            may_end,
             runtime,
         } = self;
         runtime.block_on(async {
@@ -199,17 +212,22 @@ impl Life {
                         first.stopper.stop();
                         first.stops = Some(world.now());
                     }
-                    ended = &mut first.ends => match first.stops {
-                        None => break End::ByItself(format!("{ended:?}")),
-                        Some(since) => {
-                            let now = world.now();
-                            world.state().stopped(&ended, first.member, now.duration_since(since));
-                            match second.take() {
-                                Some(second) => *first = second,
-                                None => break End::Stopped,
-                            }
+                    ended = &mut first.ends => {
+                        if let Some(since) = first.stops {
+                            let took = world.now().duration_since(since);
+                            world.state().judge_stop(&ended, first.member, took);
                         }
-                    },
+                        let why = format!("{ended:?}");
+                        match (second.take(), first.stops.is_some()) {
+                            // It takes over as it is, and another one waits from now on.
+                            (Some(other), is_asked) if is_replica(&other) && (is_asked || *may_end) => {
+                                let member = std::mem::replace(first, other).member;
+                                *second = Some(Running::begin(world, turnstile, config, member));
+                            }
+                            (_, true) => break End::Stopped,
+                            (_, false) => break End::ByItself(why),
+                        }
+                    }
                     Some(ended) = beside => break End::ByItself(format!("{ended:?}")),
                     at_rest = &mut rest => break if at_rest { End::AtRest } else { End::Restless },
                     () = &mut *driver => break End::Restless,
@@ -264,7 +282,7 @@ async fn rest(world: &World, is_known: &dyn Fn(&World) -> bool) -> bool {
         if now >= brief && looked != Some(active) {
             looked = Some(active);
             // What people are still to do decides, too.
-            if world.state().in_force.is_over() && is_known(world) {
+            if world.state().in_force.is_over(now) && is_known(world) {
                 return true;
             }
         }

@@ -11,7 +11,7 @@ use crate::process::Keys;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 39] = [
+pub const STORIES: [&str; 41] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -45,6 +45,8 @@ pub const STORIES: [&str; 39] = [
     "record-copied",
     "verdict-taken",
     "verdict-edited",
+    "hash-edited",
+    "kept-history",
     "corrected",
     "superseded",
     "tried-anew",
@@ -87,7 +89,15 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             spec["image"] = json!({"deregistrationProtection": false});
             world.at(BUILT, people::take_verdict);
         }
-        "verdict-edited" => world.at(BUILT, people::edit_verdict),
+        "verdict-edited" => world.at(BUILT, |world| people::edit_verdict(world, "goldsmith.dev/build", "7")),
+        // Somebody has the image of before pass for that of the present spec, which is gone.
+        "hash-edited" => {
+            world.at(BUILT, |world| {
+                let steps = json!([{"name": "packages", "run": "dnf -y install httpd"}]);
+                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+            });
+            world.at(BUILT * 2, people::pass_for_newest);
+        }
         // While the second attempt is waited for.
         "corrected" => {
             spec["failureLimit"] = 2.into();
@@ -207,6 +217,8 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             spec["test"] =
                 json!({"instanceTypes": ["m6i.large"], "checks": [{"name": "nginx", "run": "true", "timeout": "5s"}]});
             spec["image"] = json!({"description": "nginx", "tags": {"team": "web"}, "deregistrationProtection": false});
+            web["metadata"]["finalizers"] = json!(["example.com/keep"]);
+            web["metadata"]["labels"] = json!({"app": "web"});
         }
         "untested" => spec["test"] = json!({"enabled": false}),
         "source-published" => world.at(BUILT, people::publish_newest),
@@ -232,16 +244,21 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
                 write(world, "PATCH", WEB, &json!({"spec": {"image": image}}));
             });
         }
-        // One names what is granted to nobody, the other is where nothing is granted.
+        // Three name what is granted to nobody, the fourth is where nothing is granted.
         "not-granted" => {
             spec["build"]["builder"]["subnets"] = json!({"ids": ["subnet-0c300000000000001"]});
             let mut elsewhere = recipe("api");
             elsewhere["metadata"]["namespace"] = "strangers".into();
-            world.apply(&elsewhere)?;
+            let (mut group, mut profile) = (recipe("group"), recipe("profile"));
+            group["spec"]["build"]["builder"]["securityGroupIds"] = json!(["sg-0e300000000000001"]);
+            profile["spec"]["build"]["builder"]["instanceProfile"] = "administrator".into();
+            for recipe in [elsewhere, group, profile] {
+                world.apply(&recipe)?;
+            }
         }
-        // Two builds more than are remembered; no image of theirs goes.
-        "history" => {
-            spec["historyLimit"] = 1.into();
+        // One build more than is remembered, or two; no image of theirs goes.
+        "history" | "kept-history" => {
+            spec["historyLimit"] = if story == "history" { 1 } else { 2 }.into();
             for number in 1..=2 {
                 world.at(BUILT * number, move |world| {
                     let asked = json!({"metadata": {"annotations": {"goldsmith.dev/build": number.to_string()}}});
@@ -293,7 +310,7 @@ pub fn events(story: &str) -> &'static str {
             "BuildStarted ImageProven LatestChanged BuildSucceeded \
              BuildStarted ImageProven LatestChanged BuildSucceeded"
         }
-        "asked-before" | "history" => {
+        "asked-before" | "history" | "kept-history" | "hash-edited" => {
             "BuildStarted ImageProven LatestChanged BuildSucceeded \
              BuildStarted ImageProven LatestChanged BuildSucceeded \
              BuildStarted ImageProven LatestChanged BuildSucceeded"
@@ -352,14 +369,15 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
             [Fault::DiesUnseen].into_iter().chain(WATCHES).collect()
         }
         (
-            "slow-boot" | "kernel-panic" | "two-recipes" | "untested" | "source-published" | "history"
-            | "checks-changed" | "record-edited" | "verdict-taken" | "corrected" | "superseded" | "key-rotated",
+            "slow-boot" | "kernel-panic" | "untested" | "history" | "checks-changed" | "record-edited"
+            | "verdict-taken" | "corrected" | "superseded",
             false,
         ) => [Fault::DiesUnseen].into(),
         ("long-build", false) => [Fault::Unavailable].into(),
         (
-            "source-ignored" | "not-granted" | "progress-edited" | "user-data-edited" | "record-copied"
-            | "verdict-edited" | "tried-anew" | "asked-before" | "resumed",
+            "two-recipes" | "source-published" | "key-rotated" | "source-ignored" | "not-granted" | "progress-edited"
+            | "user-data-edited" | "record-copied" | "verdict-edited" | "hash-edited" | "kept-history" | "tried-anew"
+            | "asked-before" | "resumed",
             false,
         ) => Vec::new(),
         ("two-replicas", _) => [Fault::Stopped, Fault::LeaseUnavailable].into(),

@@ -84,9 +84,12 @@ impl InForce {
         self.at(now + LATE[number % LATE.len()], happens);
     }
 
-    /// Whether nothing is still to happen.
-    pub fn is_over(&self) -> bool {
-        self.later.is_empty()
+    /// Whether nothing is still to happen or to pass.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let call = self.call_unavailable.as_ref().map(|(_, until)| *until);
+        let watches = self.watches.map(|(until, _)| until);
+        let lasting = [self.outage, self.lease_unavailable, call, watches];
+        self.later.is_empty() && lasting.into_iter().flatten().all(|until| until <= now)
     }
 
     /// The first that is due.

@@ -27,8 +27,8 @@ const RESTART: SignedDuration = SignedDuration::from_millis(200);
 /// The same, where nobody is there for long: longer than any instance may work.
 const AWAY: SignedDuration = SignedDuration::from_hours(3);
 
-/// What a process takes to stop, at most: two thirds of what its Deployment gives it.
-const STOPS: SignedDuration = SignedDuration::from_secs(10);
+/// What a process takes to stop, at most: less than passes are given that do not end.
+const STOPS: SignedDuration = SignedDuration::from_secs(4);
 /// How long a process is held up: the Lease has run out by then, and the next is in the middle of its work.
 const HELD_UP: SignedDuration = SignedDuration::from_secs(25);
 
@@ -87,6 +87,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether a process may end by itself under what goes wrong.
+    pub fn ends_processes(&self) -> bool {
+        self.faults.iter().any(|(fault, _)| fault.ends_processes())
+    }
+
     /// Whether AWS will answer as it would have earlier.
     pub fn answers_older(&self) -> bool {
         let mut faults = self.faults.iter().map(|(fault, _)| fault);
@@ -94,7 +99,7 @@ impl State {
     }
 
     /// A process that was asked to stop has ended.
-    pub fn stopped(&mut self, ended: &Result<(), Failure>, member: Member, took: SignedDuration) {
+    pub fn judge_stop(&mut self, ended: &Result<(), Failure>, member: Member, took: SignedDuration) {
         let mut wrong = |why: String| {
             self.wrong
                 .push(format!("asked to stop, {} {why}", member.identity).into())
@@ -286,6 +291,8 @@ impl World {
                 let wrong = format!("after {MOST_REQUESTS} requests it is not at rest");
                 state.wrong.push(wrong.into());
             }
+            let State { api, judge, .. } = &mut *state;
+            judge.learn_of_objects(api, step.time);
             step.fault = state
                 .faults
                 .iter()
@@ -301,6 +308,7 @@ impl World {
         }
         match step.fault {
             _ if self.is_exhausted() || std::mem::take(&mut self.state().restarts) => {
+                step.fault = None;
                 self.state().history.push(step);
                 return self.die().await;
             }

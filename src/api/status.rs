@@ -239,6 +239,9 @@ pub struct LaunchStatus {
     /// When the launch was first asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_time: Option<Time>,
+    /// When EC2 has refused it, if it has: then no instance will show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_time: Option<Time>,
     /// Since when EC2 has not shown the instance any more; absent while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_time: Option<Time>,

@@ -22,15 +22,19 @@ const USER_DATA: &str = "user-data.";
 
 /// A ConfigMap that is labelled as a record and is none.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("ConfigMap {name}: {key} {problem}; delete the ConfigMap, and the build that it records is forgotten")]
+#[error("ConfigMap {name}: {key} {problem}; delete the ConfigMap{consequence}")]
 pub struct Malformed {
     /// Of the ConfigMap.
     pub name: String,
     pub(super) key: &'static str,
     pub(super) problem: String,
+    /// What follows from that, as the end of a sentence.
+    pub(super) consequence: &'static str,
     /// Whether it says that its build has ended: then nothing stands on it any more but its entry in the history.
     pub ended: bool,
 }
+
+const FORGOTTEN: &str = ", and the build that it records is forgotten";
 
 /// The ConfigMap of `record`, owned by the recipe and sealed: who may write ConfigMaps in its namespace is granted nothing by that.
 pub fn to_config_map(record: &BuildRecord, owner: &Owner, reference: OwnerReference, keys: &SealKeys) -> ConfigMap {
@@ -56,6 +60,11 @@ pub fn to_config_map(record: &BuildRecord, owner: &Owner, reference: OwnerRefere
         data: Some(data),
         binary_data: Some(user_data.collect()),
         immutable: None,
+    };
+    // That of a build in hand stays with its key: without that nothing of it could be told from what others make.
+    let keys = match record.is_active() {
+        true => keys.led_by(&record.frozen.key),
+        false => keys.clone(),
     };
     let seal = keys.seal_record(&sealed(&config_map, owner));
     config_map.data.get_or_insert_default().insert(SEAL.into(), seal);
@@ -104,15 +113,16 @@ pub fn from_config_map(
         return Ok(None);
     }
     let ended = read::<Progress>(config_map, PROGRESS).is_ok_and(|progress| progress.outcome.is_some());
-    if !keys.verify_record(&sealed(config_map, owner), seal(config_map)) {
+    let Some(key) = keys.sealed_record(&sealed(config_map, owner), seal(config_map)) else {
         return Err(Malformed {
             name: config_map.metadata.name.clone().unwrap_or_default(),
             key: SEAL,
             problem: "does not fit: someone has changed the record, or its key is no longer in the configuration"
                 .into(),
+            consequence: FORGOTTEN,
             ended,
         });
-    }
+    };
     let empty = BTreeMap::new();
     let data = config_map.data.as_ref().unwrap_or(&empty);
     let outputs = data
@@ -126,13 +136,18 @@ pub fn from_config_map(
         .flatten()
         .filter_map(|(key, bytes)| Some((guest_key(key)?, bytes.0.clone())))
         .collect();
-    let frozen = read::<Frozen>(config_map, FROZEN)?;
+    let mut frozen = read::<Frozen>(config_map, FROZEN)?;
+    // Of before records told: it began with the key that has sealed it.
+    if frozen.key.is_empty() {
+        frozen.key = key;
+    }
     let name = config_map.metadata.name.clone().unwrap_or_default();
     if name != BuildRecord::config_map_name(&owner.name, frozen.number) {
         return Err(Malformed {
             name,
             key: FROZEN,
             problem: format!("is a copy of that of build {}", frozen.number),
+            consequence: ": nothing depends on it",
             ended,
         });
     }
@@ -149,6 +164,7 @@ fn read<T: DeserializeOwned>(config_map: &ConfigMap, key: &'static str) -> Resul
         name: config_map.metadata.name.clone().unwrap_or_default(),
         key,
         problem,
+        consequence: FORGOTTEN,
         ended: false,
     };
     let text = config_map

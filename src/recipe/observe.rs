@@ -20,7 +20,9 @@ const VIEW_LIFETIME: Duration = Duration::from_secs(90);
 pub async fn observe(context: &Context, recipe: ImageRecipe) -> Result<Observation, Error> {
     let owner = owner(&recipe);
     let deleting = recipe.metadata.deletion_timestamp.is_some();
-    let (records, without_records) = match context.records.read(&owner).await {
+    let build = recipe.status.as_ref().and_then(|status| status.build.as_ref());
+    let in_hand = build.map(|build| build.number);
+    let (records, without_records) = match context.records.read(&owner, in_hand).await {
         Ok(records) => (records, false),
         // What is left is removed by its tags. Where nobody can look, only records could say that nothing is.
         Err(error @ (Error::RecordsDenied(_) | Error::TooManyRecords { .. }))

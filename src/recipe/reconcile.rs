@@ -50,7 +50,7 @@ pub async fn reconcile(recipe: Arc<PartialObjectMeta<ImageRecipe>>, context: Arc
         return Ok(gone(&context, &recipe));
     }
     // Nothing was made for it yet, and without records nothing can be: it is not kept.
-    if !kept && let Err(denied @ Error::RecordsDenied(_)) = context.records.read(&owner(&recipe)).await {
+    if !kept && let Err(denied @ Error::RecordsDenied(_)) = context.records.read(&owner(&recipe), None).await {
         return blind(&context, recipe, denied).await;
     }
     let recipe = match deleting {
@@ -79,7 +79,7 @@ pub async fn reconcile(recipe: Arc<PartialObjectMeta<ImageRecipe>>, context: Arc
             }
         }
         // Nothing was ever made for it, so it may go though nobody can look.
-        None if plan.effects == [Effect::RemoveFinalizer] => {
+        None if plan.effects == [Effect::RemoveFinalizer] && is_untouched(&recipe) => {
             let removed = finalizers::remove(&api, &recipe).await;
             removed.map_err(Error::kubernetes("removing the finalizer"))?;
             return Ok(gone(&context, &recipe));
@@ -104,6 +104,12 @@ pub async fn reconcile(recipe: Arc<PartialObjectMeta<ImageRecipe>>, context: Arc
         Some(error) => Err(error.into()),
         None => Ok(report.look_again),
     }
+}
+
+/// Whether status says of no build.
+fn is_untouched(recipe: &ImageRecipe) -> bool {
+    let status = recipe.status.as_ref();
+    status.is_none_or(|status| status.build.is_none() && status.latest.is_none() && status.history.is_empty())
 }
 
 /// Says why the pass ended early, where a person has to do something about it, or wonders. Nothing is done on half a view.

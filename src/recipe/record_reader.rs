@@ -83,11 +83,11 @@ impl RecordReader {
         }
     }
 
-    /// Reads the records of the builds of `owner`.
+    /// Reads the records of the builds of `owner`, of which status says that the one of the number `in_hand` goes on.
     ///
     /// # Errors
     /// When Kubernetes denies them or cannot be asked, or when there are more than can be records.
-    pub async fn read(&self, owner: &Owner) -> Result<Records, Error> {
+    pub async fn read(&self, owner: &Owner, in_hand: Option<i64>) -> Result<Records, Error> {
         // It is never closed.
         let _turn = self.at_once.acquire().await;
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &owner.namespace);
@@ -109,9 +109,9 @@ impl RecordReader {
                     }
                     records.builds.push(*record);
                 }
-                // Forgotten, and its number is not used again: whoever could write this could as well have deleted it.
-                Some(Found::Unreadable(malformed)) if malformed.ended => {
-                    tracing::warn!(%malformed, "the record of an ended build cannot be read, it is left out of the history");
+                // Forgotten, and its number is not used again: whoever could write this could as well have deleted it. But not in place of the
+                // build in hand, which would be forgotten without a word.
+                Some(Found::Unreadable(malformed)) if malformed.ended && in_hand != Some(candidate.number) => {
                     records.foreign_numbers.push(candidate.number);
                 }
                 Some(Found::Unreadable(malformed)) => records.unreadable.push(malformed),
@@ -140,11 +140,15 @@ impl RecordReader {
         };
         let found = match from_config_map(&config_map, owner, &self.keys) {
             Ok(Some(record)) => Found::Record {
+                // One of a build in hand stays with its own until that has ended.
+                by_first_key: record.is_active() || is_sealed_by_first_key(&config_map, owner, &self.keys),
                 record: Box::new(record),
-                by_first_key: is_sealed_by_first_key(&config_map, owner, &self.keys),
             },
             Ok(None) => return Ok(None),
-            Err(malformed) => Found::Unreadable(malformed),
+            Err(malformed) => {
+                tracing::warn!(%malformed, "a record cannot be read; that of an ended build is left out of the history");
+                Found::Unreadable(malformed)
+            }
         };
         // Why something is none is short, whatever it is.
         let is_small = matches!(found, Found::Unreadable(_)) || size(&config_map) <= LARGEST_KEPT;

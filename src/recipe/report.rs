@@ -221,6 +221,37 @@ fn carried_out(status: &mut ImageRecipeStatus, effect: &Effect, made: &Made) {
     }
 }
 
+/// What EC2 has refused to make will not show. Not so where the same was asked for before, and no answer came.
+fn refused(observed: &Observation, status: &mut ImageRecipeStatus, effect: &Effect, class: ErrorClass) {
+    // Who has the name may be ours.
+    if class.leaves_open() || class == ErrorClass::Exists {
+        return;
+    }
+    let before = observed.status().build;
+    let attempt = status.build.as_ref().map(|build| (build.number, build.attempt));
+    let before = before.filter(|before| Some((before.number, before.attempt)) == attempt);
+    let before = before.and_then(|before| before.architectures.into_iter().next());
+    let Some(architecture) = architecture(status) else {
+        return;
+    };
+    match effect {
+        Effect::Launch(launch) => {
+            let before = before.and_then(|mut before| slot_mut(&mut before, launch.role).take());
+            let is_out = before.is_some_and(|before| before.id.is_none() && before.refused_time.is_none());
+            if let Some(slot) = slot_mut(architecture, launch.role).as_mut().filter(|_| !is_out) {
+                slot.refused_time = Some(time(observed.now));
+            }
+        }
+        Effect::CreateImage { .. } => {
+            architecture.image_time = before.and_then(|before| before.image_time);
+        }
+        Effect::CreateVolume { .. } => {
+            architecture.volume_time = before.and_then(|before| before.volume_time);
+        }
+        _ => {}
+    }
+}
+
 fn failed(
     observed: &Observation,
     status: &mut ImageRecipeStatus,
@@ -248,6 +279,7 @@ fn failed(
         },
     };
     let progressing = |reason: Reason| on_its_way(reason, error.to_string());
+    refused(observed, status, effect, error.class);
     match (effect, error.class) {
         (Effect::Launch(launch), ErrorClass::Capacity) => {
             if let Some(slot) =

@@ -69,8 +69,8 @@ impl SealKeys {
         self.0.first().map(|key| id(key)).unwrap_or_default()
     }
 
-    /// The same keys, of which that of `id` comes first if it is still there: what is made for a build is marked and named by the key with
-    /// which that began, so that a request which is sent again after a rotation is the same.
+    /// The same keys, of which that of the id `first` comes first if it is there: what is made for a build is marked and named by the key
+    /// with which that began, so that a request which is sent again after a rotation is the same.
     pub fn led_by(&self, first: &str) -> Self {
         let mut keys = self.0.clone();
         // Stable: the others keep their order.
@@ -92,9 +92,9 @@ impl SealKeys {
         self.sign(b"record", parts)
     }
 
-    /// Whether `seal` is that of a record with these parts.
-    pub fn verify_record(&self, parts: &[&[u8]], seal: &str) -> bool {
-        self.fits(b"record", parts, seal)
+    /// Which key has sealed a record with these parts, as [`SealKeys::first_id`] tells it; none when it was none of these.
+    pub fn sealed_record(&self, parts: &[&[u8]], seal: &str) -> Option<String> {
+        self.fitting(b"record", parts, seal).map(id)
     }
 
     fn sign<P: AsRef<[u8]>>(&self, domain: &[u8], parts: &[P]) -> String {
@@ -107,10 +107,13 @@ impl SealKeys {
     }
 
     fn fits<P: AsRef<[u8]>>(&self, domain: &[u8], parts: &[P], hash: &str) -> bool {
-        let Ok(hash) = hex::decode(hash) else { return false };
-        self.0
-            .iter()
-            .any(|key| keyed(key, domain, parts).verify_slice(&hash).is_ok())
+        self.fitting(domain, parts, hash).is_some()
+    }
+
+    fn fitting<P: AsRef<[u8]>>(&self, domain: &[u8], parts: &[P], hash: &str) -> Option<&[u8]> {
+        let hash = hex::decode(hash).ok()?;
+        let mut keys = self.0.iter().map(Vec::as_slice);
+        keys.find(|key| keyed(key, domain, parts).verify_slice(&hash).is_ok())
     }
 }
 

@@ -55,6 +55,11 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Whether a call that has failed so may have had its effect all the same.
+    pub fn leaves_open(self) -> bool {
+        matches!(self, Self::Server | Self::NoAnswer)
+    }
+
     /// The class of AWS's error `code`, which came with `message` and the HTTP status `status`.
     pub fn of(code: &str, message: &str, status: u16) -> Self {
         // EC2's word for what belongs to others is its word for a key that it does not know, too.

@@ -213,4 +213,14 @@ pub const MUTANTS: &[Mutant] = &[
             "    consoles.find_map(|console| console.as_ref().err()).filter(|_| attempt > 1000)",
         )],
     ),
+    mutant(
+        "old-steps",
+        "a changed recipe is built from the steps of before",
+        "changed-step/undisturbed",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "steps: &spec.build.steps,",
+            "steps: observed.records.iter().find(|one| one.ended(crate::api::BuildResult::Succeeded).is_some()).map_or(&spec.build.steps, |one| &one.frozen.spec.build.steps),",
+        )],
+    ),
 ];

@@ -211,8 +211,38 @@ pub const MUTANTS: &[Mutant] = &[
         "proven-image/key-rotated",
         &[(
             "src/recipe/seal.rs",
-            "        let Ok(hash) = hex::decode(hash) else { return false };\n        self.0\n            .iter()\n",
-            "        let Ok(hash) = hex::decode(hash) else { return false };\n        self.0\n            .iter()\n            .take(1)\n",
+            "        let mut keys = self.0.iter().map(Vec::as_slice);\n",
+            "        let mut keys = self.0.iter().take(1).map(Vec::as_slice);\n",
+        )],
+    ),
+    mutant(
+        "profiles-not-granted",
+        "an instance profile is used that nobody has granted",
+        "not-granted/undisturbed",
+        &[(
+            "src/recipe/checks.rs",
+            "    if let Some(name) = &builder.instance_profile {",
+            "    if let Some(name) = builder.instance_profile.as_ref().filter(|name| name.is_empty()) {",
+        )],
+    ),
+    mutant(
+        "groups-not-granted",
+        "security groups are used that nobody has granted",
+        "not-granted/undisturbed",
+        &[(
+            "src/recipe/checks.rs",
+            "    for id in &builder.security_group_ids {",
+            "    for id in builder.security_group_ids.iter().skip(1) {",
+        )],
+    ),
+    mutant(
+        "test-with-volumes",
+        "the test instance gets the volumes of the builder",
+        "everything-set/undisturbed",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "        volumes: if role == Role::Builder {",
+            "        volumes: if role != Role::Inspector {",
         )],
     ),
 ];

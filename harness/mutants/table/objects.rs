@@ -160,10 +160,10 @@ pub const MUTANTS: &[Mutant] = &[
             ),
             (
                 "src/recipe/seal.rs",
-                "        self.fits(b\"record\", parts, seal)
+                "        self.fitting(b\"record\", parts, seal).map(id)
 ",
                 "        let _ = parts;
-        !seal.is_empty()
+        (!seal.is_empty()).then(|| self.first_id())
 ",
             ),
         ],
@@ -224,8 +224,8 @@ pub const MUTANTS: &[Mutant] = &[
         "record-edited/undisturbed",
         &[(
             "src/recipe/config_map.rs",
-            "if !keys.verify_record(&sealed(config_map, owner), seal(config_map)) {",
-            "if !keys.verify_record(&sealed(config_map, owner), seal(config_map)) && seal(config_map).is_empty() {",
+            "    let Some(key) = keys.sealed_record(&sealed(config_map, owner), seal(config_map)) else {",
+            "    let Some(key) = Some(keys.first_id()).filter(|_| !seal(config_map).is_empty()) else {",
         )],
     ),
     mutant(
@@ -346,6 +346,26 @@ pub const MUTANTS: &[Mutant] = &[
             "src/controller/events.rs",
             "(&regarding.uid, note.build, &note.reason, &note.note)",
             "(&regarding.uid, note.build, &note.reason, &note.note, now)",
+        )],
+    ),
+    mutant(
+        "finalizers-of-others",
+        "the finalizers of others are taken off",
+        "everything-set/undisturbed",
+        &[(
+            "src/controller/finalizers.rs",
+            "    let mut finalizers = object.finalizers().to_vec();",
+            "    let mut finalizers = Vec::new();",
+        )],
+    ),
+    mutant(
+        "records-forgotten-early",
+        "fewer records are kept than historyLimit says",
+        "kept-history/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "    let limit = observed.history_limit();",
+            "    let limit = observed.history_limit().min(1);",
         )],
     ),
 ];

@@ -229,4 +229,14 @@ pub const MUTANTS: &[Mutant] = &[
             "        if let (Some(record), true) = (record, new.len() > 1000) {",
         )],
     ),
+    mutant(
+        "hash-unsealed",
+        "what an image was made from may be edited on it",
+        "hash-edited/undisturbed",
+        &[(
+            "src/recipe/seal.rs",
+            "    parts.extend(SEALED.map(|key| tags.get(key).cloned().unwrap_or_default()));",
+            "    parts.extend(SEALED.map(|key| tags.get(key).filter(|_| key != CONTENT_HASH).cloned().unwrap_or_default()));",
+        )],
+    ),
 ];

@@ -182,7 +182,7 @@ pub const MUTANTS: &[Mutant] = &[
         "deleted/dies-unseen",
         &[(
             "src/recipe/decide/mod.rs",
-            "    decision.build = observed.status().build;\n    let left",
+            "    decision.build = attempt::abandoned(observed);\n    let left",
             "    let left",
         )],
     ),
@@ -224,6 +224,26 @@ pub const MUTANTS: &[Mutant] = &[
             "src/controller/leader.rs",
             "        if kept.is_ok() {\n            self.release().await;",
             "        if kept.is_err() {\n            self.release().await;",
+        )],
+    ),
+    mutant(
+        "lease-taken-early",
+        "a Lease is taken before it has run out",
+        "proven-image/lease-taken",
+        &[(
+            "src/controller/lease.rs",
+            "        Some(_) if unchanged >= Duration::from_secs(seconds.unwrap_or(0)) => Step::Hold,",
+            "        Some(_) if unchanged >= Duration::from_secs(seconds.unwrap_or(0)) / 2 => Step::Hold,",
+        )],
+    ),
+    mutant(
+        "view-age-ignored",
+        "what was seen may be of any age when something is done about it",
+        "proven-image/frozen",
+        &[(
+            "src/recipe/act.rs",
+            "    let seen = observed.view.taken.unwrap_or(observed.now);",
+            "    let seen = observed.now;",
         )],
     ),
 ];

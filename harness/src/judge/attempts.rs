@@ -59,6 +59,12 @@ impl Judge {
         if self.suspended.contains(uid) {
             wrong.push(format!("{name}: a build begins, and the recipe was read as suspended"));
         }
+        let frozen = &new.frozen["spec"];
+        if !self.specs.get(uid).is_some_and(|specs| specs.contains(frozen)) {
+            wrong.push(format!(
+                "{name}: a build begins of a spec that the recipe has never had: {frozen}"
+            ));
+        }
         let has_settled = self.settled_since(uid).is_some();
         if let Some(since) = self
             .settled_since(uid)

@@ -28,8 +28,8 @@ impl Judge {
     /// Judges a mutating call, right after it.
     pub fn called(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<Wrong> {
         let mut outdated = Vec::new();
-        outdated.extend(self.is_led(call));
-        outdated.extend(self.has_begun(call));
+        outdated.extend(self.is_led(call.operation, call.member));
+        outdated.extend(self.acts_after_stop(call));
         let mut wrong = if call.creates().is_some() {
             self.creates(call, api, ec2, &mut outdated)
         } else {
@@ -161,6 +161,9 @@ impl Judge {
                 let source = self.started_from.get(&builder).cloned().unwrap_or_default();
                 self.sources.insert(image.clone(), source);
                 self.builders.insert(image.clone(), builder);
+            }
+            if let Some(instance) = call.made.first().filter(|_| label.role == "builder") {
+                self.told.insert(instance.clone(), user_data(call));
             }
             for id in call.made {
                 self.tests.insert(id.clone(), test.clone());

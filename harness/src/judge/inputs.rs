@@ -23,6 +23,9 @@ const ALWAYS: [(&str, &str); 5] = [
 /// Subnets that `config.yaml` lets recipes use, in the namespace `platform` alone.
 const GRANTED: [&str; 2] = ["subnet-0a100000000000001", "subnet-0b200000000000001"];
 
+const GRANTED_GROUP: &str = "sg-0d200000000000001";
+const GRANTED_PROFILE: &str = "image-builder";
+
 /// What a spec says of each of its volumes, and how a launch asks for it.
 const VOLUME: [(&str, &str); 7] = [
     ("device", "DeviceName"),
@@ -38,8 +41,9 @@ impl Judge {
     /// What it is made from is what the spec names, or was made for the same attempt.
     pub(super) fn comes_from_the_spec(&self, call: &Call<'_>, label: &Label, ec2: &Ec2<'_>) -> Vec<String> {
         let mut wrong = Vec::new();
-        let specs = self.specs.get(&label.uid).map(Vec::as_slice).unwrap_or_default();
-        let some = |holds: &dyn Fn(&Value) -> bool| specs.iter().any(holds);
+        // That with which the build has begun, which is one that the recipe has had.
+        let begun = self.begun_of(label);
+        let some = |holds: &dyn Fn(&Value) -> bool| begun.is_some_and(holds);
         let (operation, role) = (call.operation, label.role.as_str());
         let is_ours = |id: &str| {
             self.made
@@ -85,6 +89,9 @@ impl Judge {
                     refuse("an owner to whom nothing is granted,", &label.owner);
                 }
                 let groups: BTreeSet<&str> = call.values("SecurityGroupId.").collect();
+                if groups.iter().any(|group| *group != GRANTED_GROUP) {
+                    refuse("security groups that are not granted,", &format!("{groups:?}"));
+                }
                 if !some(&|spec| strings(&spec["build"]["builder"]["securityGroupIds"]) == groups) {
                     refuse("security groups", &format!("{groups:?}"));
                 }
@@ -100,6 +107,9 @@ impl Judge {
                     refuse("instance type", type_);
                 }
                 let profile = call.parameter("IamInstanceProfile.Name");
+                if !["", GRANTED_PROFILE].contains(&profile) {
+                    refuse("an instance profile that is not granted,", profile);
+                }
                 let wanted = |spec: &Value| match role {
                     "builder" => spec["build"]["builder"]["instanceProfile"].as_str().unwrap_or_default() == profile,
                     _ => profile.is_empty(),
@@ -112,7 +122,11 @@ impl Judge {
                     refuse("user data that lacks a step or its environment:", label.owner.as_str());
                 }
                 let asked = volumes_of(call);
-                if role == "builder" && !some(&|spec| volumes(&spec["build"]["builder"]["volumes"]) == asked) {
+                let wanted = |spec: &Value| match role {
+                    "builder" => volumes(&spec["build"]["builder"]["volumes"]) == asked,
+                    _ => asked.is_empty(),
+                };
+                if !some(&wanted) {
                     refuse("volumes", &format!("{asked:?}"));
                 }
                 if let Some(device) =
@@ -234,7 +248,7 @@ fn is_name(spec: &Value, label: &Label, name: &str) -> bool {
 }
 
 /// What of a spec a builder has to be told: its scripts and the values in their environment. Files travel encoded.
-fn told<'a>(spec: &'a Value) -> impl Iterator<Item = &'a str> {
+pub(super) fn told<'a>(spec: &'a Value) -> impl Iterator<Item = &'a str> {
     let of = |list: &'a Value, field: &'static str| {
         let items = list.as_array().into_iter().flatten();
         items.filter_map(move |item| item[field].as_str())

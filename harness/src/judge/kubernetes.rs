@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::attempts::owner;
 use super::call::{Label, path};
 use super::ec2::Ec2;
-use super::{Judge, status};
+use super::{Judge, Wrong, status};
 use crate::api_server::{ApiServer, Kind};
+use crate::process::Member;
 
 const FINALIZER: &str = "goldsmith.dev/cleanup";
 /// More writes of one object's status within [`BRIEFLY`] come of a pass that wakes itself.
@@ -20,6 +21,8 @@ const SEAL_KEYS: [&str; 2] = [include_str!("../../seal-key"), include_str!("../.
 #[derive(Debug)]
 pub struct Write<'a> {
     pub now: Timestamp,
+    /// Whose it is.
+    pub member: Member,
     pub method: &'a str,
     pub path: &'a str,
     /// What was sent.
@@ -86,6 +89,18 @@ pub fn intent(label: &Label, instance_type: &str, subnet: &str) -> String {
     }
 }
 
+/// What of an object's metadata is for others to change.
+fn of_others(object: &Value) -> [Value; 3] {
+    let metadata = &object["metadata"];
+    let mut finalizers: Vec<Value> = metadata["finalizers"].as_array().cloned().unwrap_or_default();
+    finalizers.retain(|one| *one != FINALIZER);
+    [
+        finalizers.into(),
+        metadata["labels"].clone(),
+        metadata["annotations"].clone(),
+    ]
+}
+
 /// Whether a text has what a key file holds.
 pub(super) fn tells_a_key(text: &str) -> bool {
     SEAL_KEYS.iter().any(|key| text.contains(key.trim()))
@@ -93,7 +108,20 @@ pub(super) fn tells_a_key(text: &str) -> bool {
 
 impl Judge {
     /// Judges a write that the API server has taken, right after it.
-    pub fn written(&mut self, write: &Write<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
+    pub fn written(&mut self, write: &Write<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<Wrong> {
+        let is_ours =
+            ["ImageRecipe", "ConfigMap"].map(|kind| write.before["kind"] == kind || write.after["kind"] == kind);
+        let what = format!("{} {}", write.method, write.path);
+        let led = self.is_led(&what, write.member).filter(|_| is_ours.contains(&true));
+        let outdated = led.map(|text| Wrong {
+            is_outdated: true,
+            ..Wrong::from(text)
+        });
+        let wrong = self.wrong_write(write, api, ec2).into_iter().map(Wrong::from);
+        outdated.into_iter().chain(wrong).collect()
+    }
+
+    fn wrong_write(&mut self, write: &Write<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {
         let Write {
             method,
             before,
@@ -118,6 +146,15 @@ impl Judge {
         }
         if is("ConfigMap") {
             wrong.extend(self.records(write, api, ec2));
+        }
+        if is("Lease") {
+            wrong.extend(self.takes(before, after));
+        }
+        if is("ImageRecipe") && !before.is_null() && !after.is_null() && of_others(before) != of_others(after) {
+            wrong.push(format!(
+                "{method} {} changes finalizers, labels or annotations of others",
+                write.path
+            ));
         }
         if is("ImageRecipe") && write.path.ends_with("/status") {
             wrong.extend(self.status(write, ec2));
@@ -164,6 +201,9 @@ impl Judge {
                 }
             }
             (None, Some(new)) => {
+                if self.since_stop.is_some() {
+                    wrong.push(format!("{name}: a process that was asked to stop begins a build"));
+                }
                 wrong.extend(self.begins_build(name, &new, api, ec2));
             }
             _ => {}
@@ -267,6 +307,14 @@ impl Judge {
         }
     }
 
+    /// Others delete the record of a build.
+    pub fn forgets(&mut self, object: &Value) {
+        if let (Some(uid), Some(record)) = (owner(object), Record::read(object)) {
+            let number = record.frozen["number"].as_i64().unwrap_or_default();
+            self.forgotten.insert((uid.to_owned(), number));
+        }
+    }
+
     /// For how many attempts of a build that has ended things were made, if any were.
     fn attempts_of(&self, record: &Record<'_>) -> Option<i64> {
         record.progress["outcome"].as_object()?;
@@ -288,13 +336,17 @@ impl Judge {
             json!([fields, images(entry), entry["message"].is_null()])
         });
         let told: Vec<Value> = told.collect();
-        let mut known: Vec<Value> = records_of(api, recipe)
-            .filter_map(|record| {
-                let number = record.frozen["number"].as_i64()?;
-                // Somebody may have copied it.
+        let mut known: Vec<Value> = self
+            .outcomes
+            .iter()
+            .filter(|((of, number), _)| of == uid && !self.forgotten.contains(&(of.clone(), *number)))
+            .filter_map(|((_, number), outcome)| {
+                // Somebody may have copied one.
                 let name = format!("{}-build-{number}", recipe["metadata"]["name"].as_str()?);
-                Some(&record.object["metadata"]["name"]).filter(|given| **given == name)?;
-                let outcome = self.outcomes.get(&(uid.to_owned(), number))?;
+                let mut records = records_of(api, recipe);
+                let Some(record) = records.find(|record| record.object["metadata"]["name"] == name) else {
+                    return Some(json!([[number, "has no record"]]));
+                };
                 let frozen = ["number", "reason", "imageName", "contentHash"].map(|field| &record.frozen[field]);
                 let ended = ["result", "attempts"].map(|field| &outcome[field]);
                 let fields = frozen.into_iter().chain(ended);

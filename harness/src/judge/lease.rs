@@ -1,6 +1,7 @@
 //! Who may change something in EC2: who holds the Lease.
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::Judge;
 use super::call::Call;
@@ -10,6 +11,13 @@ use crate::process::Member;
 /// How long a process may not know yet that it leads no longer: until its next renewal, and the pass in hand comes to its end.
 const UNAWARE: SignedDuration = SignedDuration::from_secs(5);
 
+/// When a Lease runs out.
+fn lasts_until(lease: &Value) -> Option<Timestamp> {
+    let spec = &lease["spec"];
+    let renewed: Timestamp = spec["renewTime"].as_str()?.parse().ok()?;
+    Some(renewed + SignedDuration::from_secs(spec["leaseDurationSeconds"].as_i64()?))
+}
+
 /// Calls that a process may have had in hand.
 const IN_HAND: usize = 1;
 
@@ -18,10 +26,8 @@ impl Judge {
     pub(super) fn learn_of_leases(&mut self, api: &ApiServer, now: Timestamp) {
         for lease in api.objects(Kind::Lease) {
             let spec = &lease["spec"];
-            let renewed: Option<Timestamp> = spec["renewTime"].as_str().and_then(|time| time.parse().ok());
-            let lasts = SignedDuration::from_secs(spec["leaseDurationSeconds"].as_i64().unwrap_or_default());
-            if renewed.is_some_and(|renewed| now <= renewed + lasts) {
-                let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            if lasts_until(lease).is_some_and(|until| now <= until) {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 self.led
                     .insert((text(&lease["metadata"]["name"]), text(&spec["holderIdentity"])), now);
             }
@@ -32,6 +38,12 @@ impl Judge {
     pub fn unaware(&mut self, member: Member, now: Timestamp) {
         self.led
             .insert((member.lease.to_owned(), member.identity.to_owned()), now);
+    }
+
+    /// Whether a process has ever led.
+    pub fn has_led(&self, member: Member) -> bool {
+        let Member { lease, identity } = member;
+        self.led.contains_key(&(lease.to_owned(), identity.to_owned()))
     }
 
     /// The process that leads is asked to stop.
@@ -45,7 +57,7 @@ impl Judge {
     }
 
     /// A call of a process that was asked to stop: what it has in hand it finishes, and begins nothing.
-    pub(super) fn has_begun(&mut self, call: &Call<'_>) -> Option<String> {
+    pub(super) fn acts_after_stop(&mut self, call: &Call<'_>) -> Option<String> {
         let calls = self.since_stop.as_mut()?;
         *calls += 1;
         (*calls > IN_HAND).then(|| {
@@ -56,17 +68,21 @@ impl Judge {
         })
     }
 
-    /// Whether a call comes of a process that does not lead, nor did a moment ago.
-    pub(super) fn is_led(&self, call: &Call<'_>) -> Option<String> {
-        let Member { lease, identity } = call.member;
+    /// Whether a Lease is taken from somebody who renews it.
+    pub(super) fn takes(&self, before: &Value, after: &Value) -> Option<String> {
+        let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+        let (from, to) = (holder(before), holder(after));
+        let taken = !from.is_empty() && !to.is_empty() && from != to;
+        let until = lasts_until(before).filter(|until| taken && self.now < *until)?;
+        Some(format!("{to} takes the Lease of {from}, which has it until {until}"))
+    }
+
+    /// Whether something is done by a process that does not lead, nor did a moment ago.
+    pub(super) fn is_led(&self, what: &str, member: Member) -> Option<String> {
+        let Member { lease, identity } = member;
         let led = self.led.get(&(lease.to_owned(), identity.to_owned()));
         let lately = led.is_some_and(|led| self.now.duration_since(*led) <= UNAWARE);
         let since = led.map_or("ever".to_owned(), |led| format!("since {led}"));
-        (!lately).then(|| {
-            format!(
-                "{} of {identity}, which has not held the Lease {lease} {since}",
-                call.operation
-            )
-        })
+        (!lately).then(|| format!("{what} of {identity}, which has not held the Lease {lease} {since}"))
     }
 }

@@ -102,6 +102,10 @@ pub struct Judge {
     started_from: BTreeMap<String, String>,
     /// From what image that was launched which an image was made of.
     sources: BTreeMap<String, String>,
+    /// What each builder was told.
+    told: BTreeMap<String, String>,
+    /// Builds whose records others have deleted.
+    forgotten: BTreeSet<(String, i64)>,
     /// Of what instance an image was made.
     builders: BTreeMap<String, String>,
     /// When what decides over an image's contents has last changed in a spec, by uid.
@@ -137,13 +141,18 @@ pub struct Judge {
 impl Judge {
     /// Learns what users have asked for, and what there is: called after every request.
     pub fn learn(&mut self, api: &ApiServer, ec2: &Ec2<'_>, now: Timestamp) {
-        self.now = now;
-        self.learn_of_leases(api, now);
+        self.learn_of_objects(api, now);
         for id in self.kept.keys() {
             if ec2.is_available(id) {
                 self.available.insert(id.clone(), now);
             }
         }
+    }
+
+    /// Learns what users have asked for, and who leads: as every request comes, before anything is done for it.
+    pub fn learn_of_objects(&mut self, api: &ApiServer, now: Timestamp) {
+        self.now = now;
+        self.learn_of_leases(api, now);
         for recipe in api.objects(Kind::ImageRecipe) {
             let uid = recipe["metadata"]["uid"].as_str().unwrap_or_default();
             self.seen.insert(uid.to_owned(), (now, call::path(recipe)));

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::aws::newer_source;
 use super::ec2::{Ec2, Image};
+use super::inputs::told;
 use super::picture::Picture;
 use super::{Judge, Wrong, kubernetes, status};
 use crate::api_server::{ApiServer, Kind};
@@ -122,11 +123,21 @@ impl Judge {
                 "invariant 4: latest of {name} is {id}, which was never tested as its spec says"
             ));
         }
+        if status::kstatus(recipe) != "Current" {
+            return wrong;
+        }
         let source = self.sources.get(id).map(String::as_str);
         let newer = source.and_then(|source| newer_source(spec, source, ec2));
         if let Some(newer) = newer.filter(|_| spec["rebuild"]["onSourceChange"] != false) {
             wrong.push(format!(
                 "latest of {name} is {id}, which is not made from {newer}, its newest source"
+            ));
+        }
+        let builder = self.builders.get(id).and_then(|builder| self.told.get(builder));
+        let mut wanted = told(spec);
+        if let Some(untold) = wanted.find(|said| builder.is_some_and(|builder| !builder.contains(said))) {
+            wrong.push(format!(
+                "latest of {name} is {id}, whose builder was not told {untold:?}"
             ));
         }
         if self.edited.contains(id) {

@@ -33,7 +33,7 @@ pub fn wrong(object: &Value) -> Vec<String> {
             .map(|one| &one["status"])
     };
     // One that was suspended from birth has been tried at nothing.
-    let unborn = object["spec"]["suspend"] == true && status["build"].is_null() && status["latest"].is_null();
+    let unborn = object["spec"]["suspend"] == true && status["build"].is_null() && status["history"].is_null();
     if state("Ready").is_none() && !unborn {
         wrong.push("there is no condition Ready".to_owned());
     }

@@ -14,7 +14,7 @@ use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildRecord, FailedAttempt, Failure};
 use crate::recipe::seal::Origin;
 use crate::recipe::{checks, since, time};
-use crate::world::{AwsError, Image, ImageState, InstanceId, Role, Snapshot, SnapshotState};
+use crate::world::{AwsError, Claim, Image, ImageState, InstanceId, Role, Snapshot, SnapshotState};
 
 /// Reasons that no further attempt would cure.
 const PERMANENT: [Reason; 2] = [Reason::NameTaken, Reason::ProofUnsupported];
@@ -341,16 +341,21 @@ pub(super) fn image<'a>(observed: &'a Observation, record: &BuildRecord) -> Opti
 fn image_of_attempt<'a>(observed: &'a Observation, record: &BuildRecord) -> Option<&'a Image> {
     let wanted = launch::claim(observed, record, Role::Image);
     let is_it = |image: &&Image| {
-        let instance = image.source_instance_id.as_ref().map(InstanceId::as_str);
-        let origin = Origin::Image {
-            name: &record.frozen.image_name,
-            instance: instance.unwrap_or_default(),
-        };
         image.name == record.frozen.image_name
             && observed.claim(&image.tags).as_ref() == Some(&wanted)
-            && observed.is_born(&wanted, &origin, &image.tags)
+            && is_born(observed, &wanted, image)
     };
     observed.view.images.iter().find(is_it)
+}
+
+/// Whether an image was made by us for `claim`.
+fn is_born(observed: &Observation, claim: &Claim, image: &Image) -> bool {
+    let instance = image.source_instance_id.as_ref().map(InstanceId::as_str);
+    let origin = Origin::Image {
+        name: &image.name,
+        instance: instance.unwrap_or_default(),
+    };
+    observed.is_born(claim, &origin, &image.tags)
 }
 
 fn progress(observed: &Observation, image: &Image) -> String {
@@ -368,29 +373,57 @@ fn progress(observed: &Observation, image: &Image) -> String {
         .unwrap_or_default()
 }
 
-/// Whether a call that makes something was sent, and what it has made may not show yet. Of one whose answer is known it is enough that
-/// EC2's answers have caught up with one another.
-pub fn answer_may_be_out(observed: &Observation) -> bool {
-    let status = observed.status();
-    let Some(build) = &status.build else { return false };
-    let is_shown = |role: Role| {
+/// The build in hand of a recipe that is being deleted, as status has it. Of calls whose effect shows it does not tell any more when they were
+/// made.
+pub fn abandoned(observed: &Observation) -> Option<BuildStatus> {
+    let mut build = observed.status().build?;
+    let (number, attempt) = (build.number, build.attempt);
+    let is_of = |claim: &Claim, role| (claim.build, claim.attempt, claim.role) == (number, attempt, role);
+    // The record may be gone.
+    let mut images = observed.view.images.iter();
+    let image = images.find(|image| {
+        let claim = observed.claim(&image.tags).filter(|claim| is_of(claim, Role::Image));
+        claim.is_some_and(|claim| is_born(observed, &claim, image))
+    });
+    let claims = observed
+        .view
+        .volumes
+        .iter()
+        .filter_map(|volume| observed.claim(&volume.tags));
+    let volumes = claims.filter(|claim| is_of(claim, Role::Inspector));
+    // One for each of the image's.
+    let all_show = image.is_some_and(|image| volumes.count() >= image.snapshots().count());
+    for status in &mut build.architectures {
+        status.phase = Phase::CleaningUp;
+        status.step = None;
+        status.image_time.take_if(|_| image.is_some());
+        status.volume_time.take_if(|_| all_show);
+    }
+    Some(build)
+}
+
+/// Whether a call that makes something was sent for `build`, and what it has made may not show yet.
+pub fn answer_may_be_out(observed: &Observation, build: &BuildStatus) -> bool {
+    let shows = |role: Role| {
         launch::launched(observed, build.number, build.attempt, role)
             .next()
             .is_some()
     };
-    let may_be_out =
-        |asked: &Time, is_known: bool| since(asked.0, observed.now) < if is_known { MISSING } else { YOUNG };
+    let seen = observed.view.taken.unwrap_or(observed.now);
+    // Whatever status says: nothing was asked for later than by a pass that had begun before.
+    let deleted = observed.recipe.metadata.deletion_timestamp.as_ref();
+    let last = deleted.map_or(observed.now, |deleted| deleted.0 + LAST_CALL);
+    let is_young = |asked: &Time| since(asked.0.min(last), seen) < YOUNG;
     build.architectures.iter().any(|status| {
-        let unseen = Role::GUESTS.into_iter().filter(|role| !is_shown(*role));
-        let launches = unseen.filter_map(|role| launch::slot(status, role).as_ref()?.launch_time.as_ref());
-        let asked = launches.map(|asked| (asked, false));
-        let asked = asked.chain(status.image_time.iter().map(|asked| (asked, status.image.is_some())));
-        let mut asked = asked.chain(
-            status
-                .volume_time
-                .iter()
-                .map(|asked| (asked, !status.volumes.is_empty())),
-        );
-        asked.any(|(asked, is_known)| may_be_out(asked, is_known))
+        let unseen = Role::GUESTS.into_iter().filter(|role| !shows(*role));
+        let launches = unseen.filter_map(|role| launch::slot(status, role).as_ref());
+        let launches = launches.filter(|launch| launch.refused_time.is_none());
+        let asked = launches.filter_map(|launch| launch.launch_time.as_ref());
+        let mut asked = asked.chain(&status.image_time).chain(&status.volume_time);
+        asked.any(is_young)
     })
 }
+
+/// How long after a recipe's deletion a pass that did not know of it may still call: what it has seen may be a minute old, and the call takes
+/// half a minute at most.
+const LAST_CALL: Duration = Duration::from_secs(90);

@@ -171,6 +171,7 @@ fn launch(
         refusal: slot.and_then(|launch| launch.refusal),
         // Of this call: the answer to it may be out for a while, also when earlier ones were refused.
         launch_time: Some(time(observed.now)),
+        refused_time: None,
         missing_time: None,
     };
     set_slot(decision, role, intent);
@@ -313,7 +314,8 @@ pub(super) fn heard(
 }
 
 fn nonces(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Vec<String> {
-    observed.keys.nonces(
+    let keys = observed.keys.led_by(&record.frozen.key);
+    keys.nonces(
         &observed.owner.uid,
         record.number(),
         guest.attempt,
@@ -371,6 +373,7 @@ fn remember(decision: &mut Decision<'_>, role: Role, slot: Option<LaunchStatus>,
         instance_type: instance.instance_type.clone(),
         subnet: instance.subnet_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         launch_time: Some(time(instance.launch_time)),
+        refused_time: None,
         missing_time: None,
         refusal: None,
     };

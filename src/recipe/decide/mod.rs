@@ -54,7 +54,8 @@ pub fn decide(observed: &Observation) -> Plan {
     }
     let mut decision = Decision::new(observed);
     if let Some(malformed) = observed.unreadable.first() {
-        // Whatever it records may still be needed.
+        // Whatever it records may still be needed, and what was announced may be out.
+        decision.build = observed.status().build;
         decision.refuse(Failure::new(Reason::RecordUnreadable, malformed.to_string()));
         return decision.into_plan();
     }
@@ -153,22 +154,21 @@ fn without_present(decision: &mut Decision<'_>, absent: Absent<'_>) {
 fn deleted(observed: &Observation) -> Plan {
     let mut decision = Decision::new(observed);
     decision.claims = Claims::none();
-    // What it says was to be made may be out still, and show later.
-    decision.build = observed.status().build;
+    decision.build = attempt::abandoned(observed);
     let left = match &leftovers::left(observed)[..] {
         [] => String::new(),
         [id] => format!(" ({id})"),
         [id, others @ ..] => format!(" ({id} and {} more)", others.len()),
     };
-    let is_out = attempt::answer_may_be_out(observed);
-    let out = match is_out && left.is_empty() {
-        true => "; what EC2 was asked for last may not show yet, and is waited for, at most five minutes",
-        false => "",
+    let is_out = decision
+        .build
+        .as_ref()
+        .is_some_and(|build| attempt::answer_may_be_out(observed, build));
+    let message = match is_out && left.is_empty() {
+        true => "what EC2 was asked for last may not show yet; it is waited for, at most five minutes".to_owned(),
+        false => format!("removing what the recipe's builds have left{left}; its images stay"),
     };
-    decision.progressing(
-        Reason::Deleting,
-        format!("removing what the recipe's builds have left{left}{out}; its images stay"),
-    );
+    decision.progressing(Reason::Deleting, message);
     leftovers::remove(&mut decision);
     if decision.effects.is_empty() && !leftovers::any_left(observed) && !is_out {
         let records = observed.records.iter();
@@ -181,7 +181,7 @@ fn deleted(observed: &Observation) -> Plan {
         decision.effects.push(Effect::RemoveFinalizer);
     }
     // What EC2 has to do itself is heard of when it is done.
-    decision.look_again = match decision.effects.is_empty() {
+    decision.look_again = match decision.effects.is_empty() && !is_out {
         true => WAITING,
         false => SOON,
     };

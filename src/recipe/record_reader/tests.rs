@@ -124,7 +124,7 @@ async fn nothing_is_read_whole_but_what_may_be_a_record() {
     }
     server.add(written(&record(2)), 1);
     server.add(written(&record(1)), 1);
-    let records = server.reader().read(&owner()).await.expect("records");
+    let records = server.reader().read(&owner(), None).await.expect("records");
     assert_eq!(server.read(), ["web-build-1", "web-build-2"]);
     let numbers: Vec<i64> = records.builds.iter().map(BuildRecord::number).collect();
     assert_eq!(numbers, [1, 2]);
@@ -138,23 +138,23 @@ async fn what_has_not_changed_is_not_read_again() {
     server.add(written(&record(1)), 1);
     server.add(written(&record(2)), 2);
     server.add(other("web-build-3", true), 3);
-    let first = reader.read(&owner()).await.expect("records");
+    let first = reader.read(&owner(), None).await.expect("records");
     assert_eq!((first.builds.len(), first.unreadable.len()), (2, 1));
     assert_eq!(server.read().len(), 3);
 
-    let again = reader.read(&owner()).await.expect("records");
+    let again = reader.read(&owner(), None).await.expect("records");
     assert_eq!((again.builds, again.unreadable), (first.builds, first.unreadable));
     assert_eq!(server.read(), Vec::<String>::new());
 
     let mut changed = record(2);
     changed.progress.attempt = 7;
     server.add(written(&changed), 4);
-    let newer = reader.read(&owner()).await.expect("records");
+    let newer = reader.read(&owner(), None).await.expect("records");
     assert_eq!(server.read(), ["web-build-2"]);
     assert_eq!(newer.builds[1].progress.attempt, 7);
 
     reader.forget(&owner().uid);
-    reader.read(&owner()).await.expect("records");
+    reader.read(&owner(), None).await.expect("records");
     assert_eq!(server.read().len(), 3);
 }
 
@@ -168,7 +168,7 @@ async fn a_large_record_is_read_in_every_pass_and_not_kept() {
         .insert("output.1-packages".into(), "x".repeat(LARGEST_KEPT));
     server.add(written(&large), 1);
     for _ in 0..2 {
-        let records = reader.read(&owner()).await.expect("records");
+        let records = reader.read(&owner(), None).await.expect("records");
         assert_eq!(records.builds, [large.clone()]);
         assert_eq!(server.read(), ["web-build-1"]);
     }
@@ -187,12 +187,12 @@ async fn more_than_can_be_records_are_not_read_at_all() {
         count(MOST_READ + 1, "web-build-", true),
         count(MOST_LISTED + 1, "other-", false),
     ] {
-        let error = server.reader().read(&owner()).await.expect_err("too many");
+        let error = server.reader().read(&owner(), None).await.expect_err("too many");
         assert!(matches!(error, Error::TooManyRecords { .. }), "{error}");
         assert_eq!(server.read(), Vec::<String>::new());
     }
     let lists = |server: &Server| server.0.lock().expect("nobody panics here").lists;
     let endless = count(MOST_LISTED * 3, "other-", false);
-    endless.reader().read(&owner()).await.expect_err("too many");
+    endless.reader().read(&owner(), None).await.expect_err("too many");
     assert!(lists(&endless) <= MOST_LISTED / SERVED + 1);
 }

@@ -4,9 +4,10 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use crate::api::BuildResult;
 use crate::recipe::config_map::{from_config_map, is_sealed_by_first_key, to_config_map};
 use crate::recipe::decide::tests::small_world::SmallWorld;
-use crate::recipe::record::{BuildRecord, Progress};
+use crate::recipe::record::{BuildRecord, Outcome, Progress};
 use crate::recipe::seal::SealKeys;
 use crate::world::Owner;
 
@@ -54,6 +55,32 @@ fn a_record_that_an_older_key_has_sealed_is_read_and_told_apart() {
     assert!(is_sealed_by_first_key(&config_map, &owner(), &keys(7)));
     assert!(!is_sealed_by_first_key(&config_map, &owner(), &both));
     assert_eq!(from_config_map(&config_map, &owner(), &both), Ok(Some(record)));
+}
+
+#[test]
+fn the_record_of_a_build_in_hand_stays_with_its_key_until_that_has_ended() {
+    let both = SealKeys::new(vec![vec![9; 32], vec![7; 32]]).expect("keys");
+    let old = keys(7).first_id();
+    let mut record = record();
+    record.progress.outcome = None;
+    record.frozen.key.clone_from(&old);
+    let sealed_by = |record: &BuildRecord| {
+        let config_map = to_config_map(record, &owner(), OwnerReference::default(), &both);
+        is_sealed_by_first_key(&config_map, &owner(), &both)
+    };
+    assert!(!sealed_by(&record), "in hand");
+    record.progress.outcome = Some(Outcome {
+        result: BuildResult::Failed,
+        time: jiff::Timestamp::UNIX_EPOCH,
+        attempts: 1,
+        image: None,
+        failure: None,
+    });
+    assert!(sealed_by(&record), "ended");
+    // One of before records told their key has that of its seal.
+    record.frozen.key.clear();
+    let read = from_config_map(&written(&record), &owner(), &both).expect("a record");
+    assert_eq!(read.map(|read| read.frozen.key), Some(old));
 }
 
 #[test]

@@ -210,6 +210,7 @@ fn a_record_that_cannot_be_read_stops_what_stands_on_it_and_no_removal_of_the_re
         name: "web-build-2".into(),
         key: "seal",
         problem: "does not fit".into(),
+        consequence: "",
         ended: false,
     }];
     let before = world.journal.len();
@@ -533,6 +534,52 @@ fn a_recipe_that_is_deleted_waits_for_what_was_launched_and_does_not_show_yet() 
     }
     world.view.instances = hidden;
     passes(&mut world, 20, 5);
+    assert_eq!(world.recipe.metadata.finalizers, None);
+    nothing_left(&world);
+}
+
+#[test]
+fn a_recipe_that_is_deleted_does_not_wait_for_what_ec2_has_refused_nor_for_a_time_that_is_not_to_come() {
+    for class in [ErrorClass::Quota, ErrorClass::Denied, ErrorClass::Capacity] {
+        let mut world = SmallWorld::new();
+        world.refusals = vec![("RunInstances", class); 40];
+        passes(&mut world, 4, 5);
+        assert!(world.view.instances.is_empty());
+        world.delete();
+        passes(&mut world, 3, 5);
+        assert_eq!(world.recipe.metadata.finalizers, None, "{class:?}");
+    }
+    // The clock of who wrote it was ahead, or it was not us.
+    let mut world = SmallWorld::new();
+    while world.view.instances.is_empty() {
+        world.pass_cut_short(2);
+    }
+    world.view.instances.clear();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let status = world.recipe.status.as_mut().and_then(|status| status.build.as_mut());
+    let architecture = status.and_then(|build| build.architectures.first_mut());
+    let launch = architecture.and_then(|architecture| architecture.instance.as_mut());
+    launch.expect("a launch").launch_time = Some(crate::recipe::time(world.now + day));
+    world.delete();
+    passes(&mut world, 10, 60);
+    assert_eq!(world.recipe.metadata.finalizers, None);
+}
+
+/// Nobody knows of the first launch whether it was made: that the second is refused says nothing of it.
+#[test]
+fn a_refusal_settles_nothing_of_a_launch_before_it_of_which_no_answer_came() {
+    let mut world = SmallWorld::new();
+    while world.view.instances.is_empty() {
+        world.pass_cut_short(2);
+    }
+    let hidden = std::mem::take(&mut world.view.instances);
+    world.refusals = vec![("RunInstances", ErrorClass::Denied); 40];
+    passes(&mut world, 3, 5);
+    world.delete();
+    passes(&mut world, 3, 5);
+    assert_ne!(world.recipe.metadata.finalizers, None);
+    world.view.instances = hidden;
+    passes(&mut world, 10, 5);
     assert_eq!(world.recipe.metadata.finalizers, None);
     nothing_left(&world);
 }
