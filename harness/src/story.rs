@@ -63,8 +63,10 @@ const WEB: &str = "/apis/goldsmith.dev/v1alpha1/namespaces/platform/imagerecipes
 /// Later than any build ends that one fault delays.
 const BUILT: SignedDuration = SignedDuration::from_mins(2);
 const SOON_AFTER: SignedDuration = SignedDuration::from_secs(150);
-/// The first attempt has failed by then.
+/// The builder is at work then, for long.
 const CORRECTED: SignedDuration = SignedDuration::from_secs(30);
+/// An attempt that is given a minute has failed by then, and the next one has not begun.
+const TIMED_OUT: SignedDuration = SignedDuration::from_secs(100);
 /// The third attempt has failed by then.
 const GIVEN_UP: SignedDuration = SignedDuration::from_mins(5);
 
@@ -98,13 +100,18 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             });
             world.at(BUILT * 2, people::pass_for_newest);
         }
-        // While the second attempt is waited for.
+        // While the second attempt is waited for; what is changed decides over no image.
         "corrected" => {
             spec["failureLimit"] = 2.into();
-            spec["build"]["steps"][0]["run"] = "#sim: exit=1".into();
-            world.at(CORRECTED, |world| {
-                let steps = json!([{"name": "packages", "run": "dnf -y install nginx"}]);
-                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+            spec["build"]["steps"] = json!([{"name": "packages", "run": "#sim: after=90s", "timeout": "20m"}]);
+            spec["build"]["builder"]["timeout"] = "1m".into();
+            world.at(TIMED_OUT, |world| {
+                write(
+                    world,
+                    "PATCH",
+                    WEB,
+                    &json!({"spec": {"build": {"builder": {"timeout": "10m"}}}}),
+                );
             });
         }
         // While the builder is at work, and for longer than a pass may not know of it.
@@ -133,7 +140,18 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             });
             world.at(BUILT * 2, |world| {
                 let steps = json!([{"name": "packages", "run": "dnf -y install httpd"}]);
-                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+                let unasked = json!({"annotations": {"goldsmith.dev/build": null}});
+                write(
+                    world,
+                    "PATCH",
+                    WEB,
+                    &json!({"metadata": unasked, "spec": {"build": {"steps": steps}}}),
+                );
+            });
+            // Who syncs it from a repository asks again for what was done.
+            world.at(BUILT * 3, |world| {
+                let asked = json!({"annotations": {"goldsmith.dev/build": "now"}});
+                write(world, "PATCH", WEB, &json!({"metadata": asked}));
             });
         }
         // As the guide says: the new one seals, then the old one leaves the configuration.
