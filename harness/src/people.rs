@@ -57,6 +57,11 @@ pub fn settle(world: &World) {
     let earlier = world.began() - SignedDuration::from_hours(1);
     launch(world, earlier, 1, &tags("another", &cluster, GONE));
     launch(world, earlier, 1, &tags("harness", GONE, GONE));
+    if world.state().story == "two-replicas" {
+        // A leftover for the sweep, of whoever leads.
+        let leftover = launch(world, earlier, 1, &tags("harness", &cluster, GONE));
+        world.state().judge.strangers(leftover);
+    }
     let double = launch(world, earlier, 1, &BTreeMap::new());
     world.state().people.double = double.first().cloned();
     // It will carry our tags.

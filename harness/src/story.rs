@@ -258,8 +258,18 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             spec["image"] = json!({"tags": {"team": "web", "tier": "front"}});
             world.at(BUILT, |world| {
                 people::tag_images(world);
-                let image = json!({"description": "nginx", "tags": {"team": "platform", "tier": null}});
+                let image =
+                    json!({"description": "nginx", "tags": {"team": "platform", "tier": null, "stage": "next"}});
                 write(world, "PATCH", WEB, &json!({"spec": {"image": image}}));
+            });
+            // What an edit has put there goes with the next one.
+            world.at(SOON_AFTER, |world| {
+                write(
+                    world,
+                    "PATCH",
+                    WEB,
+                    &json!({"spec": {"image": {"tags": {"stage": null}}}}),
+                );
             });
         }
         // Three name what is granted to nobody, the fourth is where nothing is granted.
