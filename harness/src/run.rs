@@ -97,6 +97,7 @@ pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>,
                         let wrong = "a process that was held up goes on, and another holds the Lease";
                         world.state().wrong.push(wrong.to_owned().into());
                     }
+                    world.state().judge.is_no_more(held.first.member);
                     drop(held);
                     life.catch_up(&world, paused);
                 }
@@ -240,10 +241,11 @@ impl Life {
 
     /// It was frozen, and goes on with the request in hand; only then it sees how late it is.
     fn thaw(&mut self, world: &World, since: Timestamp) {
-        let passed = world.now().duration_since(since).unsigned_abs();
+        let held_up = world.now().duration_since(since);
+        let passed = held_up.unsigned_abs();
         self.runtime.block_on(async {
             world.begin();
-            world.thaw(self.first.member);
+            world.thaw(self.first.member, held_up);
             for _ in 0..TURNS {
                 yield_now().await;
             }

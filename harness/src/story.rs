@@ -398,7 +398,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         }
         (
             "slow-boot" | "kernel-panic" | "untested" | "history" | "checks-changed" | "record-edited"
-            | "verdict-taken" | "corrected" | "superseded",
+            | "verdict-taken" | "corrected",
             false,
         ) => [Fault::DiesUnseen].into(),
         ("long-build", false) => [Fault::Unavailable].into(),
@@ -408,6 +408,8 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
             | "asked-before" | "resumed",
             false,
         ) => Vec::new(),
+        // Long enough for a Lease to run out in the middle.
+        ("superseded", false) => [Fault::DiesUnseen, Fault::LeaseUnavailable].into(),
         ("two-replicas", _) => [Fault::Stopped, Fault::LeaseUnavailable].into(),
         ("everything-set", false) => [Fault::DiesUnseen, Fault::NoCapacity].into(),
         ("failing-step", false) => {

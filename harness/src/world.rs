@@ -199,11 +199,11 @@ impl World {
     }
 
     /// The frozen process goes on with the request in hand.
-    pub fn thaw(&self, member: Member) {
+    pub fn thaw(&self, member: Member, held_up: SignedDuration) {
         let now = self.now();
         let mut state = self.state();
         state.active = now;
-        state.judge.unaware(member, now);
+        state.judge.unaware(member, now, held_up);
         drop(state);
         self.thawed.notify_one();
     }

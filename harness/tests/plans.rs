@@ -38,6 +38,8 @@ const PAIRS: usize = 5;
 const RENEWALS: usize = 4;
 /// Calls of each kind of which the answer is an error for minutes, where there is not time for all.
 const FIRST_CALLS: usize = 5;
+/// Requests of a look at everything, once there is nothing more to do.
+const AT_REST: usize = 12;
 /// One in so many plans is looked at for the whole hour of rest, whatever its world is like; the second where there is time.
 const LOOKED_AT_LONG: [usize; 2] = [100, 10];
 /// How many plans make a line of progress.
@@ -199,7 +201,12 @@ fn same(plan: &Plan, first: &World, second: &World) -> Result<(), String> {
 fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
     let state = undisturbed.state();
     let last = state.history.iter().rposition(|step| step.is_activity());
-    let until_rest = state.history.iter().take(last.unwrap_or_default() + 2);
+    let (rest, more) = match fault {
+        // Of every call one.
+        Fault::CallUnavailable => (last.unwrap_or_default(), AT_REST),
+        _ => (last.unwrap_or_default(), 2),
+    };
+    let until_rest = state.history.iter().take(rest + more);
     let mut missing = fault.of_what_was_made();
     let until_rest = until_rest.skip_while(|step| {
         missing = missing.filter(|prefix| !step.made.iter().any(|id| id.starts_with(prefix)));
@@ -237,7 +244,8 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
         .filter(|step| {
             let times = calls.entry(&step.request).or_default();
             *times += 1;
-            !first_calls || *times <= FIRST_CALLS
+            // The last ones see what serves.
+            !first_calls || *times <= FIRST_CALLS || step.number > rest
         });
     struck.map(|step| step.number).collect()
 }

@@ -26,7 +26,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-emptiness",
         "instances that could not be read count as not there",
-        "proven-image/denied",
+        "proven-image/call-unavailable",
         &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_instances(installation),\n",
@@ -83,7 +83,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "missing-image-gone",
         "an image that one answer does not show is built again",
-        "proven-image/older-by",
+        "tags-changed/dies-unseen",
         &[(
             "src/recipe/decide/upkeep.rs",
             "since(missing, decision.observed.now) < MISSING",
@@ -93,7 +93,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-no-volumes",
         "volumes that could not be read count as not there",
-        "proven-image/denied",
+        "proven-image/call-unavailable",
         &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_volumes(installation),\n",
@@ -103,7 +103,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-no-images",
         "images that could not be read count as not there",
-        "proven-image/denied",
+        "proven-image/call-unavailable",
         &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_images(ImageQuery::Ours(installation)),\n",
@@ -113,7 +113,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-no-snapshots",
         "snapshots that could not be read count as not there",
-        "proven-image/denied",
+        "proven-image/call-unavailable",
         &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_snapshots(installation),\n",
@@ -123,7 +123,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-no-records",
         "records that could not be read count as not there",
-        "proven-image/unavailable",
+        "asked-again",
         &[(
             "src/recipe/record_reader.rs",
             "        let page = page.map_err(Error::reading_records(&owner.namespace))?;\n",

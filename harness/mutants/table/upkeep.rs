@@ -209,7 +209,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "lease-renewed-too-long",
         "a holder that cannot renew its Lease goes on for an hour",
-        "proven-image/lease-unavailable",
+        "superseded/lease-unavailable",
         &[(
             "src/controller/leader.rs",
             "            let deadline = renewed + self.terms.renew;",

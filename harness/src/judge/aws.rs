@@ -29,6 +29,7 @@ impl Judge {
     pub fn called(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<Wrong> {
         let mut outdated = Vec::new();
         outdated.extend(self.is_led(call.operation, call.member));
+        outdated.extend(self.is_late(call));
         outdated.extend(self.acts_after_stop(call));
         let mut wrong = if call.creates().is_some() {
             self.creates(call, api, ec2, &mut outdated)

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::Judge;
 use super::call::Call;
+use super::{Judge, PASS};
 use crate::api_server::{ApiServer, Kind};
 use crate::process::Member;
 
@@ -34,10 +34,30 @@ impl Judge {
         }
     }
 
-    /// A process that was held up goes on: that it leads no longer it cannot know yet.
-    pub fn unaware(&mut self, member: Member, now: Timestamp) {
-        self.led
-            .insert((member.lease.to_owned(), member.identity.to_owned()), now);
+    /// A process that was held up for so long goes on: that it leads no longer it cannot know yet, but how late it is.
+    pub fn unaware(&mut self, member: Member, now: Timestamp, held_up: SignedDuration) {
+        let member = (member.lease.to_owned(), member.identity.to_owned());
+        if held_up > PASS {
+            self.late.insert(member.clone());
+        }
+        self.led.insert(member, now);
+    }
+
+    /// It has ended.
+    pub fn is_no_more(&mut self, member: Member) {
+        self.late.remove(&(member.lease.to_owned(), member.identity.to_owned()));
+    }
+
+    /// Whether a call comes of a process that was held up, beyond the one that it had in hand.
+    pub(super) fn is_late(&self, call: &Call<'_>) -> Option<String> {
+        let Member { lease, identity } = call.member;
+        let is_late = self.late.contains(&(lease.to_owned(), identity.to_owned()));
+        is_late.then(|| {
+            format!(
+                "{} of {identity}, which has seen nothing for more than {PASS:#}",
+                call.operation
+            )
+        })
     }
 
     /// Whether a process has ever led.

@@ -132,6 +132,8 @@ pub struct Judge {
     user_data: BTreeMap<(String, i64, String), String>,
     /// How builds have ended, when that was first written down.
     outcomes: BTreeMap<(String, i64), Value>,
+    /// Processes that were held up, and go on: their Lease and name.
+    late: BTreeSet<(String, String)>,
     /// How many calls have come since the process was asked to stop, if it was.
     since_stop: Option<usize>,
     /// When the status was last written, by uid.
