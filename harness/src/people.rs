@@ -48,6 +48,8 @@ pub struct People {
     has_copied: bool,
     has_forged: bool,
     has_interfered: bool,
+    /// Seals that they have taken off images.
+    seals: Vec<(String, String)>,
 }
 
 /// Before the controller starts, others already use tags like ours: another installation, and another cluster.
@@ -231,6 +233,39 @@ pub fn take_verdict(world: &World) {
     }
 }
 
+/// Somebody takes the seal off every image that is proven, for a moment.
+pub fn take_seal(world: &World) {
+    let key = "goldsmith.dev/seal";
+    for id in proven(world) {
+        let seal = {
+            let simulator = tcp::lock(&world.simulator);
+            let mut regions = simulator.state.regions.values();
+            let image = regions.find_map(|region| region.images.get(&id));
+            image.and_then(|image| image.tags.0.get(key).cloned())
+        };
+        let parameters = [
+            ("Action", "DeleteTags"),
+            ("ResourceId.1", id.as_str()),
+            ("Tag.1.Key", key),
+        ];
+        call(world, world.now(), &parameters);
+        let now = world.now();
+        let mut state = world.state();
+        state.active = now;
+        state.people.seals.extend(seal.map(|seal| (id, seal)));
+    }
+}
+
+/// And puts it back.
+pub fn give_seal_back(world: &World) {
+    let seals = std::mem::take(&mut world.state().people.seals);
+    for (id, seal) in seals {
+        tag(world, &id, "goldsmith.dev/seal", &seal);
+    }
+    let now = world.now();
+    world.state().active = now;
+}
+
 /// Somebody changes a tag of every image that is proven.
 pub fn edit_verdict(world: &World, key: &str, value: &str) {
     for id in proven(world) {
@@ -334,6 +369,7 @@ pub fn react(world: &World, step: &Step) {
         has_copied,
         has_forged,
         has_interfered,
+        ..
     } = people;
     // Where a recipe is deleted they leave that alone: what they launch for it would be waited for, and hide what is not.
     if step.request.ends_with("/configmaps") && !has_launched && !story.starts_with("deleted") {

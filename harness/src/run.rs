@@ -32,6 +32,9 @@ const MOST_LIVES: usize = 10;
 /// Turns of a process's tasks in which one that goes on sends what it had in hand.
 const TURNS: usize = 100;
 
+/// For how long one that goes on does not ask who leads.
+const UNAWARE: Duration = Duration::from_millis(50);
+
 /// How a stretch of a process's life has ended.
 enum End {
     /// The plan has killed it.
@@ -248,6 +251,11 @@ impl Life {
             world.thaw(self.first.member, held_up);
             for _ in 0..TURNS {
                 yield_now().await;
+            }
+            // What is under way goes on as it was, until whoever holds the Lease is asked.
+            tokio::select! {
+                () = sleep(UNAWARE) => {}
+                () = &mut self.driver => {}
             }
             world.stop_the_clock();
             advance(passed).await;

@@ -11,7 +11,7 @@ use crate::process::Keys;
 use crate::world::World;
 
 /// Names of all stories.
-pub const STORIES: [&str; 41] = [
+pub const STORIES: [&str; 42] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
@@ -44,6 +44,7 @@ pub const STORIES: [&str; 41] = [
     "user-data-edited",
     "record-copied",
     "verdict-taken",
+    "verdict-back",
     "verdict-edited",
     "hash-edited",
     "kept-history",
@@ -90,6 +91,11 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         "verdict-taken" => {
             spec["image"] = json!({"deregistrationProtection": false});
             world.at(BUILT, people::take_verdict);
+        }
+        // For less than a minute, so that nothing is built.
+        "verdict-back" => {
+            world.at(BUILT, people::take_seal);
+            world.at(SOON_AFTER, people::give_seal_back);
         }
         "verdict-edited" => world.at(BUILT, |world| people::edit_verdict(world, "goldsmith.dev/build", "7")),
         // Somebody has the image of before pass for that of the present spec, which is gone.
@@ -150,6 +156,10 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             });
             // Who syncs it from a repository asks again for what was done.
             world.at(BUILT * 3, |world| {
+                // And has restored the object without its status.
+                let status = format!("{WEB}/status");
+                let kind = json!({"apiVersion": "goldsmith.dev/v1alpha1", "kind": "ImageRecipe", "status": null});
+                write(world, "PUT", &status, &kind);
                 let asked = json!({"annotations": {"goldsmith.dev/build": "now"}});
                 write(world, "PATCH", WEB, &json!({"metadata": asked}));
             });
@@ -338,7 +348,13 @@ pub fn events(story: &str) -> &'static str {
             "BuildStarted ImageProven LatestChanged BuildSucceeded \
              BuildStarted ImageProven LatestChanged BuildSucceeded"
         }
-        "asked-before" | "history" | "kept-history" | "hash-edited" => {
+        // Status has been restored as it was before everything.
+        "asked-before" => {
+            "BuildStarted ImageProven LatestChanged BuildSucceeded \
+             BuildStarted ImageProven LatestChanged BuildSucceeded \
+             BuildStarted ImageProven LatestChanged BuildSucceeded LatestChanged"
+        }
+        "history" | "kept-history" | "hash-edited" => {
             "BuildStarted ImageProven LatestChanged BuildSucceeded \
              BuildStarted ImageProven LatestChanged BuildSucceeded \
              BuildStarted ImageProven LatestChanged BuildSucceeded"
@@ -403,9 +419,9 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         ) => [Fault::DiesUnseen].into(),
         ("long-build", false) => [Fault::Unavailable].into(),
         (
-            "two-recipes" | "source-published" | "key-rotated" | "source-ignored" | "not-granted" | "progress-edited"
-            | "user-data-edited" | "record-copied" | "verdict-edited" | "hash-edited" | "kept-history" | "tried-anew"
-            | "asked-before" | "resumed",
+            "verdict-back" | "two-recipes" | "source-published" | "key-rotated" | "source-ignored" | "not-granted"
+            | "progress-edited" | "user-data-edited" | "record-copied" | "verdict-edited" | "hash-edited"
+            | "kept-history" | "tried-anew" | "asked-before" | "resumed",
             false,
         ) => Vec::new(),
         // Long enough for a Lease to run out in the middle.

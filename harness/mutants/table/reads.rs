@@ -6,7 +6,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "one-page",
         "of a list only the first page is read",
-        "proven-image/undisturbed",
+        "undisturbed",
         &[(
             "src/aws/client/mod.rs",
             "let next = next.filter(|next| !next.is_empty());",
@@ -83,7 +83,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "missing-image-gone",
         "an image that one answer does not show is built again",
-        "tags-changed/dies-unseen",
+        "verdict-back/undisturbed",
         &[(
             "src/recipe/decide/upkeep.rs",
             "since(missing, decision.observed.now) < MISSING",

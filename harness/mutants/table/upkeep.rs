@@ -53,7 +53,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "volumes-forgotten",
         "volumes are no leftovers",
-        "proven-image/undisturbed",
+        "deleted-late/undisturbed",
         &[(
             "src/recipe/decide/leftovers.rs",
             "if matches!(volume.state, VolumeState::Available | VolumeState::Error) {",
