@@ -79,7 +79,8 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
     let mut web = recipe("web");
     let spec = &mut web["spec"];
     match story {
-        "proven-image" | "deleted" | "deleted-late" | "namespace-deleted" | "two-replicas" => {}
+        "deleted" | "deleted-late" => world.state().in_force.recipe_goes = true,
+        "proven-image" | "namespace-deleted" | "two-replicas" => {}
         // Until somebody deletes the record, as its message says.
         "record-edited" | "progress-edited" | "user-data-edited" => world.at(BUILT, people::delete_records),
         // Those of builds that ended: another recipe's under a name of this one's, and its own under another number.
@@ -424,6 +425,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
             | "kept-history" | "tried-anew" | "asked-before" | "resumed",
             false,
         ) => Vec::new(),
+        ("deleted" | "deleted-late", false) => OTHERS.into_iter().take(FEW).chain([Fault::CallUnavailable]).collect(),
         // Long enough for a Lease to run out in the middle.
         ("superseded", false) => [Fault::DiesUnseen, Fault::LeaseUnavailable].into(),
         ("two-replicas", _) => [Fault::Stopped, Fault::LeaseUnavailable].into(),

@@ -28,8 +28,10 @@ const READS: [&str; 4] = [
 const REFUSED: u32 = 5;
 /// How long nobody answers: longer than the Lease lasts.
 const OUTAGE: SignedDuration = SignedDuration::from_secs(20);
-/// How long a call is answered with an error.
+/// How long a call is answered with an error: longer than something may be out of EC2's answers.
 const CALL_UNAVAILABLE: SignedDuration = SignedDuration::from_mins(2);
+/// The same where a recipe is deleted: longer than what does not show is waited for.
+const CALL_UNAVAILABLE_LONG: SignedDuration = SignedDuration::from_mins(6);
 /// How long nobody can read or write the Lease: longer than it lasts, and than whoever has lost it may not know yet.
 const LEASE_UNAVAILABLE: SignedDuration = SignedDuration::from_secs(40);
 /// Launches for which there is no capacity.
@@ -59,6 +61,8 @@ pub struct InForce {
     /// Until when nobody can read or write the Lease.
     lease_unavailable: Option<Timestamp>,
     watches: Option<(Timestamp, Fault)>,
+    /// The recipe is deleted in the middle of its build.
+    pub recipe_goes: bool,
     /// The namespace is being deleted, and its RoleBindings went first.
     namespace_goes: bool,
     /// Statuses as they were written, the latest last.
@@ -145,7 +149,11 @@ impl InForce {
             Some(Fault::Outage) => self.outage = Some(step.time + OUTAGE),
             Some(Fault::LeaseUnavailable) => self.lease_unavailable = Some(step.time + LEASE_UNAVAILABLE),
             Some(Fault::CallUnavailable) => {
-                self.call_unavailable = Some((step.request.clone(), step.time + CALL_UNAVAILABLE));
+                let lasts = match self.recipe_goes {
+                    true => CALL_UNAVAILABLE_LONG,
+                    false => CALL_UNAVAILABLE,
+                };
+                self.call_unavailable = Some((step.request.clone(), step.time + lasts));
             }
             _ => {}
         }

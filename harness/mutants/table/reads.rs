@@ -26,7 +26,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-emptiness",
         "instances that could not be read count as not there",
-        "proven-image/call-unavailable",
+        "deleted/call-unavailable",
         &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_instances(installation),\n",
@@ -93,7 +93,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-no-volumes",
         "volumes that could not be read count as not there",
-        "proven-image/call-unavailable",
+        "deleted-late/call-unavailable",
         &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_volumes(installation),\n",

@@ -22,8 +22,8 @@ const MOST_AT_REST: usize = 2_500;
 const STUCK: usize = 4;
 /// Events that one recipe may have.
 const MOST_EVENTS: usize = 60;
-/// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what may not show for five minutes.
-const LATER: SignedDuration = SignedDuration::from_mins(6);
+/// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what may not show, or not be answered, for minutes.
+const LATER: SignedDuration = SignedDuration::from_mins(12);
 
 /// What is wrong, and what was wrong on the way.
 pub fn wrong(world: &World) -> Vec<Wrong> {
