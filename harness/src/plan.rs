@@ -34,7 +34,8 @@ pub enum Fault {
     Unavailable,
     /// AWS and Kubernetes answer with errors alone for twenty seconds: the Lease is lost meanwhile.
     Outage,
-    /// AWS answers that call, whoever makes it, with an error of its own for two minutes, and all others as ever.
+    /// Whom it asks answers that call, whoever makes it, with an error of its own for two minutes, and all others as ever; for six where the
+    /// recipe is deleted.
     CallUnavailable,
     /// Nobody can read or write the Lease for longer than it lasts; everything else goes on.
     LeaseUnavailable,
@@ -209,7 +210,8 @@ impl Fault {
             Self::DiesAfter | Self::AnswerLost | Self::ArrivesLate => step.mutates,
             Self::RecordRefused => step.changes_record(),
             Self::DiesUnseen => step.mutates && aws,
-            Self::OlderByOne | Self::OlderByThree | Self::CallUnavailable => !step.mutates && aws,
+            Self::OlderByOne | Self::OlderByThree => !step.mutates && aws,
+            Self::CallUnavailable => !step.mutates && !step.request.contains("/leases"),
             Self::WatchDelayed | Self::WatchCoalesced | Self::WatchExpired => recipes || step.people,
             Self::StatusEmptied | Self::StatusSetBack | Self::StatusSetFarBack | Self::Recreated => {
                 recipes && step.request.ends_with("/status")

@@ -95,7 +95,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "requeue-forgotten",
         "a pass that went well is followed by none",
-        "proven-image/undisturbed",
+        "second-attempt/undisturbed",
         &[(
             "src/controller/pass.rs",
             "                Action::requeue(again)\n",
@@ -138,7 +138,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "end-rewritten",
         "a build that has ended can end once more",
-        "proven-image/second-leader",
+        "proven-image/frozen",
         &[(
             "src/recipe/record.rs",
             "                if !self.is_active() {\n                    return false;\n                }\n                self.progress.outcome",

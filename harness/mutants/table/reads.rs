@@ -123,7 +123,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-no-records",
         "records that could not be read count as not there",
-        "asked-again",
+        "proven-image/call-unavailable",
         &[(
             "src/recipe/record_reader.rs",
             "        let page = page.map_err(Error::reading_records(&owner.namespace))?;\n",
