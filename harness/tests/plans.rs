@@ -226,10 +226,11 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
     // The same call at another time says the same.
     let mut calls = BTreeMap::<&str, usize>::new();
     let holds = [Fault::Frozen, Fault::HeldUp].contains(&fault);
-    // What is read last before something is done decides.
+    // What is read last before something is done decides; a record is read once more before it is changed.
     let decides = |step: &Step| {
-        let next = state.history.iter().find(|next| next.number == step.number + 1);
-        holds && next.is_some_and(Step::is_activity)
+        let next = step.number + 1..=step.number + 2;
+        let mut following = state.history.iter().filter(|other| next.contains(&other.number));
+        holds && following.any(Step::is_activity)
     };
     let first_calls = fault == Fault::CallUnavailable && !thorough();
     let struck = until_rest
