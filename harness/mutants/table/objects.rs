@@ -299,16 +299,6 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
-        "history-of-the-first",
-        "the history keeps the first builds",
-        "history/undisturbed",
-        &[(
-            "src/recipe/decide/draft.rs",
-            "    ended\n        .take(limit)",
-            "    ended\n        .skip(records.len().saturating_sub(limit.max(1)))\n        .take(limit)",
-        )],
-    ),
-    mutant(
         "latest-of-another-build",
         "latest has the number of no build",
         "proven-image/undisturbed",
