@@ -413,22 +413,21 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         ("changed-step" | "adoption" | "tags-changed", false) => {
             [Fault::DiesUnseen].into_iter().chain(WATCHES).collect()
         }
-        (
-            "slow-boot" | "kernel-panic" | "untested" | "history" | "checks-changed" | "record-edited"
-            | "verdict-taken" | "corrected",
-            false,
-        ) => [Fault::DiesUnseen].into(),
+        ("slow-boot" | "kernel-panic" | "untested" | "history" | "checks-changed" | "record-edited", false) => {
+            [Fault::DiesUnseen].into()
+        }
         ("long-build", false) => [Fault::Unavailable].into(),
         (
-            "verdict-back" | "two-recipes" | "source-published" | "key-rotated" | "source-ignored" | "not-granted"
-            | "progress-edited" | "user-data-edited" | "record-copied" | "verdict-edited" | "hash-edited"
-            | "kept-history" | "tried-anew" | "asked-before" | "resumed",
+            "verdict-taken" | "corrected" | "verdict-back" | "two-recipes" | "source-published" | "key-rotated"
+            | "source-ignored" | "not-granted" | "progress-edited" | "user-data-edited" | "record-copied"
+            | "verdict-edited" | "hash-edited" | "kept-history" | "tried-anew" | "asked-before" | "resumed",
             false,
         ) => Vec::new(),
         ("deleted" | "deleted-late", false) => OTHERS.into_iter().take(FEW).chain([Fault::CallUnavailable]).collect(),
         // Long enough for a Lease to run out in the middle.
         ("superseded", false) => [Fault::DiesUnseen, Fault::LeaseUnavailable].into(),
-        ("two-replicas", _) => [Fault::Stopped, Fault::LeaseUnavailable].into(),
+        ("two-replicas", false) => [Fault::Stopped].into(),
+        ("two-replicas", true) => [Fault::Stopped, Fault::LeaseUnavailable].into(),
         ("everything-set", false) => [Fault::DiesUnseen, Fault::NoCapacity].into(),
         ("failing-step", false) => {
             let more = [Fault::Suspended, Fault::StatusEmptied];
@@ -438,7 +437,7 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
             let more = [Fault::StatusSetBack, Fault::StatusSetFarBack];
             OTHERS.into_iter().take(FEW).chain(more).collect()
         }
-        ("asked-again", false) => [Fault::DiesUnseen, Fault::StatusEmptied].into(),
+        ("asked-again", false) => [Fault::DiesUnseen].into(),
         ("proven-image", _) => Fault::ALL.into_iter().filter(|fault| !COSTLY.contains(fault)).collect(),
         (_, true) => OTHERS.into(),
         (_, false) => OTHERS.into_iter().take(FEW).collect(),
