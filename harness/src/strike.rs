@@ -120,9 +120,7 @@ impl InForce {
         if self.namespace_goes && in_namespace && makes {
             return Some(refused(403, "Forbidden"));
         }
-        let is_out = self.is_out(step);
-        let without_lease = self.lease_unavailable.is_some_and(|until| step.time < until);
-        if is_out || without_lease && step.request.contains("/leases") {
+        if self.is_out(step) {
             return Some(refused(503, "ServiceUnavailable"));
         }
         if let Some(fault @ (Fault::Throttled | Fault::Unavailable | Fault::Denied | Fault::RecordRefused)) = step.fault
@@ -149,17 +147,29 @@ impl InForce {
             Some(Fault::Outage) => self.outage = Some(step.time + OUTAGE),
             Some(Fault::LeaseUnavailable) => self.lease_unavailable = Some(step.time + LEASE_UNAVAILABLE),
             Some(Fault::CallUnavailable) => {
-                let lasts = match self.recipe_goes {
-                    true => CALL_UNAVAILABLE_LONG,
-                    false => CALL_UNAVAILABLE,
-                };
-                self.call_unavailable = Some((step.request.clone(), step.time + lasts));
+                let until = step.time + self.call_lasts();
+                self.call_unavailable = Some((step.request.clone(), until));
             }
             _ => {}
         }
+        let without_lease = self.lease_unavailable.is_some_and(|until| step.time < until);
         let mut call = self.call_unavailable.iter();
         self.outage.is_some_and(|until| step.time < until)
+            || without_lease && step.request.contains("/leases")
             || call.any(|(call, until)| *call == step.request && step.time < *until)
+    }
+
+    fn call_lasts(&self) -> SignedDuration {
+        match self.recipe_goes {
+            true => CALL_UNAVAILABLE_LONG,
+            false => CALL_UNAVAILABLE,
+        }
+    }
+
+    /// For how long a single call was not answered, if one was: nobody could go on meanwhile.
+    pub fn unanswered(&self) -> SignedDuration {
+        let struck = self.call_unavailable.as_ref();
+        struck.map_or(SignedDuration::ZERO, |_| self.call_lasts())
     }
 
     /// EC2 as it was before its latest change or some before, and when that was.

@@ -22,8 +22,8 @@ const MOST_AT_REST: usize = 2_500;
 const STUCK: usize = 4;
 /// Events that one recipe may have.
 const MOST_EVENTS: usize = 60;
-/// How much later than undisturbed a world comes to rest after one fault: a few looks, a retry, and what may not show, or not be answered, for minutes.
-const LATER: SignedDuration = SignedDuration::from_mins(12);
+/// How much later than undisturbed a world comes to rest once a fault is over: a few looks, a retry, and what may not show for five minutes.
+const LATER: SignedDuration = SignedDuration::from_mins(6);
 
 /// What is wrong, and what was wrong on the way.
 pub fn wrong(world: &World) -> Vec<Wrong> {
@@ -123,9 +123,6 @@ impl Judge {
                 "invariant 4: latest of {name} is {id}, which was never tested as its spec says"
             ));
         }
-        if status::kstatus(recipe) != "Current" {
-            return wrong;
-        }
         let source = self.sources.get(id).map(String::as_str);
         let newer = source.and_then(|source| newer_source(spec, source, ec2));
         if let Some(newer) = newer.filter(|_| spec["rebuild"]["onSourceChange"] != false) {
@@ -134,6 +131,8 @@ impl Judge {
             ));
         }
         let builder = self.builders.get(id).and_then(|builder| self.told.get(builder));
+        // One of before serves while what the spec says now has failed.
+        let builder = builder.filter(|_| status::kstatus(recipe) == "Current");
         let mut wanted = told(spec);
         if let Some(untold) = wanted.find(|said| builder.is_some_and(|builder| !builder.contains(said))) {
             wrong.push(format!(
@@ -242,7 +241,8 @@ pub fn differences(undisturbed: &World, world: &World) -> Vec<String> {
         .history
         .iter()
         .any(|step| step.fault == Some(Fault::Frozen));
-    if active.duration_since(usual) > LATER && !frozen {
+    let over = world.state().in_force.unanswered();
+    if active.duration_since(usual) > LATER + over && !frozen {
         differences.push(format!("it came to rest at {active}, undisturbed at {usual}"));
     }
     differences
