@@ -34,6 +34,8 @@ pub const FORGED_NONCE: &str = "00000000000000000000000000000000";
 /// Stories in which they do: what a guest says is not what they would have it say.
 const FORGED: [&str; 4] = ["check-fails", "secret-left", "boot-error", "failing-step"];
 
+/// The tag that vouches for the others.
+const SEAL: &str = "goldsmith.dev/seal";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/platform/configmaps";
 
 /// The name of an image until it is published.
@@ -136,7 +138,7 @@ fn publish_sources(world: &World) {
 /// Amazon publishes an image that is newer than all. It was there under another name, so that its id is the same in every run.
 pub fn publish_newest(world: &World) {
     let now = world.now();
-    world.state().active = now;
+    world.is_not_at_rest();
     let mut simulator = tcp::lock(&world.simulator);
     let images = simulator
         .state
@@ -219,51 +221,27 @@ fn path_of(record: &Value) -> String {
 /// Somebody takes off every image what says that it is proven.
 pub fn take_verdict(world: &World) {
     for id in proven(world) {
-        let keys = ["proven", "finished", "seal"].map(|name| format!("goldsmith.dev/{name}"));
-        let [proven, finished, seal] = &keys;
-        let parameters = [
-            ("Action", "DeleteTags"),
-            ("ResourceId.1", &id),
-            ("Tag.1.Key", proven),
-            ("Tag.2.Key", finished),
-            ("Tag.3.Key", seal),
-        ];
-        call(world, world.now(), &parameters);
+        untag(world, &id, &["goldsmith.dev/proven", "goldsmith.dev/finished", SEAL]);
         touched(world, &id);
     }
 }
 
 /// Somebody takes the seal off every image that is proven, for a moment.
 pub fn take_seal(world: &World) {
-    let key = "goldsmith.dev/seal";
-    for id in proven(world) {
-        let seal = {
-            let simulator = tcp::lock(&world.simulator);
-            let mut regions = simulator.state.regions.values();
-            let image = regions.find_map(|region| region.images.get(&id));
-            image.and_then(|image| image.tags.0.get(key).cloned())
-        };
-        let parameters = [
-            ("Action", "DeleteTags"),
-            ("ResourceId.1", id.as_str()),
-            ("Tag.1.Key", key),
-        ];
-        call(world, world.now(), &parameters);
-        let now = world.now();
-        let mut state = world.state();
-        state.active = now;
-        state.people.seals.extend(seal.map(|seal| (id, seal)));
+    for (_, id, seal) in proven_with(world, SEAL) {
+        untag(world, &id, &[SEAL]);
+        world.state().people.seals.push((id, seal));
     }
+    world.is_not_at_rest();
 }
 
 /// And puts it back.
 pub fn give_seal_back(world: &World) {
     let seals = std::mem::take(&mut world.state().people.seals);
     for (id, seal) in seals {
-        tag(world, &id, "goldsmith.dev/seal", &seal);
+        tag(world, &id, SEAL, &seal);
     }
-    let now = world.now();
-    world.state().active = now;
+    world.is_not_at_rest();
 }
 
 /// Somebody changes a tag of every image that is proven.
@@ -277,22 +255,7 @@ pub fn edit_verdict(world: &World, key: &str, value: &str) {
 /// Somebody deregisters the newest image, and gives the one before what says from which inputs that was made.
 pub fn pass_for_newest(world: &World) {
     let key = "goldsmith.dev/content-hash";
-    let images: Vec<(Timestamp, String, String)> = {
-        let made = proven(world);
-        let simulator = tcp::lock(&world.simulator);
-        let regions = simulator.state.regions.values();
-        let images = regions.flat_map(|region| region.images.values());
-        let images = images.filter(|image| made.contains(&image.id));
-        images
-            .map(|image| {
-                (
-                    image.created,
-                    image.id.clone(),
-                    image.tags.0.get(key).cloned().unwrap_or_default(),
-                )
-            })
-            .collect()
-    };
+    let images = proven_with(world, key);
     let (Some((_, newest, hash)), Some((_, oldest, _))) = (images.iter().max(), images.iter().min()) else {
         return;
     };
@@ -311,24 +274,39 @@ fn tag(world: &World, id: &str, key: &str, value: &str) {
     call(world, world.now(), &parameters);
 }
 
+fn untag(world: &World, id: &str, keys: &[&str]) {
+    let mut parameters = vec![
+        ("Action".to_owned(), "DeleteTags".to_owned()),
+        ("ResourceId.1".to_owned(), id.to_owned()),
+    ];
+    parameters.extend(
+        (1..)
+            .zip(keys)
+            .map(|(number, key)| (format!("Tag.{number}.Key"), (*key).to_owned())),
+    );
+    call(world, world.now(), &parameters);
+}
+
 fn touched(world: &World, id: &str) {
-    let now = world.now();
-    let mut state = world.state();
-    state.active = now;
-    state.judge.verdict_edited(id);
+    world.is_not_at_rest();
+    world.state().judge.verdict_edited(id);
 }
 
 /// Ids of the controller's images that are proven.
 fn proven(world: &World) -> Vec<String> {
+    let proven = proven_with(world, "goldsmith.dev/proven");
+    proven.into_iter().map(|(_, id, _)| id).collect()
+}
+
+/// The same in the order of ids, with when each was made and what a tag of it says.
+fn proven_with(world: &World, key: &str) -> Vec<(Timestamp, String, String)> {
     let made = made(world, "ami-");
     let simulator = tcp::lock(&world.simulator);
     let regions = simulator.state.regions.values();
     let images = regions.flat_map(|region| region.images.values());
-    let proven = images.filter(|image| image.tags.0.contains_key("goldsmith.dev/proven"));
-    proven
-        .map(|image| image.id.clone())
-        .filter(|id| made.contains(id))
-        .collect()
+    let proven = images.filter(|image| image.tags.0.contains_key("goldsmith.dev/proven") && made.contains(&image.id));
+    let shown = proven.filter_map(|image| Some((image.created, image.id.clone(), image.tags.0.get(key)?.clone())));
+    shown.collect()
 }
 
 /// Somebody who can write to the console of a guest says there that all is well, under a nonce that is not the guest's.

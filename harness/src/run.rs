@@ -10,7 +10,6 @@ use goldsmith::controller::stop::{self, Stopper};
 use goldsmith::controller::{Config, Failure};
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Runtime;
-use tokio::task::yield_now;
 use tokio::time::{advance, sleep};
 
 use crate::people;
@@ -29,11 +28,9 @@ pub const BRIEF: SignedDuration = SignedDuration::from_secs(90);
 const LONGEST: SignedDuration = SignedDuration::from_hours(6);
 /// A process that cannot live is restarted this often.
 const MOST_LIVES: usize = 10;
-/// Turns of a process's tasks in which one that goes on sends what it had in hand.
-const TURNS: usize = 100;
 
 /// For how long one that goes on does not ask who leads.
-const UNAWARE: Duration = Duration::from_millis(50);
+const GOES_ON: Duration = Duration::from_millis(50);
 
 /// How a stretch of a process's life has ended.
 enum End {
@@ -249,12 +246,9 @@ impl Life {
         self.runtime.block_on(async {
             world.begin();
             world.thaw(self.first.member, held_up);
-            for _ in 0..TURNS {
-                yield_now().await;
-            }
             // What is under way goes on as it was, until whoever holds the Lease is asked.
             tokio::select! {
-                () = sleep(UNAWARE) => {}
+                () = sleep(GOES_ON) => {}
                 () = &mut self.driver => {}
             }
             world.stop_the_clock();

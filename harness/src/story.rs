@@ -102,8 +102,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         // Somebody has the image of before pass for that of the present spec, which is gone.
         "hash-edited" => {
             world.at(BUILT, |world| {
-                let steps = json!([{"name": "packages", "run": "dnf -y install httpd"}]);
-                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+                install(world, "httpd");
             });
             world.at(BUILT * 2, people::pass_for_newest);
         }
@@ -113,20 +112,14 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             spec["build"]["steps"] = json!([{"name": "packages", "run": "#sim: after=90s", "timeout": "20m"}]);
             spec["build"]["builder"]["timeout"] = "1m".into();
             world.at(TIMED_OUT, |world| {
-                write(
-                    world,
-                    "PATCH",
-                    WEB,
-                    &json!({"spec": {"build": {"builder": {"timeout": "10m"}}}}),
-                );
+                edit(world, &json!({"build": {"builder": {"timeout": "10m"}}}));
             });
         }
         // While the builder is at work, and for longer than a pass may not know of it.
         "superseded" => {
             spec["build"]["steps"] = json!([{"name": "packages", "run": "#sim: after=4m", "timeout": "20m"}]);
             world.at(CORRECTED, |world| {
-                let steps = json!([{"name": "packages", "run": "dnf -y install nginx"}]);
-                write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+                install(world, "nginx");
             });
         }
         // What is changed after the last attempt decides over no image.
@@ -135,7 +128,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             spec["build"]["steps"][0]["run"] = "#sim: exit=1".into();
             world.at(GIVEN_UP, |world| {
                 let builder = json!({"instanceTypes": ["m7i.large", "m6i.large"]});
-                write(world, "PATCH", WEB, &json!({"spec": {"build": {"builder": builder}}}));
+                edit(world, &json!({"build": {"builder": builder}}));
             });
         }
         // Of what was asked for before the last build nothing is remembered but that it was done.
@@ -210,8 +203,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
             spec["build"]["steps"][0]["run"] = "#sim: exit=1".into();
         }
         "changed-step" => world.at(BUILT, |world| {
-            let steps = json!([{"name": "packages", "run": "dnf -y install httpd"}]);
-            write(world, "PATCH", WEB, &json!({"spec": {"build": {"steps": steps}}}));
+            install(world, "httpd");
         }),
         // The image that is there serves meanwhile.
         "asked-again" => world.at(BUILT, |world| {
@@ -263,7 +255,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         // The image that is there is proven again, and none is built.
         "checks-changed" => world.at(BUILT, |world| {
             let test = json!({"checks": [{"name": "nginx", "run": "true", "timeout": "5s"}]});
-            write(world, "PATCH", WEB, &json!({"spec": {"test": test}}));
+            edit(world, &json!({"test": test}));
         }),
         "tags-changed" => {
             spec["image"] = json!({"tags": {"team": "web", "tier": "front"}});
@@ -271,16 +263,11 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
                 people::tag_images(world);
                 let image =
                     json!({"description": "nginx", "tags": {"team": "platform", "tier": null, "stage": "next"}});
-                write(world, "PATCH", WEB, &json!({"spec": {"image": image}}));
+                edit(world, &json!({"image": image}));
             });
             // What an edit has put there goes with the next one.
             world.at(SOON_AFTER, |world| {
-                write(
-                    world,
-                    "PATCH",
-                    WEB,
-                    &json!({"spec": {"image": {"tags": {"stage": null}}}}),
-                );
+                edit(world, &json!({"image": {"tags": {"stage": null}}}));
             });
         }
         // Three name what is granted to nobody, the fourth is where nothing is granted.
@@ -504,7 +491,18 @@ pub fn write(world: &World, method: &str, path: &str, body: &Value) {
     }
 }
 
+/// Has the user change the spec.
+fn edit(world: &World, spec: &Value) {
+    write(world, "PATCH", WEB, &json!({"spec": spec}));
+}
+
+/// Has the user install something else.
+fn install(world: &World, package: &str) {
+    let steps = json!([{"name": "packages", "run": format!("dnf -y install {package}")}]);
+    edit(world, &json!({"build": {"steps": steps}}));
+}
+
 /// Has the user suspend the recipe, or go on.
 pub fn suspend(world: &World, suspend: bool) {
-    write(world, "PATCH", WEB, &json!({"spec": {"suspend": suspend}}));
+    edit(world, &json!({"suspend": suspend}));
 }

@@ -201,10 +201,8 @@ impl World {
     /// The frozen process goes on with the request in hand.
     pub fn thaw(&self, member: Member, held_up: SignedDuration) {
         let now = self.now();
-        let mut state = self.state();
-        state.active = now;
-        state.judge.unaware(member, now, held_up);
-        drop(state);
+        self.is_not_at_rest();
+        self.state().judge.unaware(member, now, held_up);
         self.thawed.notify_one();
     }
 
@@ -312,16 +310,11 @@ impl World {
                 self.state().history.push(step);
                 return self.die().await;
             }
-            Some(Fault::DiesBefore) => {
-                self.state().history.push(step);
-                return self.die().await;
-            }
-            Some(Fault::KeyRotated) => {
-                {
-                    let mut state = self.state();
-                    state.keys = Keys::Both;
-                    state.history.push(step);
+            Some(fault @ (Fault::DiesBefore | Fault::KeyRotated)) => {
+                if fault == Fault::KeyRotated {
+                    self.state().keys = Keys::Both;
                 }
+                self.state().history.push(step);
                 return self.die().await;
             }
             Some(Fault::ArrivesLate) => {
@@ -348,10 +341,8 @@ impl World {
             }
             _ => answer(self, &mut step),
         };
-        if fault == Some(Fault::Away) {
-            self.state().pause = AWAY;
-        }
         match fault {
+            Some(Fault::Away) => self.state().pause = AWAY,
             Some(Fault::SecondLeader) => self.doubled.notify_one(),
             Some(Fault::Stopped) => {
                 self.state().judge.stops();
@@ -394,11 +385,16 @@ impl World {
         self.state().in_force.at(BEGAN + after, Box::new(happens));
     }
 
+    /// Somebody does something now: the world is at rest no sooner than after that.
+    pub fn is_not_at_rest(&self) {
+        let now = self.now();
+        self.state().active = now;
+    }
+
     /// People restart the process, with those keys.
     pub fn restart(&self, keys: Keys) {
-        let now = self.now();
+        self.is_not_at_rest();
         let mut state = self.state();
-        state.active = now;
         state.keys = keys;
         state.restarts = true;
     }

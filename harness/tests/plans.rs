@@ -200,11 +200,10 @@ fn same(plan: &Plan, first: &World, second: &World) -> Result<(), String> {
 /// process also dies when all is done.
 fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
     let state = undisturbed.state();
-    let last = state.history.iter().rposition(|step| step.is_activity());
-    let (rest, more) = match fault {
-        // Of every call one.
-        Fault::CallUnavailable => (last.unwrap_or_default(), AT_REST),
-        _ => (last.unwrap_or_default(), 2),
+    let rest = state.history.iter().rposition(Step::is_activity).unwrap_or_default();
+    let more = match fault {
+        Fault::CallUnavailable => AT_REST,
+        _ => 2,
     };
     let until_rest = state.history.iter().take(rest + more);
     let mut missing = fault.of_what_was_made();

@@ -112,7 +112,7 @@ pub fn from_config_map(
     if !is_owned(&config_map.metadata, owner) {
         return Ok(None);
     }
-    let ended = read::<Progress>(config_map, PROGRESS).is_ok_and(|progress| progress.outcome.is_some());
+    let ended = || read::<Progress>(config_map, PROGRESS).is_ok_and(|progress| progress.outcome.is_some());
     let Some(key) = keys.sealed_record(&sealed(config_map, owner), seal(config_map)) else {
         return Err(Malformed {
             name: config_map.metadata.name.clone().unwrap_or_default(),
@@ -120,7 +120,7 @@ pub fn from_config_map(
             problem: "does not fit: someone has changed the record, or its key is no longer in the configuration"
                 .into(),
             consequence: FORGOTTEN,
-            ended,
+            ended: ended(),
         });
     };
     let empty = BTreeMap::new();
@@ -148,7 +148,7 @@ pub fn from_config_map(
             key: FROZEN,
             problem: format!("is a copy of that of build {}", frozen.number),
             consequence: ": nothing depends on it",
-            ended,
+            ended: ended(),
         });
     }
     Ok(Some(BuildRecord {

@@ -201,8 +201,8 @@ pub const MUTANTS: &[Mutant] = &[
         "proven-image/key-rotated",
         &[(
             "src/recipe/decide/launch.rs",
-            "    let keys = observed.keys.led_by(&record.frozen.key);\n    keys.token(",
-            "    let keys = &observed.keys;\n    keys.token(",
+            "    keys(observed, record).token(",
+            "    observed.keys.token(",
         )],
     ),
     mutant(

@@ -65,14 +65,11 @@ impl Judge {
                 "{name}: a build begins of a spec that the recipe has never had: {frozen}"
             ));
         }
-        let has_settled = self.settled_since(uid).is_some();
-        if let Some(since) = self
-            .settled_since(uid)
-            .filter(|_| contents(&new.frozen["spec"]) != contents(&spec))
-        {
+        let settled = self.settled_since(uid);
+        if let Some(since) = settled.filter(|_| contents(frozen) != contents(&spec)) {
             wrong.push(format!("{name}: a build begins of a spec that is none since {since}"));
         }
-        let newer = newer_source(&spec, from, ec2).filter(|_| has_settled);
+        let newer = newer_source(&spec, from, ec2).filter(|_| settled.is_some());
         if let Some(newer) = newer.filter(|_| new.frozen["existingImage"].is_null()) {
             wrong.push(format!(
                 "{name}: it begins from {from}, and its search finds {newer}, which is newer"

@@ -69,10 +69,7 @@ impl Judge {
             }
             _ => {}
         }
-        let outdated = outdated.into_iter().map(|text| Wrong {
-            is_outdated: true,
-            ..Wrong::from(text)
-        });
+        let outdated = outdated.into_iter().map(Wrong::outdated);
         wrong.into_iter().map(Wrong::from).chain(outdated).collect()
     }
 

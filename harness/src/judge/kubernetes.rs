@@ -33,6 +33,12 @@ pub struct Write<'a> {
     pub after: &'a Value,
 }
 
+impl Write<'_> {
+    fn is_of(&self, kind: &str) -> bool {
+        self.before["kind"] == kind || self.after["kind"] == kind
+    }
+}
+
 /// A build's record.
 #[derive(Debug)]
 pub struct Record<'a> {
@@ -109,14 +115,10 @@ pub(super) fn tells_a_key(text: &str) -> bool {
 impl Judge {
     /// Judges a write that the API server has taken, right after it.
     pub fn written(&mut self, write: &Write<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<Wrong> {
-        let is_ours =
-            ["ImageRecipe", "ConfigMap"].map(|kind| write.before["kind"] == kind || write.after["kind"] == kind);
         let what = format!("{} {}", write.method, write.path);
-        let led = self.is_led(&what, write.member).filter(|_| is_ours.contains(&true));
-        let outdated = led.map(|text| Wrong {
-            is_outdated: true,
-            ..Wrong::from(text)
-        });
+        let needs_lease = write.is_of("ImageRecipe") || write.is_of("ConfigMap");
+        let led = self.is_led(&what, write.member).filter(|_| needs_lease);
+        let outdated = led.map(Wrong::outdated);
         let wrong = self.wrong_write(write, api, ec2).into_iter().map(Wrong::from);
         outdated.into_iter().chain(wrong).collect()
     }
@@ -130,8 +132,7 @@ impl Judge {
             ..
         } = write;
         let mut wrong = Vec::new();
-        let kind = [before, after].map(|object| object["kind"].as_str().unwrap_or_default());
-        let is = |wanted: &str| kind.contains(&wanted);
+        let is = |kind| write.is_of(kind);
         let versioned = body["metadata"]["resourceVersion"]
             .as_str()
             .is_some_and(|version| !version.is_empty());

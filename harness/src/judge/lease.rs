@@ -11,6 +11,11 @@ use crate::process::Member;
 /// How long a process may not know yet that it leads no longer: until its next renewal, and the pass in hand comes to its end.
 const UNAWARE: SignedDuration = SignedDuration::from_secs(5);
 
+/// A process as Leases tell it: the Lease, and its holder.
+fn holder(member: Member) -> (String, String) {
+    (member.lease.to_owned(), member.identity.to_owned())
+}
+
 /// When a Lease runs out.
 fn lasts_until(lease: &Value) -> Option<Timestamp> {
     let spec = &lease["spec"];
@@ -36,34 +41,27 @@ impl Judge {
 
     /// A process that was held up for so long goes on: that it leads no longer it cannot know yet, but how late it is.
     pub fn unaware(&mut self, member: Member, now: Timestamp, held_up: SignedDuration) {
-        let member = (member.lease.to_owned(), member.identity.to_owned());
         if held_up > PASS {
-            self.late.insert(member.clone());
+            self.late.insert(holder(member));
         }
-        self.led.insert(member, now);
+        self.led.insert(holder(member), now);
     }
 
     /// It has ended.
     pub fn is_no_more(&mut self, member: Member) {
-        self.late.remove(&(member.lease.to_owned(), member.identity.to_owned()));
+        self.late.remove(&holder(member));
     }
 
     /// Whether a call comes of a process that was held up, beyond the one that it had in hand.
     pub(super) fn is_late(&self, call: &Call<'_>) -> Option<String> {
-        let Member { lease, identity } = call.member;
-        let is_late = self.late.contains(&(lease.to_owned(), identity.to_owned()));
-        is_late.then(|| {
-            format!(
-                "{} of {identity}, which has seen nothing for more than {PASS:#}",
-                call.operation
-            )
-        })
+        let (operation, identity) = (call.operation, call.member.identity);
+        let is_late = self.late.contains(&holder(call.member));
+        is_late.then(|| format!("{operation} of {identity}, which has seen nothing for more than {PASS:#}"))
     }
 
     /// Whether a process has ever led.
     pub fn has_led(&self, member: Member) -> bool {
-        let Member { lease, identity } = member;
-        self.led.contains_key(&(lease.to_owned(), identity.to_owned()))
+        self.led.contains_key(&holder(member))
     }
 
     /// The process that leads is asked to stop.
@@ -90,8 +88,8 @@ impl Judge {
 
     /// Whether a Lease is taken from somebody who renews it.
     pub(super) fn takes(&self, before: &Value, after: &Value) -> Option<String> {
-        let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
-        let (from, to) = (holder(before), holder(after));
+        let holds = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+        let (from, to) = (holds(before), holds(after));
         let taken = !from.is_empty() && !to.is_empty() && from != to;
         let until = lasts_until(before).filter(|until| taken && self.now < *until)?;
         Some(format!("{to} takes the Lease of {from}, which has it until {until}"))
@@ -100,7 +98,7 @@ impl Judge {
     /// Whether something is done by a process that does not lead, nor did a moment ago.
     pub(super) fn is_led(&self, what: &str, member: Member) -> Option<String> {
         let Member { lease, identity } = member;
-        let led = self.led.get(&(lease.to_owned(), identity.to_owned()));
+        let led = self.led.get(&holder(member));
         let lately = led.is_some_and(|led| self.now.duration_since(*led) <= UNAWARE);
         let since = led.map_or("ever".to_owned(), |led| format!("since {led}"));
         (!lately).then(|| format!("{what} of {identity}, which has not held the Lease {lease} {since}"))

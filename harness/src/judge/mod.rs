@@ -44,6 +44,16 @@ pub struct Wrong {
     pub text: String,
 }
 
+impl Wrong {
+    /// What a request that was late could not know.
+    fn outdated(text: String) -> Self {
+        Self {
+            is_outdated: true,
+            ..Self::from(text)
+        }
+    }
+}
+
 impl From<String> for Wrong {
     fn from(text: String) -> Self {
         Self {

@@ -8,7 +8,7 @@ use crate::guest::{self, BuilderGuest, InspectorGuest, TestGuest, UserData};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::{Effect, Launch, Removal};
 use crate::recipe::record::{BuildRecord, Failure, GuestKey};
-use crate::recipe::seal::{Origin, guest_role};
+use crate::recipe::seal::{Origin, SealKeys, guest_role};
 use crate::recipe::{since, time};
 use crate::world::{BIRTH, Claim, ImageId, Instance, InstanceState, Role, Tags};
 
@@ -313,9 +313,13 @@ pub(super) fn heard(
         .unwrap_or_default()
 }
 
+/// The keys by which what is made for a build is marked, named and known: that with which it began comes first.
+fn keys(observed: &Observation, record: &BuildRecord) -> SealKeys {
+    observed.keys.led_by(&record.frozen.key)
+}
+
 fn nonces(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Vec<String> {
-    let keys = observed.keys.led_by(&record.frozen.key);
-    keys.nonces(
+    keys(observed, record).nonces(
         &observed.owner.uid,
         record.number(),
         guest.attempt,
@@ -338,8 +342,7 @@ pub(super) fn claim(observed: &Observation, record: &BuildRecord, role: Role) ->
 pub(super) fn birth_tags(observed: &Observation, record: &BuildRecord, role: Role, origin: &Origin<'_>) -> Tags {
     let claim = claim(observed, record, role);
     let mut tags = claim.tags(&observed.installation);
-    let keys = observed.keys.led_by(&record.frozen.key);
-    let mark = keys.birth(&observed.installation, &claim, origin);
+    let mark = keys(observed, record).birth(&observed.installation, &claim, origin);
     tags.insert(BIRTH.to_owned(), mark);
     tags
 }
@@ -362,8 +365,7 @@ fn origin<'a>(image: &'a ImageId, instance_type: &'a str, client_token: &'a str)
 /// The client token of what is made for `role` in the present attempt.
 pub(super) fn token(observed: &Observation, record: &BuildRecord, role: Role, what: &str) -> String {
     let claim = claim(observed, record, role);
-    let keys = observed.keys.led_by(&record.frozen.key);
-    keys.token(&observed.installation, &claim, what)
+    keys(observed, record).token(&observed.installation, &claim, what)
 }
 
 fn remember(decision: &mut Decision<'_>, role: Role, slot: Option<LaunchStatus>, instance: &Instance) {

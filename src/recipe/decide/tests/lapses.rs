@@ -16,6 +16,15 @@ fn images_created(world: &SmallWorld) -> usize {
         .count()
 }
 
+/// The process has died with its first launch, which status has announced.
+fn launched_without_an_answer() -> SmallWorld {
+    let mut world = SmallWorld::new();
+    while world.view.instances.is_empty() {
+        world.pass_cut_short(2);
+    }
+    world
+}
+
 /// One pass every `pause` seconds, so often.
 fn passes(world: &mut SmallWorld, count: usize, pause: u64) {
     for _ in 0..count {
@@ -521,10 +530,7 @@ fn an_attempt_that_the_record_has_begun_and_status_has_not_is_begun_anew() {
 /// The process that launched it has died, and EC2 takes its time.
 #[test]
 fn a_recipe_that_is_deleted_waits_for_what_was_launched_and_does_not_show_yet() {
-    let mut world = SmallWorld::new();
-    while world.view.instances.is_empty() {
-        world.pass_cut_short(2);
-    }
+    let mut world = launched_without_an_answer();
     let hidden = std::mem::take(&mut world.view.instances);
     world.delete();
     for _ in 0..8 {
@@ -550,10 +556,7 @@ fn a_recipe_that_is_deleted_does_not_wait_for_what_ec2_has_refused_nor_for_a_tim
         assert_eq!(world.recipe.metadata.finalizers, None, "{class:?}");
     }
     // The clock of who wrote it was ahead, or it was not us.
-    let mut world = SmallWorld::new();
-    while world.view.instances.is_empty() {
-        world.pass_cut_short(2);
-    }
+    let mut world = launched_without_an_answer();
     world.view.instances.clear();
     let day = Duration::from_secs(24 * 60 * 60);
     let status = world.recipe.status.as_mut().and_then(|status| status.build.as_mut());
@@ -568,10 +571,7 @@ fn a_recipe_that_is_deleted_does_not_wait_for_what_ec2_has_refused_nor_for_a_tim
 /// Nobody knows of the first launch whether it was made: that the second is refused says nothing of it.
 #[test]
 fn a_refusal_settles_nothing_of_a_launch_before_it_of_which_no_answer_came() {
-    let mut world = SmallWorld::new();
-    while world.view.instances.is_empty() {
-        world.pass_cut_short(2);
-    }
+    let mut world = launched_without_an_answer();
     let hidden = std::mem::take(&mut world.view.instances);
     world.refusals = vec![("RunInstances", ErrorClass::Denied); 40];
     passes(&mut world, 3, 5);
