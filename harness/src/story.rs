@@ -4,19 +4,20 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::api_server::{Answer, Request};
-use crate::history::Step;
+use crate::history::{Peer, Step};
 use crate::people;
 use crate::plan::Fault;
 use crate::process::Keys;
-use crate::world::World;
+use crate::world::{BEGAN, World};
 
 /// Names of all stories.
-pub const STORIES: [&str; 42] = [
+pub const STORIES: [&str; 44] = [
     "proven-image",
     "three-attempts",
     "second-attempt",
     "deleted",
     "deleted-late",
+    "deleted-without-image",
     "namespace-deleted",
     "check-fails",
     "secret-left",
@@ -43,6 +44,7 @@ pub const STORIES: [&str; 42] = [
     "progress-edited",
     "user-data-edited",
     "record-copied",
+    "record-replaced",
     "verdict-taken",
     "verdict-back",
     "verdict-edited",
@@ -79,7 +81,7 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
     let mut web = recipe("web");
     let spec = &mut web["spec"];
     match story {
-        "deleted" | "deleted-late" => world.state().in_force.recipe_goes = true,
+        "deleted" | "deleted-late" | "deleted-without-image" => world.state().in_force.recipe_goes = true,
         "proven-image" | "namespace-deleted" | "two-replicas" => {}
         // Until somebody deletes the record, as its message says.
         "record-edited" | "progress-edited" | "user-data-edited" => world.at(BUILT, people::delete_records),
@@ -87,6 +89,11 @@ pub fn begin(story: &str, world: &World) -> Result<(), String> {
         "record-copied" => {
             world.apply(&recipe("api"))?;
             world.at(BUILT, people::copy_records);
+        }
+        // By another recipe's, in the place of its own.
+        "record-replaced" => {
+            world.apply(&recipe("api"))?;
+            world.at(BUILT, people::replace_record);
         }
         // An image that nothing but its tags protects.
         "verdict-taken" => {
@@ -403,14 +410,22 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
         ("slow-boot" | "kernel-panic" | "untested" | "history" | "checks-changed" | "record-edited", false) => {
             [Fault::DiesUnseen].into()
         }
-        ("long-build", false) => [Fault::Unavailable].into(),
+        ("long-build", false) => [Fault::Unavailable, Fault::CallUnavailable].into(),
         (
             "verdict-taken" | "corrected" | "verdict-back" | "two-recipes" | "source-published" | "key-rotated"
             | "source-ignored" | "not-granted" | "progress-edited" | "user-data-edited" | "record-copied"
-            | "verdict-edited" | "hash-edited" | "kept-history" | "tried-anew" | "asked-before" | "resumed",
+            | "record-replaced" | "verdict-edited" | "hash-edited" | "kept-history" | "tried-anew" | "asked-before"
+            | "resumed",
             false,
         ) => Vec::new(),
-        ("deleted" | "deleted-late", false) => OTHERS.into_iter().take(FEW).chain([Fault::CallUnavailable]).collect(),
+        // An old view of what is gone: nothing has to be made of it.
+        ("deleted", false) => OTHERS
+            .into_iter()
+            .take(FEW)
+            .chain([Fault::CallUnavailable, Fault::Frozen])
+            .collect(),
+        ("deleted-without-image", false) => [Fault::CallUnavailable].into(),
+        ("deleted-late", false) => OTHERS.into_iter().take(FEW).chain([Fault::CallUnavailable]).collect(),
         // Long enough for a Lease to run out in the middle.
         ("superseded", false) => [Fault::DiesUnseen, Fault::LeaseUnavailable].into(),
         ("two-replicas", false) => [Fault::Stopped].into(),
@@ -431,6 +446,11 @@ pub fn faults(story: &str, thorough: bool) -> Vec<Fault> {
     }
 }
 
+/// What has been there for so long is shown: it does not count as too young when it is not.
+const LONG_AT_WORK: SignedDuration = SignedDuration::from_mins(6);
+/// In which everything is read once.
+const A_LOOK: SignedDuration = SignedDuration::from_secs(5);
+
 /// Reads that come later after the last change repeat those before them: everybody waits.
 const WAITING: SignedDuration = SignedDuration::from_secs(5);
 
@@ -442,6 +462,12 @@ pub fn is_struck(story: &str, fault: Fault, thorough: bool, step: &Step, quiet: 
     match story {
         "proven-image" => true,
         _ if of_watches && !thorough => step.people,
+        // Of what nothing else tells that it is there.
+        "deleted-without-image" if !thorough => step.request == "DescribeSnapshots",
+        "long-build" if fault == Fault::CallUnavailable => {
+            let look = BEGAN + LONG_AT_WORK..BEGAN + LONG_AT_WORK + A_LOOK;
+            step.peer == Peer::Aws && look.contains(&step.time)
+        }
         "long-build" => step.request == format!("GET {ALL_RECIPES}") || thorough && step.mutates,
         _ => step.mutates || step.people || quiet <= WAITING,
     }

@@ -36,7 +36,7 @@ const HELD_UP: SignedDuration = SignedDuration::from_secs(25);
 const MOST_REQUESTS: usize = 20_000;
 
 /// When every story begins.
-const BEGAN: Timestamp = Timestamp::constant(1_795_435_200, 0);
+pub const BEGAN: Timestamp = Timestamp::constant(1_795_435_200, 0);
 
 /// Kubernetes, EC2 and the time of day, and what is asked of them.
 #[derive(Debug)]

@@ -271,7 +271,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "record-of-anybody",
         "a record of another recipe is taken for its own",
-        "record-copied/undisturbed",
+        "record-replaced/undisturbed",
         &[(
             "src/recipe/config_map.rs",
             "    let mut parts = vec![owner.uid.as_bytes(), data",

@@ -26,7 +26,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-emptiness",
         "instances that could not be read count as not there",
-        "deleted/call-unavailable",
+        "long-build/call-unavailable",
         &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_instances(installation),\n",
@@ -113,7 +113,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "error-for-no-snapshots",
         "snapshots that could not be read count as not there",
-        "proven-image/call-unavailable",
+        "deleted-without-image/call-unavailable",
         &[(
             "src/aws/inventory/reader.rs",
             "            ec2.describe_snapshots(installation),\n",

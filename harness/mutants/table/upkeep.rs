@@ -239,7 +239,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "view-age-ignored",
         "what was seen may be of any age when something is done about it",
-        "proven-image/frozen",
+        "deleted/frozen",
         &[(
             "src/recipe/act.rs",
             "    let seen = observed.view.taken.unwrap_or(observed.now);",

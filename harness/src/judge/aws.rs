@@ -29,7 +29,7 @@ impl Judge {
     pub fn called(&mut self, call: &Call<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<Wrong> {
         let mut outdated = Vec::new();
         outdated.extend(self.is_led(call.operation, call.member));
-        outdated.extend(self.is_late(call));
+        outdated.extend(self.is_late(call.operation, call.member));
         outdated.extend(self.acts_after_stop(call));
         let mut wrong = if call.creates().is_some() {
             self.creates(call, api, ec2, &mut outdated)
@@ -113,9 +113,9 @@ impl Judge {
         let mut wrong = Vec::new();
         let operation = call.operation;
         let mut labels = Vec::new();
-        let gone = self.gone_lately();
+        let known = self.known();
         for kind in call.creates().unwrap_or_default() {
-            match label(&call.tags(Some(kind)), api, &gone) {
+            match label(&call.tags(Some(kind)), api, &known) {
                 Ok(label) => labels.push(label),
                 Err(why) => wrong.push(format!(
                     "invariant 8: {operation} makes a {kind} without its tags: {why}"
@@ -144,6 +144,8 @@ impl Judge {
                 "invariant 2: {operation} has no client token: sent again it makes another one"
             ));
         }
+        let gone = self.has_gone(&label.uid);
+        outdated.extend(gone.then(|| format!("{operation} for {}, which has gone", label.owner)));
         outdated.extend(self.is_intended(call, label, api));
         outdated.extend(self.goes_on(call, label, api));
         wrong.extend(self.comes_from_the_spec(call, label, ec2));

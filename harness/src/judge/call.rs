@@ -98,9 +98,9 @@ impl Call<'_> {
     }
 }
 
-/// Reads tags; what is wrong with them if they are not those of a recipe of this cluster. `gone` are uids and names of those that
-/// were there a moment ago.
-pub fn label(tags: &BTreeMap<&str, &str>, api: &ApiServer, gone: &BTreeSet<(String, String)>) -> Result<Label, String> {
+/// Reads tags; what is wrong with them if they are not those of a recipe that is or was in this cluster. `known` are uids and names of
+/// all of them.
+pub fn label(tags: &BTreeMap<&str, &str>, api: &ApiServer, known: &BTreeSet<(&str, &str)>) -> Result<Label, String> {
     let tag = |name: &str| {
         tags.get(format!("goldsmith.dev/{name}").as_str())
             .copied()
@@ -126,8 +126,7 @@ pub fn label(tags: &BTreeMap<&str, &str>, api: &ApiServer, gone: &BTreeSet<(Stri
         attempt: number("attempt")?,
         role: tag("role").to_owned(),
     };
-    let there = recipe(api, &label.uid).is_some_and(|recipe| path(recipe) == label.owner);
-    match there || gone.contains(&(label.uid.clone(), label.owner.clone())) {
+    match known.contains(&(label.uid.as_str(), label.owner.as_str())) {
         true => Ok(label),
         false => Err(format!("there is no recipe {} of uid {}", label.owner, label.uid)),
     }

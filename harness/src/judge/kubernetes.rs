@@ -118,9 +118,12 @@ impl Judge {
         let what = format!("{} {}", write.method, write.path);
         let needs_lease = write.is_of("ImageRecipe") || write.is_of("ConfigMap");
         let led = self.is_led(&what, write.member).filter(|_| needs_lease);
-        let outdated = led.map(Wrong::outdated);
+        // What changes an object names the version that it has seen.
+        let begins = write.is_of("ConfigMap") && write.method == "POST";
+        let late = self.is_late(&what, write.member).filter(|_| begins);
+        let outdated = led.into_iter().chain(late).map(Wrong::outdated);
         let wrong = self.wrong_write(write, api, ec2).into_iter().map(Wrong::from);
-        outdated.into_iter().chain(wrong).collect()
+        outdated.chain(wrong).collect()
     }
 
     fn wrong_write(&mut self, write: &Write<'_>, api: &ApiServer, ec2: &Ec2<'_>) -> Vec<String> {

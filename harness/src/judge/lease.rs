@@ -52,11 +52,13 @@ impl Judge {
         self.late.remove(&holder(member));
     }
 
-    /// Whether a call comes of a process that was held up, beyond the one that it had in hand.
-    pub(super) fn is_late(&self, call: &Call<'_>) -> Option<String> {
-        let (operation, identity) = (call.operation, call.member.identity);
-        let is_late = self.late.contains(&holder(call.member));
-        is_late.then(|| format!("{operation} of {identity}, which has seen nothing for more than {PASS:#}"))
+    /// Whether `request` comes of a process that was held up, beyond the one that it had in hand.
+    pub(super) fn is_late(&self, request: &str, member: Member) -> Option<String> {
+        let is_late = self.late.contains(&holder(member));
+        is_late.then(|| {
+            let identity = member.identity;
+            format!("{request} of {identity}, which has seen nothing for more than {PASS:#}")
+        })
     }
 
     /// Whether a process has ever led.

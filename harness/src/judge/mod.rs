@@ -189,13 +189,16 @@ impl Judge {
         };
     }
 
-    /// Uids and names of recipes that were there a moment ago: a pass may not know yet that they have gone.
-    fn gone_lately(&self) -> BTreeSet<(String, String)> {
-        let lately = self
-            .seen
-            .iter()
-            .filter(|(_, (seen, _))| self.now.duration_since(*seen) < PASS);
-        lately.map(|(uid, (_, name))| (uid.clone(), name.clone())).collect()
+    /// Uids and names of recipes that are or were there.
+    fn known(&self) -> BTreeSet<(&str, &str)> {
+        let known = self.seen.iter();
+        known.map(|(uid, (_, name))| (uid.as_str(), name.as_str())).collect()
+    }
+
+    /// Whether the recipe of that uid has gone, and not just now: a pass may not know that yet.
+    fn has_gone(&self, uid: &str) -> bool {
+        let seen = self.seen.get(uid);
+        seen.is_some_and(|(seen, _)| self.now.duration_since(*seen) >= PASS)
     }
 
     /// Whether an image was available a moment ago.

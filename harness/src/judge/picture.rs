@@ -6,9 +6,10 @@ use goldsmith_simulator::tcp;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::call::recipe;
 use super::kubernetes::images;
 use super::status;
-use crate::api_server::Kind;
+use crate::api_server::{ApiServer, Kind};
 use crate::world::World;
 
 /// Kinds that are compared. Events are not: one is lost with the process that was about to write it.
@@ -55,7 +56,7 @@ impl Picture {
                 .extend(things(&inventory, kind).map(shown));
         }
         for kind in KINDS {
-            for object in state.api.objects(kind) {
+            for object in state.api.objects(kind).filter(|object| !is_garbage(object, &state.api)) {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
                 let fields = object.as_object().into_iter().flatten();
                 for (field, value) in fields {
@@ -117,6 +118,15 @@ impl Picture {
         });
         differs.collect()
     }
+}
+
+/// Whether Kubernetes' garbage collector, which the API server in memory is without, deletes it: all its owners have gone.
+fn is_garbage(object: &Value, api: &ApiServer) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    owners.is_some_and(|owners| {
+        let mut uids = owners.iter().filter_map(|owner| owner["uid"].as_str());
+        !owners.is_empty() && uids.all(|uid| recipe(api, uid).is_none())
+    })
 }
 
 /// What EC2 has that was not there from the beginning.

@@ -105,11 +105,6 @@ pub(super) fn remove(decision: &mut Decision<'_>) {
 /// Whether anything temporary of the object is left, on its way out included.
 pub fn any_left(observed: &Observation) -> bool {
     temporary_left(observed, &Claims::none()).next().is_some()
-        || observed
-            .view
-            .snapshots
-            .iter()
-            .any(|snapshot| observed.claim(&snapshot.tags).is_some() && is_orphan(observed, snapshot))
 }
 
 /// Ids of everything temporary of the object that is left.
@@ -119,7 +114,7 @@ pub fn left(observed: &Observation) -> Vec<String> {
 }
 
 /// Everything temporary that is not claimed, and whether it goes by itself or by what is done about it: a volume in use by an instance that
-/// does not carry our tags does neither.
+/// does not carry our tags does neither, nor does a snapshot whose image may not show yet.
 fn temporary_left<'a>(observed: &'a Observation, claims: &'a Claims) -> impl Iterator<Item = (&'a str, bool)> + 'a {
     let leftover = |tags| observed.claim(tags).is_some_and(|claim| !claims.covers(&claim));
     let view = &observed.view;
@@ -139,8 +134,11 @@ fn temporary_left<'a>(observed: &'a Observation, claims: &'a Claims) -> impl Ite
     let images = images.filter(move |image| leftover(&image.tags) && is_removable(observed, image));
     let instances = instances.map(|instance| (instance.id.as_str(), true));
     let images = images.map(|image| (image.id.as_str(), true));
+    let snapshots = view.snapshots.iter();
+    let snapshots = snapshots.filter(move |snapshot| leftover(&snapshot.tags) && has_no_image(view, snapshot));
+    let snapshots = snapshots.map(|snapshot| (snapshot.id.as_str(), is_orphan(observed, snapshot)));
     let volumes = volumes.map(move |volume| (volume.id.as_str(), !is_held(volume)));
-    instances.chain(images).chain(volumes)
+    instances.chain(images).chain(volumes).chain(snapshots)
 }
 
 /// An image that a record or status names as made is kept, even when someone has taken its tags away.

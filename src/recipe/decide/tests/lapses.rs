@@ -583,3 +583,18 @@ fn a_refusal_settles_nothing_of_a_launch_before_it_of_which_no_answer_came() {
     assert_eq!(world.recipe.metadata.finalizers, None);
     nothing_left(&world);
 }
+
+/// Somebody has deregistered it, or it does not show yet.
+#[test]
+fn a_recipe_that_is_deleted_waits_until_a_snapshot_without_an_image_is_old_enough_to_go() {
+    let mut world = SmallWorld::new();
+    while images_created(&world) == 0 {
+        passes(&mut world, 1, 5);
+    }
+    world.view.images.clear();
+    world.delete();
+    while world.recipe.metadata.finalizers.is_some() {
+        passes(&mut world, 1, 30);
+    }
+    assert_eq!(world.view.snapshots, []);
+}
