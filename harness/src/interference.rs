@@ -106,7 +106,8 @@ fn terminate_instances(world: &World) {
     }
 }
 
-fn deregister_images(world: &World) {
+/// Somebody deregisters the controller's images; their snapshots stay.
+pub fn deregister_images(world: &World) {
     made(world, "ami-").iter().for_each(|id| deregister(world, id));
 }
 

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::api_server::Kind;
 use crate::history::Step;
 use crate::interference::{self, made};
-use crate::story::{RECIPES, write};
+use crate::story::write;
 use crate::world::World;
 
 const REGION: &str = "eu-central-1";
@@ -31,8 +31,6 @@ const MANGLED: usize = 4;
 
 /// The nonce of what people forge on consoles.
 pub const FORGED_NONCE: &str = "00000000000000000000000000000000";
-/// Stories in which they do: what a guest says is not what they would have it say.
-const FORGED: [&str; 4] = ["check-fails", "secret-left", "boot-error", "failing-step"];
 
 /// The tag that vouches for the others.
 const SEAL: &str = "goldsmith.dev/seal";
@@ -61,11 +59,6 @@ pub fn settle(world: &World) {
     let earlier = world.began() - SignedDuration::from_hours(1);
     launch(world, earlier, 1, &tags("another", &cluster, GONE));
     launch(world, earlier, 1, &tags("harness", GONE, GONE));
-    if world.state().story == "two-replicas" {
-        // A leftover for the sweep, of whoever leads.
-        let leftover = launch(world, earlier, 1, &tags("harness", &cluster, GONE));
-        world.state().judge.strangers(leftover);
-    }
     let double = launch(world, earlier, 1, &BTreeMap::new());
     world.state().people.double = double.first().cloned();
     // It will carry our tags.
@@ -74,6 +67,14 @@ pub fn settle(world: &World) {
     let mut mangled = tags("harness", &cluster, GONE);
     mangled.retain(|name, _| name.ends_with("managed-by") || name.ends_with("cluster"));
     launch(world, earlier, MANGLED, &mangled);
+}
+
+/// There is a leftover for the sweep, of whoever leads.
+pub fn leave_something(world: &World) {
+    let (cluster, _) = uids(world);
+    let earlier = world.began() - SignedDuration::from_hours(1);
+    let leftover = launch(world, earlier, 1, &tags("harness", &cluster, GONE));
+    world.state().judge.strangers(leftover);
 }
 
 /// The uids of the cluster and of the recipe.
@@ -160,24 +161,34 @@ pub fn tag_images(world: &World) {
     }
 }
 
-/// Somebody changes by hand the record of a build in hand: in what subnet its next instance would be, which attempt it is at, or what
-/// that is told.
-fn edit_records(world: &World, story: &str) {
+/// What somebody changes of a record.
+#[derive(Clone, Copy, Debug)]
+pub enum Edit {
+    /// In what subnet its next instance would be.
+    Subnet,
+    /// Which attempt it is at.
+    Attempt,
+    /// What that attempt's instance is told.
+    UserData,
+}
+
+/// Somebody changes by hand the record of a build in hand.
+pub fn edit_records(world: &World, edit: Edit) {
     for record in records(world) {
         let data = |name: &str| record["data"][name].as_str().unwrap_or_default();
-        let change = match story {
-            "progress-edited" => {
+        let change = match edit {
+            Edit::Attempt => {
                 let progress = data("progress.json").replace("\"attempt\":1", "\"attempt\":2");
                 json!({"data": {"progress.json": progress}})
             }
-            "user-data-edited" => {
+            Edit::UserData => {
                 let guests = record["binaryData"].as_object().into_iter().flatten();
                 let told: serde_json::Map<String, Value> = guests
                     .map(|(guest, _)| (guest.clone(), BASE64_STANDARD.encode("#!/bin/sh\n").into()))
                     .collect();
                 json!({"binaryData": told})
             }
-            _ => json!({"data": {"frozen.json": data("frozen.json").replace("subnet-0a1", "subnet-0b2")}}),
+            Edit::Subnet => json!({"data": {"frozen.json": data("frozen.json").replace("subnet-0a1", "subnet-0b2")}}),
         };
         write(world, "PATCH", &path_of(&record), &change);
     }
@@ -351,7 +362,7 @@ pub fn react(world: &World, step: &Step) {
     }
     let (story, people) = {
         let state = world.state();
-        (state.story.clone(), state.people.clone())
+        (state.story, state.people.clone())
     };
     let People {
         double,
@@ -361,8 +372,7 @@ pub fn react(world: &World, step: &Step) {
         has_interfered,
         ..
     } = people;
-    // Where a recipe is deleted they leave that alone: what they launch for it would be waited for, and hide what is not.
-    if step.request.ends_with("/configmaps") && !has_launched && !story.starts_with("deleted") {
+    if step.request.ends_with("/configmaps") && !has_launched && story.decoys {
         world.state().people.has_launched = true;
         let (cluster, recipe) = uids(world);
         let forged = launch(world, world.now(), 1, &tags("harness", &cluster, &recipe));
@@ -372,7 +382,7 @@ pub fn react(world: &World, step: &Step) {
     if let Some((double, builder)) = double.as_ref().zip(step.made.first())
         && step.request == "RunInstances"
         && !has_copied
-        && story != "deleted"
+        && story.decoys
     {
         world.state().people.has_copied = true;
         copy_tags(world, builder, double);
@@ -381,40 +391,15 @@ pub fn react(world: &World, step: &Step) {
         world.state().people.has_forged = true;
         forge_verdict(world);
     }
-    if step.request == "RunInstances" && FORGED.contains(&story.as_str()) {
+    if step.request == "RunInstances" && story.forged_consoles {
         step.made.iter().for_each(|id| forge_console(world, id));
     }
-    let moment = match story.as_str() {
-        "deleted" | "second-attempt" | "record-edited" | "progress-edited" | "user-data-edited" => "RunInstances",
-        "deleted-late" | "deleted-without-image" | "namespace-deleted" => "CreateVolume",
-        _ => return,
-    };
-    if step.request == moment && !has_interfered {
+    if let Some((request, interfere)) = story.meanwhile
+        && step.request == request
+        && !has_interfered
+    {
         world.state().people.has_interfered = true;
-        match story.as_str() {
-            "deleted" | "deleted-late" => delete(world),
-            // Its snapshot stays.
-            "deleted-without-image" => {
-                let images = made(world, "ami-");
-                images.iter().for_each(|id| interference::deregister(world, id));
-                delete(world);
-            }
-            "record-edited" | "progress-edited" | "user-data-edited" => edit_records(world, &story),
-            "namespace-deleted" => {
-                world.state().in_force.namespace_goes();
-                delete(world);
-                delete_records(world);
-            }
-            "second-attempt" => {
-                let builder = step.made.first().map(String::as_str).unwrap_or_default();
-                call(
-                    world,
-                    world.now(),
-                    &[("Action", "TerminateInstances"), ("InstanceId.1", builder)],
-                );
-            }
-            _ => {}
-        }
+        interfere(world, step);
     }
 }
 
@@ -483,11 +468,6 @@ fn forge_verdict(world: &World) {
         call(world, world.now(), &parameters);
         tags.insert("goldsmith.dev/build".into(), "2".into());
     }
-}
-
-/// Deletes the recipe.
-fn delete(world: &World) {
-    write(world, "DELETE", &format!("{RECIPES}/web"), &Value::Null);
 }
 
 /// Deletes all records: Kubernetes when the namespace goes, or somebody.

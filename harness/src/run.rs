@@ -15,7 +15,6 @@ use tokio::time::{advance, sleep};
 use crate::people;
 use crate::plan::{Fault, Plan};
 use crate::process::{self, Member};
-use crate::story;
 use crate::turnstile::Turnstile;
 use crate::world::World;
 
@@ -58,8 +57,9 @@ enum End {
 /// When it cannot be begun.
 pub fn run(plan: &Plan, is_known: &dyn Fn(&World) -> bool) -> Result<Arc<World>, String> {
     let config = process::config().map_err(|error| error.to_string())?;
-    let world = World::new(plan);
-    story::begin(&plan.story, &world)?;
+    let world = World::new(plan)?;
+    let story = world.state().story;
+    story.begin(&world)?;
     people::settle(&world);
     let mut frozen: Option<(Life, Timestamp)> = None;
     let mut life = Life::begin(&world, &config, Member::FIRST)?;
@@ -169,7 +169,7 @@ impl Life {
         let turnstile = Arc::new(Turnstile::default());
         let (keys, two) = {
             let state = world.state();
-            (state.keys, state.story == "two-replicas")
+            (state.keys, state.story.two_replicas)
         };
         let config = process::with_keys(config, keys);
         let begin = |member| Running::begin(world, &turnstile, &config, member);

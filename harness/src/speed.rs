@@ -20,7 +20,7 @@ use crate::world::World;
 /// # Errors
 /// When something of it cannot be made, or a call fails.
 pub fn calls_per_second(calls: u32) -> Result<f64, String> {
-    let world = World::new(&Plan::undisturbed("proven-image", 0));
+    let world = World::new(&Plan::undisturbed("proven-image", 0))?;
     people::settle(&world);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -16,6 +16,7 @@ use crate::judge::{Ec2, Judge, Wrong};
 use crate::people::{self, People};
 use crate::plan::{Fault, Plan};
 use crate::process::{Keys, Member};
+use crate::story::{self, Story};
 use crate::strike::{self, InForce};
 use crate::turnstile::Turnstile;
 
@@ -67,7 +68,7 @@ pub struct State {
     pub judge: Judge,
     pub people: People,
     /// The plan's.
-    pub story: String,
+    pub story: &'static Story,
     /// What was wrong with what was seen between the first request and the last.
     pub wrong: Vec<Wrong>,
     faults: Vec<(Fault, usize)>,
@@ -125,9 +126,13 @@ pub struct Lost;
 
 impl World {
     /// An empty cluster and the seeded account, in which `plan` will be carried out.
-    pub fn new(plan: &Plan) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// When there is no such story.
+    pub fn new(plan: &Plan) -> Result<Arc<Self>, String> {
+        let story = story::named(&plan.story)?;
         let now = BEGAN;
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             simulator: Arc::new(Mutex::new(Simulator::new(plan.seed, LATENCY_SCALE))),
             time: Mutex::new(Time {
                 since: now,
@@ -138,7 +143,7 @@ impl World {
                 history: Vec::new(),
                 judge: Judge::default(),
                 people: People::default(),
-                story: plan.story.clone(),
+                story,
                 wrong: Vec::new(),
                 faults: plan.faults.clone(),
                 wakes: None,
@@ -154,7 +159,7 @@ impl World {
             thawed: Notify::new(),
             doubled: Notify::new(),
             stopped: Notify::new(),
-        })
+        }))
     }
 
     /// The time of day.

@@ -21,7 +21,7 @@ use goldsmith_harness::history::Step;
 use goldsmith_harness::judge::{self, Wrong};
 use goldsmith_harness::plan::{Fault, Plan};
 use goldsmith_harness::run::run;
-use goldsmith_harness::story::{self, STORIES};
+use goldsmith_harness::story::{self, Story, Struck};
 use goldsmith_harness::world::World;
 use libtest_mimic::{Arguments, Trial};
 
@@ -87,13 +87,13 @@ fn main() -> ExitCode {
 
 /// What takes the least time comes first.
 fn trials() -> Vec<Trial> {
-    let mut trials: Vec<Trial> = STORIES
-        .map(|story| {
-            Trial::test(format!("{story}/undisturbed"), move || {
-                undisturbed_and_the_same_every_time(story).map_err(Into::into)
+    let mut trials: Vec<Trial> = story::all()
+        .map(|Story { name, .. }| {
+            Trial::test(format!("{name}/undisturbed"), move || {
+                undisturbed_and_the_same_every_time(name).map_err(Into::into)
             })
         })
-        .into();
+        .collect();
     // Numbers of requests hang on the seed, and on what is asked: another seed strikes others, and a planted fault may.
     if seed() == 0 && std::env::var_os("FIRST_FAILURE").is_none() {
         trials.push(Trial::test("kept", || {
@@ -102,19 +102,17 @@ fn trials() -> Vec<Trial> {
         }));
     }
     for fault in Fault::ALL {
-        let stories = STORIES
-            .into_iter()
-            .filter(|story| story::faults(story, thorough()).contains(&fault));
+        let stories = story::all().filter(|story| story.faults(thorough()).contains(&fault));
         trials.extend(stories.map(|story| {
-            let name = format!("{story}/{}", fault.as_str());
+            let name = format!("{}/{}", story.name, fault.as_str());
             Trial::test(name.clone(), move || {
                 at_every_request(&name, story, fault).map_err(Into::into)
             })
         }));
     }
-    let paired = STORIES.into_iter().filter(|story| paired(story).next().is_some());
+    let paired = story::all().filter(|story| paired(story).next().is_some());
     trials.extend(paired.map(|story| {
-        let name = format!("{story}/pairs");
+        let name = format!("{}/pairs", story.name);
         Trial::test(name.clone(), move || in_pairs(&name, story).map_err(Into::into))
     }));
     trials
@@ -145,9 +143,9 @@ fn know_all_stories() {
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while let Some(story) = STORIES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(story) = story::all().nth(next.fetch_add(1, Ordering::Relaxed)) {
                     // Its own trial tells of an error.
-                    drop(undisturbed(&Plan::undisturbed(story, seed())));
+                    drop(undisturbed(&Plan::undisturbed(story.name, seed())));
                 }
             });
         }
@@ -255,7 +253,12 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
             if step.is_activity() {
                 active = step.time;
             }
-            story::is_struck(&state.story, fault, thorough(), step, step.time.duration_since(active))
+            state.story.is_struck(&Struck {
+                fault,
+                thorough: thorough(),
+                step,
+                quiet: step.time.duration_since(active),
+            })
         })
         .filter(|step| fault.strikes(step) && (step.mutates || !few || decides(step)))
         .filter(|step| !step.renews_lease() || renewals.next().is_some())
@@ -268,24 +271,24 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
     struck.map(|step| step.number).collect()
 }
 
-fn at_every_request(name: &str, story: &str, fault: Fault) -> Result<(), String> {
-    let plan = Plan::undisturbed(story, seed());
+fn at_every_request(name: &str, story: &Story, fault: Fault) -> Result<(), String> {
+    let plan = Plan::undisturbed(story.name, seed());
     let requests = struck(&*undisturbed(&plan)?, fault);
     let plans: Vec<Plan> = requests.into_iter().map(|request| plan.with(fault, request)).collect();
     carry_out(name, &plans)
 }
 
 /// Faults of which pairs are drawn in a story.
-fn paired(story: &str) -> impl Iterator<Item = Fault> {
-    let faults = story::faults(story, thorough());
+fn paired(story: &Story) -> impl Iterator<Item = Fault> + use<> {
+    let faults = story.faults(thorough());
     Fault::PAIRED.into_iter().filter(move |fault| faults.contains(fault))
 }
 
 /// Draws pairs from `SEED`: both strike requests of the undisturbed run, the second whatever has become of its request by then.
-fn in_pairs(name: &str, story: &str) -> Result<(), String> {
+fn in_pairs(name: &str, story: &Story) -> Result<(), String> {
     let pairs = std::env::var("PAIRS").map_or(Ok(PAIRS), |text| text.parse());
     let pairs = pairs.map_err(|error| format!("PAIRS is a number: {error}"))?;
-    let undisturbed = undisturbed(&Plan::undisturbed(story, seed()))?;
+    let undisturbed = undisturbed(&Plan::undisturbed(story.name, seed()))?;
     let singles: Vec<(Fault, usize)> = paired(story)
         .flat_map(|fault| {
             struck(&undisturbed, fault)
@@ -309,7 +312,7 @@ fn in_pairs(name: &str, story: &str) -> Result<(), String> {
         let mut faults = vec![one, other];
         faults.sort_by_key(|(_, request)| *request);
         plans.push(Plan {
-            story: story.to_owned(),
+            story: story.name.to_owned(),
             seed: seed(),
             faults,
         });

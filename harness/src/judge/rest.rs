@@ -38,12 +38,12 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
     }
     let struck = |fault| state.history.iter().any(|step| step.fault == Some(fault));
     let refused = struck(Fault::RecordRefused).then_some("RecordRefused");
-    let untold = story::told(&state.story).into_iter().chain(refused);
+    let untold = state.story.told.into_iter().chain(refused);
     let untold = untold.filter(|reason| !judge.reasons.contains(*reason));
     wrong.extend(untold.map(|reason| format!("no status has given the reason {reason}")));
     let costly = story::COSTLY.into_iter().filter(|fault| struck(*fault)).count();
     let attempts = judge.made.values().map(|label| label.attempt).max().unwrap_or_default();
-    if state.story == story::NOTHING_FAILS && usize::try_from(attempts).is_ok_and(|attempts| attempts > 1 + costly) {
+    if state.story.nothing_fails && usize::try_from(attempts).is_ok_and(|attempts| attempts > 1 + costly) {
         wrong.push(format!("{attempts} attempts were made, and {costly} of them lost"));
     }
     let undisturbed = state.history.iter().all(|step| step.fault.is_none());
@@ -58,7 +58,7 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
         if undisturbed {
             // One is lost with the process that was about to write it.
             wrong.extend(untold_end(api, recipe));
-            let (told, expected) = (events(api, recipe), story::events(&state.story));
+            let (told, expected) = (events(api, recipe), state.story.events());
             if told != expected {
                 let name = &recipe["metadata"]["name"];
                 wrong.push(format!("Events tell of {name} {told:?}, expected {expected:?}"));
@@ -78,7 +78,7 @@ fn wrong_status(recipe: &Value, state: &State) -> Vec<String> {
     let State { api, judge, story, .. } = state;
     let mut wrong = Vec::new();
     let (name, said) = (&recipe["metadata"]["name"], status::kstatus(recipe));
-    let (end, reason) = story::end(story);
+    let (end, reason) = story.end;
     let conditions = &recipe["status"]["conditions"];
     if said != end {
         wrong.push(format!("{name} is {said} at the end: {conditions}"));

@@ -15,7 +15,7 @@ use kube::{Client, Config};
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn the_one_in_memory() {
-    let world = World::new(&Plan::undisturbed("conformance", 0));
+    let world = World::new(&Plan::undisturbed("proven-image", 0)).expect("there is that story");
     world.begin();
     let turnstile = Arc::new(Turnstile::default());
     let client = kubernetes::client(&world, &turnstile, Member::FIRST);
