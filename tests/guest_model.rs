@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use goldsmith::api::{Check, Cleanup, CleanupItem, EnvironmentVariable, Step};
+use goldsmith::api::{Check, Cleanup, CleanupItem, EnvironmentVariable, FileStep, RebootStep, Step};
 use goldsmith::guest::{
     BuilderGuest, BuilderReport, Expected, Inspection, InspectorGuest, InspectorReport, Refusal, TestGuest, TestReport,
-    UserData, judge, parse,
+    UserData, changed_files, judge, parse,
 };
 use goldsmith_simulator::disk::{Disk, File, Layout};
 use goldsmith_simulator::guest::{Boot, Event, Scheduled, boot, volume_attached};
@@ -20,6 +20,7 @@ fn step(name: &str, run: &str) -> Step {
         name: name.into(),
         run: Some(run.into()),
         file: None,
+        reboot: None,
         timeout: None,
         retries: 0,
     }
@@ -97,6 +98,13 @@ fn ran(root: &Disk, events: Vec<Scheduled>) -> Ran {
     ran
 }
 
+fn passed() -> Inspection {
+    Inspection::Passed {
+        warnings: vec![],
+        files: vec![],
+    }
+}
+
 struct Recipe {
     steps: Vec<Step>,
     cleanup: Cleanup,
@@ -138,6 +146,7 @@ impl Recipe {
         let guest = InspectorGuest {
             nonce: NONCE,
             source_created: SOURCE_CREATED,
+            cleanup: &self.cleanup,
             disks: volumes.len(),
             lifetime: Duration::from_secs(900),
         };
@@ -169,6 +178,7 @@ fn test(checks: &[Check], image: &Disk) -> TestReport {
     let user_data = TestGuest {
         nonce: NONCE,
         checks,
+        steps: &[],
         lifetime: Duration::from_secs(900),
     }
     .render()
@@ -208,7 +218,7 @@ fn a_good_recipe_is_built_cleaned_inspected_and_tested() {
         left,
         ["/etc/goldsmith/image.json", "/etc/os-release", "/srv/index.html"]
     );
-    assert_eq!(recipe.inspect(&ran.disk).1, Inspection::Passed { warnings: vec![] });
+    assert_eq!(recipe.inspect(&ran.disk).1, passed());
     let report = test(&[check("smoke", "true")], &ran.disk);
     assert!(report.done && report.passed_at.unwrap() > BOOTED, "{report:?}");
 }
@@ -270,7 +280,7 @@ fn builders_that_die_or_are_mute_say_nothing_and_never_look_finished() {
     let recipe = Recipe::new([step("mute", "#sim: no-console")]);
     let (report, ran) = recipe.build();
     assert!(!report.finished && ran.powered_off.is_some());
-    assert_eq!(recipe.inspect(&ran.disk).1, Inspection::Passed { warnings: vec![] });
+    assert_eq!(recipe.inspect(&ran.disk).1, passed());
 }
 
 #[test]
@@ -327,7 +337,7 @@ fn skipped_cleanup_is_still_looked_for_and_let_pass() {
     recipe.cleanup.skip = vec![CleanupItem::ShellHistory, CleanupItem::SshHostKeys];
     let (_, ran) = recipe.build();
     let (_, verdict) = recipe.inspect(&ran.disk);
-    let Inspection::Passed { warnings } = verdict else {
+    let Inspection::Passed { warnings, .. } = verdict else {
         panic!("{verdict:?}")
     };
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -338,10 +348,7 @@ fn further_volumes_are_searched_for_secrets_too() {
     let recipe = Recipe::new([step("site", "true")]);
     let (_, ran) = recipe.build();
     let mut data = Disk::default();
-    assert_eq!(
-        recipe.inspect_all(&[&ran.disk, &data]).1,
-        Inspection::Passed { warnings: vec![] }
-    );
+    assert_eq!(recipe.inspect_all(&[&ran.disk, &data]).1, passed());
     let key = File {
         mode: 0o600,
         content: "secret".into(),
@@ -386,7 +393,7 @@ fn volumes_that_cannot_be_read_are_named() {
                 ..ran.disk
             })
             .1,
-        Inspection::Passed { warnings: vec![] }
+        passed()
     );
 }
 
@@ -446,6 +453,7 @@ fn user_data_runs_once_and_that_of_others_only_boots() {
     let user_data = TestGuest {
         nonce: NONCE,
         checks: &[],
+        steps: &[],
         lifetime: Duration::from_secs(60),
     }
     .render()
@@ -462,4 +470,72 @@ fn user_data_runs_once_and_that_of_others_only_boots() {
         let ran = ran(&root, boot(&boot_of));
         assert!(parse(&ran.console, NONCE).is_empty() && ran.console.contains("login:") && ran.powered_off.is_none());
     }
+}
+
+#[test]
+fn a_file_that_the_first_boot_changes_is_told() {
+    let file = |name: &str, path: &str| Step {
+        run: None,
+        file: Some(FileStep {
+            path: path.into(),
+            mode: "0640".into(),
+            owner: "root:root".into(),
+            content: "laid\n".into(),
+        }),
+        ..step(name, "")
+    };
+    let writes = "#sim: boot-write=/etc/hosts 127.0.0.1 localhost\\n";
+    let steps = [
+        file("hosts", "/etc/hosts"),
+        file("motd", "/etc/motd"),
+        step("cloud", writes),
+    ];
+    let recipe = Recipe::new(steps.clone());
+    let (_, built) = recipe.build();
+    let Inspection::Passed { files, .. } = recipe.inspect(&built.disk).1 else {
+        panic!("the image is clean")
+    };
+    let guest = TestGuest {
+        nonce: NONCE,
+        checks: &[],
+        steps: &steps,
+        lifetime: Duration::from_secs(900),
+    };
+    let (user_data, image) = (guest.render().unwrap(), built.disk);
+    let report = TestReport::new(&parse(&ran(&image, boot(&instance(&user_data, &image))).console, NONCE));
+    assert_eq!(
+        changed_files(&steps, &files, &report.files),
+        ["/etc/hosts of step hosts has another content"]
+    );
+}
+
+#[test]
+fn a_builder_goes_on_after_a_reboot() {
+    let reboot = Step {
+        run: None,
+        reboot: Some(RebootStep {}),
+        ..step("kernel", "")
+    };
+    let recipe = Recipe::new([step("packages", "true"), reboot, step("site", "true")]);
+    let (report, ran) = recipe.build();
+    assert!(report.finished && report.steps.len() == 3, "{report:?}");
+    assert_eq!(ran.console.matches("Linux version").count(), 2);
+    assert_eq!(recipe.inspect(&ran.disk).1, passed());
+}
+
+#[test]
+fn what_a_recipe_adds_to_cleanup_is_removed_or_found() {
+    let mut recipe = Recipe::new([
+        step("cache", "#sim: write=/opt/app/cache/one x"),
+        step("late", "#sim: leave=/srv/hint at internal.example 42"),
+    ]);
+    recipe.cleanup.extra_paths = vec!["/opt/app/cache".into()];
+    recipe.cleanup.forbidden_content = vec!["internal[.]example".into()];
+    let (_, ran) = recipe.build();
+    assert!(!ran.disk.files.contains_key("/opt/app/cache/one"));
+    let Inspection::Refused { reason, message } = recipe.inspect(&ran.disk).1 else {
+        panic!("refused")
+    };
+    assert_eq!(reason, Refusal::ForbiddenContentFound);
+    assert!(message.contains("/srv/hint"), "{message}");
 }

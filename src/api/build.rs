@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rule::{distinct, distinct_by, is_duration};
-use super::syntax::Owner;
+use super::syntax::{CleanupPath, Expression, Owner};
 use super::{Builder, EnvironmentVariable, Source, Step};
 
 /// What shapes the image, and where it is built.
@@ -109,6 +109,20 @@ pub struct Cleanup {
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     #[x_kube(validation = distinct())]
     pub skip: Vec<CleanupItem>,
+    /// Removed as well: files, and directories with all that is in them. The proof looks for their files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<CleanupPath>", length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(
+        validation = distinct(),
+        validation = ("self.all(path, !('/etc/goldsmith/image.json/').startsWith(path + '/') && path != '/etc/machine-id')", "must not remove /etc/goldsmith/image.json, which the proof reads, nor /etc/machine-id, which cleanup empties by itself: name what is below, or leave it out"),
+    )]
+    pub extra_paths: Vec<String>,
+    /// POSIX extended regular expressions, as `grep -E` has them, that no line of a small file may match; looked for where
+    /// `Credentials` are, by the builder and by the proof. A file is reported, and never removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Expression>", length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = distinct())]
+    pub forbidden_content: Vec<String>,
 }
 
 /// One thing that cleanup removes, and that the proof looks for on the finished snapshot.

@@ -80,6 +80,8 @@ reasons! {
     BootErrors,
     CheckFailed,
     CleanupIncomplete,
+    FileChanged,
+    ForbiddenContentFound,
     InspectionTimedOut,
     InspectorFailed,
     InspectorGone,

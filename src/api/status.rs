@@ -178,7 +178,7 @@ pub struct ArchitectureStatus {
     /// True once the inspector has found nothing wrong with the snapshot.
     #[serde(default)]
     pub inspected: bool,
-    /// What the proof found and let pass: skipped cleanup, boot errors under `Warn`. At most 20.
+    /// What the proof found and let pass: skipped cleanup, boot errors and changed files under `Warn`. At most 20.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

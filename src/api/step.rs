@@ -22,10 +22,18 @@ pub struct EnvironmentVariable {
     pub value: String,
 }
 
-/// One step of a build: a name, and exactly one of `run` and `file`.
+/// One step of a build: a name, and exactly one of `run`, `file` and `reboot`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.run) != has(self.file)", "must have exactly one of run and file"))]
+#[x_kube(
+    validation = ("[has(self.run), has(self.file), has(self.reboot)].filter(is, is).size() == 1", "must have exactly one of run, file and reboot"),
+    validation = Rule::new("!has(self.timeout) || has(self.run)")
+        .message("is for a step with run alone: leave it out, or bound the whole build by builder.timeout")
+        .field_path(".timeout"),
+    validation = Rule::new("self.retries == 0 || !has(self.reboot)")
+        .message("is not for a step with reboot, which is done once: leave it out")
+        .field_path(".retries"),
+)]
 pub struct Step {
     /// Unique among the steps; named in status when the step runs or fails.
     #[schemars(with = "StepName")]
@@ -38,7 +46,10 @@ pub struct Step {
     /// A file to lay down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileStep>,
-    /// For one try of this step, 1s to 24h; the builder's timeout bounds it in any case.
+    /// Reboots the builder; the next step begins when it is up again. For a new kernel, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<RebootStep>,
+    /// For one try of a step with `run`, 1s to 24h; the builder's timeout bounds it in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = duration_between("1s", "24h"))]
@@ -81,6 +92,10 @@ pub struct FileStep {
     #[x_kube(validation = without_nul())]
     pub content: String,
 }
+
+/// Nothing can be said about a reboot: write `{}`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct RebootStep {}
 
 fn default_file_mode() -> String {
     "0644".into()

@@ -92,6 +92,16 @@ syntax!(
     "must be the absolute path of a file, such as /etc/nginx/conf.d/app.conf, without '.' or '..' as a part, a doubled '/' or one at the end"
 );
 syntax!(
+    /// As [`FilePath`], and the same as a pattern of `find` and of the shell.
+    CleanupPath, at most 1024 characters, "^(/([^/.*?\\[\\\\\\x00-\\x20\\x7f]|[.][^/.*?\\[\\\\\\x00-\\x20\\x7f]|[.][.][^/*?\\[\\\\\\x00-\\x20\\x7f])[^/*?\\[\\\\\\x00-\\x20\\x7f]*)+$",
+    "must be the absolute path of a file or directory, such as /opt/app/cache, without '.' or '..' as a part, a doubled '/' or one at the end, and without blanks, *, ?, [ and backslash"
+);
+syntax!(
+    /// Sent to guests one a line, with blanks around it gone.
+    Expression, at most 256 characters, "^[^\\x00-\\x20\\x7f]([^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?$",
+    "must be an extended regular expression in one line, without control characters and without blanks around it ([[:blank:]] is one that stays)"
+);
+syntax!(
     FileMode, at most 16 characters, "^[0-7]{3,4}$",
     "must be three or four octal digits in quotes, such as \"0644\""
 );

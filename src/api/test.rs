@@ -40,6 +40,9 @@ pub struct Test {
     /// What errors of cloud-init, failed units and kernel faults in the test instance's logs do.
     #[serde(default)]
     pub boot_errors: Verdict,
+    /// What a file does that a step lays and that is another after the first boot: cloud-init or a service has changed it back.
+    #[serde(default)]
+    pub changed_files: Verdict,
 }
 
 impl Test {
@@ -57,6 +60,7 @@ impl Default for Test {
             checks: Vec::new(),
             boot_deadline: default_boot_deadline(),
             boot_errors: Verdict::default(),
+            changed_files: Verdict::default(),
         }
     }
 }

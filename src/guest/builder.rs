@@ -24,7 +24,7 @@ pub struct BuilderGuest<'a> {
     pub environment: &'a [EnvironmentVariable],
     /// Run in order.
     pub steps: &'a [Step],
-    /// Which items are not removed after the last step.
+    /// Which items are not removed after the last step, and what is beside them.
     pub cleanup: &'a Cleanup,
 }
 
@@ -37,6 +37,7 @@ impl BuilderGuest<'_> {
             self.timeout,
             &[
                 include_str!("script/execute.sh"),
+                include_str!("script/files.sh"),
                 include_str!("script/search.sh"),
                 include_str!("script/builder.sh"),
             ],
@@ -45,7 +46,8 @@ impl BuilderGuest<'_> {
         script.text("BUILD", &self.build.to_string());
         script.text("ATTEMPT", &self.attempt.to_string());
         script.text("CONTENT_HASH", self.content_hash);
-        rules::write(&mut script);
+        rules::write(&mut script, self.cleanup);
+        script.text("EXTRA_PATHS", &self.cleanup.extra_paths.join("\n"));
         let skipped: Vec<_> = self.cleanup.skip.iter().map(|item| item.to_string()).collect();
         script.text("SKIP", &skipped.join(" "));
         script.number("ENVIRONMENT", self.environment.len() as u64);
@@ -84,6 +86,9 @@ fn write_step(script: &mut Script, index: usize, step: &Step) -> Result<(), Unre
     if let Some(run) = &step.run {
         let field = || format!("spec.build.steps[{}].run", index - 1);
         script.authored(&format!("STEP_{index}_RUN"), run, field)?;
+    }
+    if step.reboot.is_some() {
+        script.number(&format!("STEP_{index}_REBOOT"), 1);
     }
     if let Some(file) = &step.file {
         script.text(&format!("STEP_{index}_PATH"), &file.path);

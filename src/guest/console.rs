@@ -15,13 +15,9 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error, StrDeserializer};
 use sha2::{Digest, Sha256};
 
-use super::{CheckReport, Finding, StepOutcome};
-use crate::api::CleanupItem;
+use super::{CheckReport, Finding, Rule, StepOutcome};
 
 const MARKER: &str = "@goldsmith1 ";
 /// Lines of one record. The longest is a manifest.
@@ -29,6 +25,7 @@ const MAXIMUM_PARTS: u32 = 64;
 const NAME_BYTES: usize = 256;
 const MESSAGE_BYTES: usize = 1024;
 const OUTPUT_BYTES: usize = 4096;
+const FINGERPRINT_BYTES: usize = 64;
 const MANIFEST_BYTES: usize = 16_384;
 
 /// One thing that a guest has said. All text comes from the guest and is untrusted: it is bounded, and what is not to be seen is gone.
@@ -67,6 +64,11 @@ pub enum Record {
     BootError {
         /// At most 1 KiB.
         message: String,
+    },
+    /// Test instance: what the next file is like that a step has laid.
+    File {
+        /// As [`Manifest::files`](super::Manifest) has it, at most 64 bytes.
+        fingerprint: String,
     },
     /// Test instance: everything has been looked at, and nothing that it said is missing.
     Tested,
@@ -198,13 +200,16 @@ impl Record {
             ["boot-error", message] => Self::BootError {
                 message: text(message, MESSAGE_BYTES)?,
             },
+            ["file", _, fingerprint] => Self::File {
+                fingerprint: text(fingerprint, FINGERPRINT_BYTES)?,
+            },
             ["tested"] => Self::Tested,
             ["up"] => Self::Up,
             ["manifest", manifest] => Self::Manifest {
                 text: text(manifest, MANIFEST_BYTES)?,
             },
-            ["finding", item, path] => Self::Finding(Finding {
-                item: cleanup_item(item)?,
+            ["finding", rule, path] => Self::Finding(Finding {
+                rule: Rule::read(rule)?,
                 path: text(path, MESSAGE_BYTES)?,
             }),
             ["unsupported", what] => Self::Unsupported {
@@ -217,11 +222,6 @@ impl Record {
             _ => return None,
         })
     }
-}
-
-fn cleanup_item(name: &str) -> Option<CleanupItem> {
-    let name: StrDeserializer<'_, Error> = name.into_deserializer();
-    CleanupItem::deserialize(name).ok()
 }
 
 /// Text of a guest: the last `limit` bytes, without terminal sequences and control characters.

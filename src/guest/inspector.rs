@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::user_data::Script;
-use super::{Manifest, Record, Role, Unrenderable, UserData, rules};
-use crate::api::CleanupItem;
+use super::{Finding, Manifest, Record, Role, Unrenderable, UserData, rules};
+use crate::api::Cleanup;
 
 /// What an inspector is told. What it finds is judged by the controller, so it knows nothing of what is expected.
 pub struct InspectorGuest<'a> {
@@ -15,6 +14,8 @@ pub struct InspectorGuest<'a> {
     pub nonce: &'a str,
     /// When the source image was made: contents are read of files that changed later.
     pub source_created: Timestamp,
+    /// What the recipe adds to the rules.
+    pub cleanup: &'a Cleanup,
     /// Disks that it is to wait for: one for each snapshot of the image.
     pub disks: usize,
     /// Of the power-off timer, which the inspector starts before anything else.
@@ -30,7 +31,7 @@ impl InspectorGuest<'_> {
             self.lifetime,
             &[include_str!("script/search.sh"), include_str!("script/inspector.sh")],
         );
-        rules::write(&mut script);
+        rules::write(&mut script, self.cleanup);
         script.number("DISKS", self.disks as u64);
         // Before 1970 there were no images.
         script.number(
@@ -39,16 +40,6 @@ impl InspectorGuest<'_> {
         );
         script.finish(std::iter::empty())
     }
-}
-
-/// Something on the disk that cleanup should not have left.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Finding {
-    /// Which item of cleanup it falls under.
-    pub item: CleanupItem,
-    /// Where: a path on the image's root filesystem; or `boot partition:` or `further volume:`, and a path there.
-    #[serde(deserialize_with = "super::manifest::harmless")]
-    pub path: String,
 }
 
 /// What an inspector has said so far on its console.

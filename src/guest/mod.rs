@@ -6,6 +6,7 @@
 
 mod builder;
 mod console;
+mod finding;
 mod inspector;
 mod manifest;
 mod nonce;
@@ -18,10 +19,11 @@ mod verdict;
 
 pub use builder::{BuilderGuest, BuilderReport, StepOutcome, StepReport};
 pub use console::{Record, parse};
-pub use inspector::{Finding, InspectorGuest, InspectorReport};
+pub use finding::{Finding, Rule};
+pub use inspector::{InspectorGuest, InspectorReport};
 pub use manifest::{Manifest, ManifestStep, StepResult};
 pub use nonce::{Role, nonce};
 pub use rules::RULES_VERSION;
 pub use test_instance::{CheckReport, TestGuest, TestReport};
 pub use user_data::{USER_DATA_LIMIT, Unrenderable, UserData};
-pub use verdict::{Expected, Inspection, Refusal, judge};
+pub use verdict::{Expected, Inspection, Refusal, changed_files, judge};

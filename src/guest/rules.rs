@@ -1,7 +1,8 @@
 //! What cleanup removes and what the proof looks for. One table for both, sent to the guest as data, so that the two cannot disagree.
 
+use super::Rule;
 use super::user_data::Script;
-use crate::api::CleanupItem;
+use crate::api::{Cleanup, CleanupItem};
 
 /// Version of the rules below. It is part of a recipe's content hash: a change here makes every image again.
 pub const RULES_VERSION: u32 = 1;
@@ -119,23 +120,30 @@ const UNSEARCHED: &[&str] = &[
     "/*/node_modules/*",
 ];
 
-/// Gives the rules to a guest, one a line.
-pub(super) fn write(script: &mut Script) {
-    script.text("TRACES", &names(TRACES));
-    script.text("SECRETS", &names(SECRETS));
-    let contents: Vec<_> = CONTENTS
-        .iter()
-        .map(|(item, expression)| format!("{item} {expression}"))
-        .collect();
-    script.text("CONTENTS", &contents.join("\n"));
+/// Gives the rules to a guest, one a line, with those that the recipe adds.
+pub(super) fn write(script: &mut Script, cleanup: &Cleanup) {
+    let extra = cleanup.extra_paths.iter().flat_map(|path| {
+        let rule = Rule::ExtraPath.as_str();
+        // The path itself, and all that is below it.
+        [format!("{rule} {path}"), format!("{rule} {path}/*")]
+    });
+    script.text("TRACES", &lines(names(TRACES).chain(extra)));
+    script.text("SECRETS", &lines(names(SECRETS)));
+    let contents = CONTENTS.iter().map(|(item, expression)| format!("{item} {expression}"));
+    let forbidden = cleanup.forbidden_content.iter();
+    let forbidden = forbidden.map(|expression| format!("{} {expression}", Rule::ForbiddenContent.as_str()));
+    script.text("CONTENTS", &lines(contents.chain(forbidden)));
     script.text("UNSEARCHED", &UNSEARCHED.join("\n"));
 }
 
-fn names(rules: &[(CleanupItem, &[&str])]) -> String {
-    let lines = rules
+fn names(rules: &[(CleanupItem, &[&str])]) -> impl Iterator<Item = String> {
+    rules
         .iter()
-        .flat_map(|(item, patterns)| patterns.iter().map(move |pattern| format!("{item} {pattern}")));
-    lines.collect::<Vec<_>>().join("\n")
+        .flat_map(|(item, patterns)| patterns.iter().map(move |pattern| format!("{item} {pattern}")))
+}
+
+fn lines(rules: impl Iterator<Item = String>) -> String {
+    rules.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::user_data::Script;
 use super::{Record, Role, Unrenderable, UserData};
-use crate::api::Check;
+use crate::api::{Check, Step};
 
 /// What a test instance is told.
 pub struct TestGuest<'a> {
@@ -14,6 +14,8 @@ pub struct TestGuest<'a> {
     pub nonce: &'a str,
     /// In order, each repeated until it passes or its time is over; none after one that has not passed.
     pub checks: &'a [Check],
+    /// It tells of the files that these lay.
+    pub steps: &'a [Step],
     /// Of the power-off timer, which the instance starts before anything else.
     pub lifetime: Duration,
 }
@@ -25,8 +27,17 @@ impl TestGuest<'_> {
             Role::Test,
             self.nonce,
             self.lifetime,
-            &[include_str!("script/execute.sh"), include_str!("script/test.sh")],
+            &[
+                include_str!("script/execute.sh"),
+                include_str!("script/files.sh"),
+                include_str!("script/test.sh"),
+            ],
         );
+        let files = self.steps.iter().filter_map(|step| step.file.as_ref());
+        script.number("FILES", files.clone().count() as u64);
+        for (index, file) in (1..).zip(files) {
+            script.text(&format!("FILE_{index}"), &file.path);
+        }
         script.number("CHECKS", self.checks.len() as u64);
         for (index, check) in (1..).zip(self.checks) {
             script.text(&format!("CHECK_{index}_NAME"), &check.name);
@@ -59,6 +70,8 @@ pub struct TestReport {
     pub passed_at: Option<Timestamp>,
     /// Errors of cloud-init, failed units and kernel faults, at most 20. Complete once `done`.
     pub boot_errors: Vec<String>,
+    /// What each file is like that a step has laid, in their order. Complete once `done`.
+    pub files: Vec<String>,
     /// Everything has been looked at.
     pub done: bool,
     /// Why the instance could not do its work.
@@ -90,6 +103,7 @@ impl TestReport {
                 Record::Check(check) => report.checks.push(check.clone()),
                 Record::Passed { at } => report.passed_at = Some(*at),
                 Record::BootError { message } => report.boot_errors.push(message.clone()),
+                Record::File { fingerprint } => report.files.push(fingerprint.clone()),
                 Record::Tested => report.done = true,
                 Record::Failed { message } => report.failure = Some(message.clone()),
                 _ => {}

@@ -152,7 +152,11 @@ mod tests {
         guest(steps).render()
     }
 
-    static CLEANUP: Cleanup = Cleanup { skip: Vec::new() };
+    static CLEANUP: Cleanup = Cleanup {
+        skip: Vec::new(),
+        extra_paths: Vec::new(),
+        forbidden_content: Vec::new(),
+    };
 
     fn guest(steps: &[Step]) -> BuilderGuest<'_> {
         BuilderGuest {
@@ -173,6 +177,7 @@ mod tests {
             name: name.into(),
             run: Some(run.into()),
             file: None,
+            reboot: None,
             timeout: None,
             retries: 0,
         }

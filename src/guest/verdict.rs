@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{InspectorReport, Manifest, StepResult};
+use super::{InspectorReport, Manifest, Rule, StepResult};
 use crate::api::{CleanupItem, Reason, Step};
 
 /// What the image must be.
@@ -30,6 +30,8 @@ pub enum Inspection {
     Passed {
         /// One for each item of cleanup, with its paths.
         warnings: Vec<String>,
+        /// The files that steps have laid, as the manifest tells them.
+        files: Vec<String>,
     },
     /// It is not, or nobody can tell.
     Refused {
@@ -49,6 +51,8 @@ pub enum Refusal {
     ManifestMismatch,
     /// A private key or credentials are on the disk.
     SecretFound,
+    /// What the recipe forbids is on the disk.
+    ForbiddenContentFound,
     /// Something else that cleanup should have removed is on the disk.
     CleanupIncomplete,
     /// The volume cannot be read: LVM, LUKS, ...
@@ -63,6 +67,7 @@ impl From<Refusal> for Reason {
             Refusal::ManifestMissing => Self::ManifestMissing,
             Refusal::ManifestMismatch => Self::ManifestMismatch,
             Refusal::SecretFound => Self::SecretFound,
+            Refusal::ForbiddenContentFound => Self::ForbiddenContentFound,
             Refusal::CleanupIncomplete => Self::CleanupIncomplete,
             Refusal::ProofUnsupported => Self::ProofUnsupported,
             Refusal::InspectorFailed => Self::InspectorFailed,
@@ -96,35 +101,41 @@ pub fn judge(report: &InspectorReport, expected: &Expected<'_>) -> Inspection {
     if let Some(message) = mismatch(manifest, expected) {
         return refused(Refusal::ManifestMismatch, message);
     }
-    // By item, each path once: the builder's search and the inspector's may both have found it.
-    let mut found: BTreeMap<CleanupItem, Vec<&str>> = BTreeMap::new();
+    // By rule, each path once: the builder's search and the inspector's may both have found it.
+    let mut found: BTreeMap<Rule, Vec<&str>> = BTreeMap::new();
     for finding in report.findings.iter().chain(&manifest.findings) {
-        let paths = found.entry(finding.item).or_default();
+        let paths = found.entry(finding.rule).or_default();
         if !paths.contains(&finding.path.as_str()) {
             paths.push(&finding.path);
         }
     }
-    let (passed, failed): (Vec<_>, Vec<_>) = found.into_iter().partition(|(item, _)| expected.skipped.contains(item));
+    let is_skipped = |rule: &Rule| matches!(rule, Rule::Item(item) if expected.skipped.contains(item));
+    let (passed, failed): (Vec<_>, Vec<_>) = found.into_iter().partition(|(rule, _)| is_skipped(rule));
     if failed.is_empty() {
         let warnings = passed
             .into_iter()
             .map(|found| format!("{}, let pass by cleanup.skip", describe(found)))
             .collect();
-        return Inspection::Passed { warnings };
+        let files = manifest.files.clone();
+        return Inspection::Passed { warnings, files };
     }
-    let secret = failed
-        .iter()
-        .any(|(item, _)| matches!(item, CleanupItem::PrivateKeys | CleanupItem::Credentials));
-    let reason = if secret {
-        Refusal::SecretFound
-    } else {
-        Refusal::CleanupIncomplete
+    let of = |rule: &Rule| match rule {
+        Rule::Item(CleanupItem::PrivateKeys | CleanupItem::Credentials) => Refusal::SecretFound,
+        Rule::Item(_) | Rule::ExtraPath => Refusal::CleanupIncomplete,
+        Rule::ForbiddenContent => Refusal::ForbiddenContentFound,
+    };
+    let reasons: Vec<Refusal> = failed.iter().map(|(rule, _)| of(rule)).collect();
+    let gravest = [Refusal::SecretFound, Refusal::ForbiddenContentFound];
+    let gravest = gravest.into_iter().find(|reason| reasons.contains(reason));
+    let way_out = match failed.iter().any(|(rule, _)| matches!(rule, Rule::Item(_))) {
+        true => ", or let it pass by spec.build.cleanup.skip",
+        false => "",
     };
     let described: Vec<_> = failed.into_iter().map(describe).collect();
     refused(
-        reason,
+        gravest.unwrap_or(Refusal::CleanupIncomplete),
         format!(
-            "the image contains {}; remove it in the last step, or let it pass by spec.build.cleanup.skip",
+            "the image contains {}; remove it in the last step{way_out}",
             described.join("; ")
         ),
     )
@@ -160,6 +171,13 @@ fn mismatch(manifest: &Manifest, expected: &Expected<'_>) -> Option<String> {
             expected.steps.len()
         ));
     }
+    let laid = expected.steps.iter().filter(|step| step.file.is_some()).count();
+    if !manifest.files.is_empty() && manifest.files.len() != laid {
+        return Some(format!(
+            "the manifest tells of {} files that steps have laid, expected {laid}",
+            manifest.files.len()
+        ));
+    }
     for (found, wanted) in manifest.steps.iter().zip(expected.steps) {
         if found.name != wanted.name {
             return differs("step", &found.name, &wanted.name);
@@ -174,16 +192,35 @@ fn mismatch(manifest: &Manifest, expected: &Expected<'_>) -> Option<String> {
     None
 }
 
+/// What the first boot has made of the files that `steps` lay: each that is another now, in words. `laid` and `booted` are their
+/// fingerprints before and after; nothing is said without both.
+pub fn changed_files(steps: &[Step], laid: &[String], booted: &[String]) -> Vec<String> {
+    let files = steps.iter().filter_map(|step| Some((step, step.file.as_ref()?)));
+    let pairs = files.zip(laid.iter().zip(booted));
+    let changed = pairs.filter(|(_, (before, after))| before != after);
+    let described = changed.map(|((step, file), (before, after))| {
+        let content = |fingerprint: &str| fingerprint.split(':').next().map(str::to_owned);
+        let how = match (before.as_str(), after.as_str()) {
+            (_, "missing") => "is gone",
+            ("missing", _) => "is there again",
+            _ if content(before) != content(after) => "has another content",
+            _ => "has another mode or owner",
+        };
+        format!("{} of step {} {how}", file.path, step.name)
+    });
+    described.collect()
+}
+
 /// Paths that a message names of one item.
 const NAMED: usize = 5;
 
-fn describe((item, paths): (CleanupItem, Vec<&str>)) -> String {
+fn describe((rule, paths): (Rule, Vec<&str>)) -> String {
     let more = paths.len().saturating_sub(NAMED);
     let named = paths.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
     if more > 0 {
-        format!("{item}: {named} and {more} more")
+        format!("{rule}: {named} and {more} more")
     } else {
-        format!("{item}: {named}")
+        format!("{rule}: {named}")
     }
 }
 
@@ -197,14 +234,19 @@ mod tests {
             name: name.into(),
             run: Some("true".into()),
             file: None,
+            reboot: None,
             timeout: None,
             retries: 0,
         }
     }
 
     fn finding(item: CleanupItem, path: &str) -> Finding {
+        found(Rule::Item(item), path)
+    }
+
+    fn found(rule: Rule, path: &str) -> Finding {
         Finding {
-            item,
+            rule,
             path: path.into(),
         }
     }
@@ -225,6 +267,7 @@ mod tests {
                 attempt: 2,
                 content_hash: "c0ffee".into(),
                 steps: vec![result("packages"), result("site")],
+                files: vec![],
                 findings: vec![],
             }),
             ..InspectorReport::default()
@@ -249,7 +292,7 @@ mod tests {
         fn of_manifest(report: &mut InspectorReport) -> &mut Manifest {
             report.manifest.as_mut().unwrap()
         }
-        let cases: [(Refusal, &str, Change); 14] = [
+        let cases: [(Refusal, &str, Change); 18] = [
             (Refusal::InspectorFailed, "no mount", |report| {
                 report.failure = Some("no mount".into())
             }),
@@ -278,6 +321,9 @@ mod tests {
             (Refusal::ManifestMismatch, "site", |report| {
                 of_manifest(report).steps[1].result = StepResult::Failed
             }),
+            (Refusal::ManifestMismatch, "1 files", |report| {
+                of_manifest(report).files = vec!["missing".into()]
+            }),
             (Refusal::SecretFound, "/root/.ssh/id_rsa", |report| {
                 report.findings = vec![finding(CleanupItem::PrivateKeys, "/root/.ssh/id_rsa")];
             }),
@@ -286,6 +332,16 @@ mod tests {
             }),
             (Refusal::CleanupIncomplete, "/etc/machine-id", |report| {
                 report.findings = vec![finding(CleanupItem::MachineId, "/etc/machine-id")];
+            }),
+            (Refusal::CleanupIncomplete, "extraPaths: /opt/cache", |report| {
+                report.findings = vec![found(Rule::ExtraPath, "/opt/cache")];
+            }),
+            (Refusal::ForbiddenContentFound, "forbiddenContent: /srv/a", |report| {
+                report.findings = vec![found(Rule::ForbiddenContent, "/srv/a"), found(Rule::ExtraPath, "/opt")];
+            }),
+            (Refusal::SecretFound, "forbiddenContent: /srv/a", |report| {
+                let secret = finding(CleanupItem::Credentials, "/srv/key");
+                report.findings = vec![found(Rule::ForbiddenContent, "/srv/a"), secret];
             }),
             (Refusal::CleanupIncomplete, "5 more", |report| {
                 report.findings = (0..10)
@@ -313,15 +369,54 @@ mod tests {
 
     #[test]
     fn skipped_items_pass_and_are_named_once() {
-        assert_eq!(verdict(&good()), Inspection::Passed { warnings: vec![] });
+        let passed = |warnings| Inspection::Passed {
+            warnings,
+            files: vec![],
+        };
+        assert_eq!(verdict(&good()), passed(vec![]));
         let mut report = good();
         report.findings = vec![finding(CleanupItem::Logs, "/var/log/messages")];
         report.manifest.as_mut().unwrap().findings = report.findings.clone();
         assert_eq!(
             verdict(&report),
-            Inspection::Passed {
-                warnings: vec!["Logs: /var/log/messages, let pass by cleanup.skip".into()]
-            }
+            passed(vec!["Logs: /var/log/messages, let pass by cleanup.skip".into()])
+        );
+    }
+
+    #[test]
+    fn a_file_that_the_first_boot_changes_is_named_with_what_has_become_of_it() {
+        let file = |name: &str, path: &str| Step {
+            run: None,
+            file: Some(crate::api::FileStep {
+                path: path.into(),
+                mode: "0644".into(),
+                owner: "root:root".into(),
+                content: String::new(),
+            }),
+            ..step(name)
+        };
+        let steps = [
+            file("hosts", "/etc/hosts"),
+            step("packages"),
+            file("motd", "/etc/motd"),
+            file("same", "/srv/same"),
+            file("mode", "/srv/mode"),
+        ];
+        let all = |words: [&str; 4]| words.map(str::to_owned);
+        let laid = all(["aa:644:0:0", "bb:644:0:0", "cc:644:0:0", "dd:644:0:0"]);
+        let booted = all(["ab:644:0:0", "missing", "cc:644:0:0", "dd:600:0:0"]);
+        assert_eq!(
+            changed_files(&steps, &laid, &booted),
+            [
+                "/etc/hosts of step hosts has another content",
+                "/etc/motd of step motd is gone",
+                "/srv/mode of step mode has another mode or owner"
+            ]
+        );
+        assert_eq!(
+            changed_files(&steps, &[], &booted),
+            [""; 0],
+            "an image that does not tell"
         );
     }
 }

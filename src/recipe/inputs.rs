@@ -25,7 +25,12 @@ pub fn inputs(spec: &ImageRecipeSpec, source_image: &str) -> Inputs {
     inputs.insert("imdsSupport".into(), digest(&spec.image.imds_support));
     let mut skipped = build.cleanup.skip.clone();
     skipped.sort();
-    inputs.insert("cleanup".into(), digest(&(skipped, RULES_VERSION)));
+    let mut extra = build.cleanup.extra_paths.clone();
+    extra.sort();
+    // What is forbidden decides whether there is an image, not what is in it; one that is there has to be looked at again, though.
+    let mut forbidden = build.cleanup.forbidden_content.clone();
+    forbidden.sort();
+    inputs.insert("cleanup".into(), digest(&(skipped, extra, forbidden, RULES_VERSION)));
     // The order of the steps shapes the image as much as their contents do.
     inputs.insert(
         "order of steps".into(),
@@ -33,7 +38,10 @@ pub fn inputs(spec: &ImageRecipeSpec, source_image: &str) -> Inputs {
     );
     for step in &build.steps {
         // How often and how long a step is tried does not show in an image on which it has succeeded.
-        inputs.insert(format!("step {}", step.name), digest(&(&step.run, &step.file)));
+        inputs.insert(
+            format!("step {}", step.name),
+            digest(&(&step.run, &step.file, &step.reboot)),
+        );
     }
     inputs
 }
@@ -45,7 +53,7 @@ pub fn content_hash(inputs: &Inputs) -> String {
 
 /// Hash of the settings under which an image is proven.
 pub fn test_hash(test: &Test) -> String {
-    digest(&(&test.checks, &test.boot_deadline, test.boot_errors))[..16].to_owned()
+    digest(&(&test.checks, &test.boot_deadline, test.boot_errors, test.changed_files))[..16].to_owned()
 }
 
 /// Names of the inputs that differ, for people.

@@ -188,6 +188,12 @@ pub struct Proof {
     pub boot_milliseconds: Option<i64>,
     /// The inspector has passed.
     pub inspected: bool,
+    /// The files that steps have laid, as the manifest on the image tells them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub laid_files: Vec<String>,
+    /// The same after the first boot.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub booted_files: Vec<String>,
     /// What was found and let pass, at most 20.
     pub warnings: Vec<String>,
 }

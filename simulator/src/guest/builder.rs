@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::console::{end, word};
 use super::instruction::{BOOT_FILE, Instruction, Outside};
+use super::linux;
 use super::rules;
 use super::timeline::Timeline;
 use super::user_data::Script;
@@ -45,12 +46,18 @@ pub(super) fn run(timeline: &mut Timeline<'_>, script: &Script, outside: &Outsid
             timeline.write(&path, mode(&path), &content);
         }
     }
+    let laid: Vec<String> = (1..=script.number("STEPS"))
+        .map(|index| script.text(&format!("STEP_{index}_PATH")))
+        .filter(|path| !path.is_empty())
+        .map(|path| linux::fingerprint(timeline.files().get(path)))
+        .collect();
     let manifest = json!({
         "recipe": script.text("RECIPE"),
         "build": script.number("BUILD"),
         "attempt": script.number("ATTEMPT"),
         "contentHash": script.text("CONTENT_HASH"),
         "steps": results,
+        "files": laid,
         "skipped": skipped(script).collect::<Vec<_>>(),
         "findings": findings,
     });
@@ -104,6 +111,7 @@ struct Step {
     retries: u64,
     /// Path, mode and content of a file step.
     file: Option<(String, u32, String)>,
+    reboots: bool,
     instructions: Vec<Instruction>,
 }
 
@@ -131,6 +139,7 @@ impl Step {
             timeout: Some(script.seconds(&datum("TIMEOUT"))).filter(|timeout| !timeout.is_zero()),
             retries: script.number(&datum("RETRIES")),
             file,
+            reboots: script.has(&datum("REBOOT")),
             instructions,
         }
     }
@@ -138,6 +147,9 @@ impl Step {
     /// Result, and tries that it took.
     fn run(&self, timeline: &mut Timeline<'_>) -> (&'static str, u64) {
         timeline.record(&format!("step-started {} {}", self.index, word(&self.name)));
+        if self.reboots {
+            linux::reboot(timeline);
+        }
         let mut tries = 0;
         let (status, timed_out, output) = loop {
             tries += 1;

@@ -40,6 +40,11 @@ pub(super) enum Instruction {
     NoConsole,
     /// Boots of the image report an error.
     BootError(String),
+    /// First boots of the image write a file.
+    BootWrite {
+        path: String,
+        content: String,
+    },
     /// Boots of the image take longer.
     SlowBoot(Duration),
     /// Checks on instances of the image fail.
@@ -67,6 +72,7 @@ impl Instruction {
             | Self::Noise
             | Self::NoConsole
             | Self::BootError(_)
+            | Self::BootWrite { .. }
             | Self::SlowBoot(_)
             | Self::Unhealthy => true,
         }
@@ -76,6 +82,9 @@ impl Instruction {
     pub(super) fn of_boots(&self) -> Option<String> {
         match self {
             Self::BootError(message) => Some(format!("boot-error={message}")),
+            Self::BootWrite { path, content } => {
+                Some(format!("boot-write={path} {}", content.trim_end().replace('\n', "\\n")))
+            }
             Self::SlowBoot(duration) => Some(format!("slow-boot={}ms", duration.as_millis())),
             Self::Unhealthy => Some("unhealthy".into()),
             _ => None,
@@ -155,7 +164,7 @@ pub(super) fn in_text(text: &str) -> Result<Vec<Instruction>, String> {
     Ok(instructions)
 }
 
-/// Instructions are separated by spaces; `print`, `write`, `leave` and `boot-error` take the rest of the line.
+/// Instructions are separated by spaces; `print`, `write`, `leave`, `boot-error` and `boot-write` take the rest of the line.
 pub(super) fn in_line(line: &str) -> Result<Vec<Instruction>, String> {
     let mut instructions = Vec::new();
     let mut rest = line.trim();
@@ -174,6 +183,10 @@ pub(super) fn in_line(line: &str) -> Result<Vec<Instruction>, String> {
                 path: path(value)?,
                 content: content(value, after),
             },
+            "boot-write" => Instruction::BootWrite {
+                path: path(value)?,
+                content: content(value, after),
+            },
             "remove" => Instruction::Remove { path: path(value)? },
             "after" => Instruction::After(duration(value)?),
             "slow-boot" => Instruction::SlowBoot(duration(value)?),
@@ -189,7 +202,7 @@ pub(super) fn in_line(line: &str) -> Result<Vec<Instruction>, String> {
             _ => return Err(format!("#sim: {word:?} is no instruction that the simulator knows")),
         };
         instructions.push(instruction);
-        rest = if matches!(name, "print" | "boot-error" | "write" | "leave") {
+        rest = if matches!(name, "print" | "boot-error" | "write" | "leave" | "boot-write") {
             ""
         } else {
             after.trim_start()

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use super::Boot;
 use super::instruction::{BOOT_FILE, Instruction, in_line};
 use super::timeline::Timeline;
+use crate::disk::File;
 
 /// From running to the end of cloud-init.
 const BOOT_SECONDS: f64 = 12.0;
@@ -44,6 +47,11 @@ pub(super) fn boot(timeline: &mut Timeline<'_>, outside: &[Instruction]) {
     }
     make_identity(timeline);
     if boot.first_boot {
+        for instruction in outside.iter().chain(&of_image(boot)) {
+            if let Instruction::BootWrite { path, content } = instruction {
+                timeline.write(path, 0o644, content);
+            }
+        }
         let id = boot.instance_id;
         timeline.write("/var/lib/cloud/data/instance-id", 0o644, &format!("{id}\n"));
         timeline.write(
@@ -57,6 +65,25 @@ pub(super) fn boot(timeline: &mut Timeline<'_>, outside: &[Instruction]) {
     timeline.write("/var/log/messages", 0o600, "systemd: Startup finished\n");
     timeline.console("cloud-init: Cloud-init finished");
     timeline.raw(format!("\r\nLinux on an x86_64\r\n\r\n{} login: ", boot.instance_id));
+}
+
+/// Down and up again; user data is not run anew.
+pub(super) fn reboot(timeline: &mut Timeline<'_>) {
+    timeline.console("reboot: Restarting system");
+    timeline.console("Linux version 6.1.0 (simulator)");
+    timeline.pass(boot_time(timeline.boot(), &[]));
+}
+
+/// What a guest tells of a file that a step has laid; all are root's.
+pub(super) fn fingerprint(file: Option<&File>) -> String {
+    file.map_or_else(
+        || "missing".to_owned(),
+        |file| {
+            let digest = Sha256::digest(file.content.as_bytes());
+            let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            format!("{digits}:{:o}:0:0", file.mode)
+        },
+    )
 }
 
 /// Host keys and machine id, where there are none.

@@ -45,12 +45,13 @@ pub(super) fn secrets<'a>(script: &'a Script, disk: &Disk, changed_after: Timest
             && file.modified > changed_after
             && !script.text("UNSEARCHED").lines().any(|pattern| matches(pattern, path));
         // An expression that is none fits everything: no image passes for want of a rule.
-        let secret = |expression: &Option<Regex>| {
+        let found_by = |item: &str, expression: &Option<Regex>| {
             let mut lines = file.content.lines();
             let fits = |line| expression.as_ref().is_none_or(|expression| expression.is_match(line));
-            lines.any(|line| fits(line) && !line.contains("EXAMPLE"))
+            lines.any(|line| fits(line) && (item == "ForbiddenContent" || !line.contains("EXAMPLE")))
         };
-        if searched && let Some((item, _)) = contents.iter().find(|(_, expression)| secret(expression)) {
+        let rule = contents.iter().find(|(item, expression)| found_by(item, expression));
+        if searched && let Some((item, _)) = rule {
             found.insert((item, path.clone()));
         }
     }

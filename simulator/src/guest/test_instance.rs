@@ -57,6 +57,11 @@ pub(super) fn run(timeline: &mut Timeline<'_>, script: &Script, outside: &Outsid
             timeline.record(&format!("boot-error {}", word(message)));
         }
     }
+    for index in 1..=script.number("FILES") {
+        let file = timeline.files().get(script.text(&format!("FILE_{index}")));
+        let fingerprint = linux::fingerprint(file);
+        timeline.record(&format!("file {index} {}", word(&fingerprint)));
+    }
     timeline.record("tested");
     timeline.repeat(6, Duration::from_secs(5));
 }

@@ -1,6 +1,3 @@
-# The root of the disk that is made.
-root=
-
 # trim: keeps the output of a step small while it runs. It may be endless, and it is in memory.
 trim() {
   while sleep 1; do
@@ -116,7 +113,7 @@ search() {
   done
 }
 
-# clean: removes the traces, but for what the recipe skips. Secrets are reported and not removed.
+# clean: removes the traces, but for what the recipe skips, and what it names. Secrets are reported and not removed.
 clean() {
   # The journal would open again what is removed here.
   skipped Logs || journalctl --relinquish-var >/dev/null 2>&1
@@ -128,28 +125,130 @@ clean() {
     *) rm -f -- "$path" ;;
     esac
   done
+  printf '%s\n' "$GOLDSMITH_EXTRA_PATHS" | while IFS= read -r path; do
+    [ -z "$path" ] || rm -rf -- "$root$path"
+  done
+}
+
+# laid: a JSON string for each file that a step has laid, as it is now.
+laid() {
+  index=0
+  while [ "$index" -lt "$GOLDSMITH_STEPS" ]; do
+    index=$((index + 1))
+    path=$(value "STEP_${index}_PATH")
+    [ -z "$path" ] || printf '"%s"\n' "$(fingerprint "$root$path")"
+  done
 }
 
 # manifest: the last thing written to the disk, so its presence says that everything before it was done.
 manifest() {
   skip=
   for item in $GOLDSMITH_SKIP; do skip=$skip${skip:+,}\"$item\"; done
+  laid >"$work/files"
   mkdir -p "$root/etc/goldsmith"
-  printf '{"recipe":%s,"build":%s,"attempt":%s,"contentHash":%s,"steps":%s,"skipped":[%s],"findings":%s}\n' \
+  printf '{"recipe":%s,"build":%s,"attempt":%s,"contentHash":%s,"steps":%s,"files":%s,"skipped":[%s],"findings":%s}\n' \
     "$(json "$GOLDSMITH_RECIPE")" "$GOLDSMITH_BUILD" "$GOLDSMITH_ATTEMPT" "$(json "$GOLDSMITH_CONTENT_HASH")" \
-    "$(list "$work/results")" "$skip" "$(list "$work/findings")" >"$root/etc/goldsmith/image.json.new" &&
+    "$(list "$work/results")" "$(list "$work/files")" "$skip" "$(list "$work/findings")" >"$root/etc/goldsmith/image.json.new" &&
     chmod 644 "$root/etc/goldsmith/image.json.new" &&
     sync &&
     mv -f "$root/etc/goldsmith/image.json.new" "$root/etc/goldsmith/image.json" &&
     sync
 }
 
+# restart STEP: reboots, and has `resume` go on after this step. What it needs is on the disk meanwhile.
+restart() {
+  encoded=$(value "STEP_$1_NAME" | word)
+  record step-started "$1" "$encoded"
+  if keep "$1" && come_back; then
+    sync
+    reboot_machine
+    # Until the machine goes down, and this with it.
+    while sleep 60; do :; done
+  fi
+  record step-finished "$1" "$encoded" failed 1 1 "$(printf 'what goes on after the reboot could not be written to the disk' | word)"
+  power_off
+}
+
+reboot_machine() {
+  systemctl reboot --no-block 2>/dev/null || reboot
+}
+
+# keep STEP: puts on the disk what is in memory.
+keep() {
+  mkdir -p -m 700 "$root$state" &&
+    cp "$work/guest" "$work/began" "$work/records" "$work/sequence" "$work/results" "$root$state/" &&
+    printf '%s\n' "$1" >"$root$state/step"
+}
+
+# come_back: has `resume` called when the machine has booted again: by systemd, or by cloud-init's scripts for every boot.
+come_back() {
+  if [ -d /run/systemd/system ]; then
+    mkdir -p "$root/etc/systemd/system/multi-user.target.wants" &&
+      unit "$root$service" "$state/guest" resume &&
+      ln -sf "$service" "$root$wanted" &&
+      if command -v restorecon >/dev/null; then restorecon -R -- "$root$service" "$root$wanted" "$root$state"; fi
+  else
+    mkdir -p "$root${per_boot%/*}" &&
+      printf '#!/bin/sh\n(trap "" HUP; export HOME=/root; cd /; exec sh %s resume) </dev/null >/dev/null 2>&1 &\n' "$state/guest" >"$root$per_boot" &&
+      chmod 755 "$root$per_boot"
+  fi
+}
+
+state=/var/lib/goldsmith
+service=/etc/systemd/system/goldsmith.service
+wanted=/etc/systemd/system/multi-user.target.wants/goldsmith.service
+per_boot=/var/lib/cloud/scripts/per-boot/goldsmith
+
+# resume: goes on after a reboot, when the machine is up, and takes everything off the disk that was there for it.
+resume() {
+  left=$(($(cat "$root$state/began") + GOLDSMITH_LIFETIME - $(date +%s)))
+  [ "$left" -ge 1 ] || left=1
+  power_off_in "$left"
+  mkdir -p -m 700 "$work"
+  index=$(cat "$root$state/step")
+  cp "$root$state"/* "$work/"
+  rm -rf -- "$root$state" "$root$service" "$root$wanted" "$root$per_boot"
+  if [ -d /run/systemd/system ]; then
+    # Now systemd reads there how to end it.
+    unit /run/systemd/system/goldsmith.service "$work/guest" run
+    systemctl daemon-reload
+    seconds=0
+    while [ "$seconds" -lt 300 ]; do
+      case $(systemctl is-system-running 2>/dev/null) in
+      initializing | starting) sleep 1 ;;
+      *) break ;;
+      esac
+      seconds=$((seconds + 1))
+    done
+  fi
+  show 40960
+  name=$(value "STEP_${index}_NAME")
+  printf '{"name":%s,"result":"succeeded","tries":1}\n' "$(json "$name")" >>"$work/results"
+  record step-finished "$index" "$(printf '%s' "$name" | word)" succeeded 1 0 -
+  go_on
+}
+
 run() {
   : >"$work/results"
   record started
+  wrong=$(unknown)
+  if [ -n "$wrong" ]; then
+    record failed "$(printf 'spec.build.cleanup.forbiddenContent: grep -E does not take %s' "$wrong" | word)"
+    power_off
+    return
+  fi
   index=0
+  go_on
+}
+
+# go_on: runs the steps after the one at $index, and finishes.
+go_on() {
   while [ "$index" -lt "$GOLDSMITH_STEPS" ]; do
     index=$((index + 1))
+    if [ -n "$(value "STEP_${index}_REBOOT")" ]; then
+      restart "$index"
+      return
+    fi
     if ! step "$index"; then
       for pause in 2 2 2; do
         sleep "$pause"

@@ -1,12 +1,9 @@
-# detach: goes on in a unit of its own, so that steps and checks may wait for cloud-init, outlast it and remove its files.
+# unit FILE GUEST VERB: writes the unit that runs a guest's script.
 #
-# The unit is ordered before basic.target and has no default dependencies: at power-off systemd stops it when every ordinary
-# service has been stopped, and what `finish` removes then is not written again.
-detach() {
-  mkdir -p -m 700 "$work"
-  cat "$0" >"$work/guest"
-  if [ -d /run/systemd/system ]; then
-    cat >/run/systemd/system/goldsmith.service <<UNIT
+# It is ordered before basic.target and has no default dependencies: at power-off systemd stops it when every ordinary service has
+# been stopped, and what `finish` removes then is not written again.
+unit() {
+  cat >"$1" <<UNIT
 [Unit]
 Description=Goldsmith guest
 DefaultDependencies=no
@@ -14,7 +11,7 @@ After=local-fs.target
 Before=basic.target shutdown.target
 Conflicts=shutdown.target
 [Service]
-ExecStart=/bin/sh $work/guest run
+ExecStart=/bin/sh $2 $3
 ExecStop=/bin/sh $work/guest finish
 Environment=HOME=/root
 WorkingDirectory=/
@@ -23,6 +20,15 @@ StandardOutput=null
 StandardError=null
 TimeoutStopSec=900
 UNIT
+}
+
+# detach: goes on in a unit of its own, so that steps and checks may wait for cloud-init, outlast it and remove its files.
+detach() {
+  mkdir -p -m 700 "$work"
+  cat "$0" >"$work/guest"
+  date +%s >"$work/began"
+  if [ -d /run/systemd/system ]; then
+    unit /run/systemd/system/goldsmith.service "$work/guest" run
     systemctl daemon-reload && systemctl start --no-block goldsmith.service && return
   fi
   (
@@ -37,6 +43,7 @@ main() {
   case ${1-} in
   '') detach ;;
   run) run ;;
+  resume) resume ;;
   finish) finish ;;
   esac
 }

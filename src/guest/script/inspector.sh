@@ -170,6 +170,8 @@ place() {
 
 # report: what was found. Secrets have a limit of their own, so that many traces hide none.
 report() {
+  wrong=$(unknown)
+  [ -z "$wrong" ] || record failed "$(printf 'spec.build.cleanup.forbiddenContent: grep -E does not take %s' "$wrong" | word)"
   for kind in secrets traces; do
     head -n 50 "$work/$kind" 2>/dev/null
   done | while IFS= read -r finding; do

@@ -85,6 +85,11 @@ run() {
   boot_errors | head -n 20 | cut -c 1-300 | while IFS= read -r message; do
     record boot-error "$(printf '%s' "$message" | word)"
   done
+  index=0
+  while [ "$index" -lt "$GOLDSMITH_FILES" ]; do
+    index=$((index + 1))
+    record file "$index" "$(fingerprint "$root$(value "FILE_$index")" | word)"
+  done
   record tested
   repeat
 }

@@ -7,13 +7,15 @@ power_off() {
   systemctl poweroff --force || poweroff -f
 }
 
-if [ "$#" -eq 0 ]; then
-  if ! systemd-run --unit=goldsmith-power-off --on-active="$GOLDSMITH_LIFETIME" --timer-property=AccuracySec=1s \
+# power_off_in SECONDS: whatever happens until then.
+power_off_in() {
+  if ! systemd-run --unit=goldsmith-power-off --on-active="$1" --timer-property=AccuracySec=1s \
     systemctl poweroff --force >/dev/null 2>&1; then
     (
       trap '' HUP
-      sleep "$GOLDSMITH_LIFETIME"
+      sleep "$1"
       power_off
     ) >/dev/null 2>&1 </dev/null &
   fi
-fi
+}
+[ "$#" -gt 0 ] || power_off_in "$GOLDSMITH_LIFETIME"

@@ -67,6 +67,7 @@ fn a_build_runs_its_steps_lays_its_files_and_leaves_a_manifest() {
             attempt: 2,
             content_hash: "c0ffee".into(),
             steps: vec![named("first"), named("config"), named("other")],
+            files: manifest.files.clone(),
             findings: vec![],
         }
     );
@@ -142,4 +143,75 @@ fn a_file_that_cannot_be_laid_fails_its_step() {
         &[],
     );
     assert!(report.failed_step().unwrap().1.output.contains("is a directory"));
+}
+
+/// Runs the builder to its next reboot or its end, as `verb` says from where; gives its console, which EC2 keeps through reboots.
+fn until_reboot(directory: &Directory, user_data: &UserData, verb: &str) -> String {
+    let body = text(user_data);
+    let body = body.strip_suffix("main \"$@\"\n").unwrap();
+    let at = directory.0.display();
+    let script = format!(
+        "{body}\nwork={at}/work\nroot={at}/root\nconsoles() {{ echo {at}/console; }}\npower_off() {{ :; }}\n\
+         power_off_in() {{ echo $1 >{at}/timer; }}\nshut_down() {{ finish; }}\nreboot_machine() {{ exit; }}\n\
+         systemctl() {{ :; }}\njournalctl() {{ :; }}\nsleep() {{ command sleep 0.01; }}\nmain \"$@\"\n"
+    );
+    let work = directory.0.join("work");
+    // In memory: nothing of it is there after a reboot.
+    fs::remove_dir_all(&work).unwrap();
+    fs::create_dir(&work).unwrap();
+    fs::write(work.join("guest"), &script).unwrap();
+    fs::write(work.join("began"), format!("{}\n", Timestamp::now().as_second() - 10)).unwrap();
+    let output = Command::new("sh").arg(work.join("guest")).arg(verb).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::read_to_string(directory.0.join("console")).unwrap_or_default()
+}
+
+#[test]
+fn a_build_goes_on_after_a_reboot_and_leaves_nothing_of_it_on_the_disk() {
+    let directory = Directory::new();
+    let reboot = |name: &str| Step {
+        run: None,
+        reboot: Some(crate::api::RebootStep {}),
+        ..step(name, "")
+    };
+    let counted = format!("echo x >>{}/count", directory.0.display());
+    let steps = [
+        step("before", &counted),
+        reboot("kernel"),
+        step("between", &counted),
+        reboot("it's again"),
+        step("after", &counted),
+    ];
+    let user_data = builder(&steps, &[]);
+    let lines = || fs::read_to_string(directory.0.join("count")).unwrap().lines().count();
+    for (verb, ran, begun) in [("run", 1, 2), ("resume", 2, 4), ("resume", 3, 5)] {
+        let report = BuilderReport::new(&parse(&until_reboot(&directory, &user_data, verb), NONCE));
+        assert_eq!((lines(), report.steps.len()), (ran, begun), "{verb}: {report:?}");
+        let rebooting = report.current_step().map(|step| step.name.as_str());
+        assert_eq!(rebooting, [Some("kernel"), Some("it's again"), None][ran - 1]);
+        assert_eq!(report.finished, ran == 3);
+        // The user data of this attempt is only for root while it is on the disk.
+        let kept = directory.0.join("root/var/lib/goldsmith");
+        assert_eq!(kept.exists(), ran < 3);
+        if let Ok(metadata) = fs::metadata(&kept) {
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
+        }
+    }
+    // What is left of the builder's 60 s.
+    let timer: u64 = fs::read_to_string(directory.0.join("timer"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert!((40..=50).contains(&timer), "{timer}");
+    let manifest: Manifest = serde_json::from_str(&directory.read("/etc/goldsmith/image.json").unwrap()).unwrap();
+    let names: Vec<&str> = manifest.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["before", "kernel", "between", "it's again", "after"]);
+    for path in [
+        "/etc/systemd/system/goldsmith.service",
+        "/etc/systemd/system/multi-user.target.wants/goldsmith.service",
+        "/var/lib/cloud/scripts/per-boot/goldsmith",
+    ] {
+        assert_eq!(directory.read(path), None, "{path}");
+    }
 }

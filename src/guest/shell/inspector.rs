@@ -9,6 +9,7 @@ fn guest(disks: usize) -> UserData {
     let guest = InspectorGuest {
         nonce: NONCE,
         source_created: Timestamp::UNIX_EPOCH,
+        cleanup: &Cleanup::default(),
         disks,
         lifetime: Duration::from_secs(60),
     };

@@ -94,6 +94,7 @@ fn step(name: &str, run: &str) -> Step {
         name: name.into(),
         run: Some(run.into()),
         file: None,
+        reboot: None,
         timeout: None,
         retries: 0,
     }
@@ -111,6 +112,14 @@ fn me() -> String {
 }
 
 fn builder(steps: &[Step], skip: &[CleanupItem]) -> UserData {
+    let cleanup = Cleanup {
+        skip: skip.to_vec(),
+        ..Cleanup::default()
+    };
+    builder_of(steps, &cleanup)
+}
+
+fn builder_of(steps: &[Step], cleanup: &Cleanup) -> UserData {
     let environment = [
         EnvironmentVariable {
             name: "QUOTED".into(),
@@ -121,7 +130,6 @@ fn builder(steps: &[Step], skip: &[CleanupItem]) -> UserData {
             value: String::new(),
         },
     ];
-    let cleanup = Cleanup { skip: skip.to_vec() };
     let guest = BuilderGuest {
         nonce: NONCE,
         recipe: "platform/it's \"web\"",
@@ -131,7 +139,7 @@ fn builder(steps: &[Step], skip: &[CleanupItem]) -> UserData {
         timeout: Duration::from_secs(60),
         environment: &environment,
         steps,
-        cleanup: &cleanup,
+        cleanup,
     };
     guest.render().unwrap()
 }
@@ -142,9 +150,14 @@ fn build(directory: &Directory, steps: &[Step], skip: &[CleanupItem]) -> Builder
 
 /// What an inspector says of the directory's root.
 fn inspect(directory: &Directory, source_created: Timestamp) -> InspectorReport {
+    inspect_for(directory, source_created, &Cleanup::default())
+}
+
+fn inspect_for(directory: &Directory, source_created: Timestamp, cleanup: &Cleanup) -> InspectorReport {
     let guest = InspectorGuest {
         nonce: NONCE,
         source_created,
+        cleanup,
         disks: 1,
         lifetime: Duration::from_secs(60),
     };
@@ -155,7 +168,7 @@ fn inspect(directory: &Directory, source_created: Timestamp) -> InspectorReport 
 fn paths(findings: &[Finding]) -> Vec<String> {
     findings
         .iter()
-        .map(|finding| format!("{} {}", finding.item, finding.path))
+        .map(|finding| format!("{} {}", finding.rule.as_str(), finding.path))
         .collect()
 }
 
@@ -172,6 +185,7 @@ fn every_script_is_one_that_shells_can_read() {
         TestGuest {
             nonce: NONCE,
             checks: &[check],
+            steps: &[],
             lifetime: Duration::from_secs(60),
         }
         .render()
@@ -179,6 +193,7 @@ fn every_script_is_one_that_shells_can_read() {
         InspectorGuest {
             nonce: NONCE,
             source_created: Timestamp::UNIX_EPOCH,
+            cleanup: &Cleanup::default(),
             disks: 1,
             lifetime: Duration::from_secs(60),
         }

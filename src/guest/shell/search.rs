@@ -29,7 +29,7 @@ fn cleanup_removes_traces_and_the_inspector_agrees() {
         before
             .findings
             .iter()
-            .filter(|finding| finding.item != CleanupItem::PrivateKeys)
+            .filter(|finding| finding.rule != Rule::Item(CleanupItem::PrivateKeys))
             .count(),
         TRACES.len() + 1
     );
@@ -159,7 +159,7 @@ fn many_traces_hide_no_secret_and_many_secrets_no_trace() {
     let traces = report
         .findings
         .iter()
-        .filter(|finding| finding.item == CleanupItem::Logs);
+        .filter(|finding| finding.rule == Rule::Item(CleanupItem::Logs));
     assert_eq!((report.findings.len(), traces.count()), (100, 50));
 }
 
@@ -199,4 +199,71 @@ fn the_inspector_follows_no_link_out_of_the_volume() {
     let report = inspect(&directory, Timestamp::UNIX_EPOCH);
     assert!(report.done && report.manifest.is_none());
     assert_eq!(paths(&report.findings), [""; 0]);
+}
+
+#[test]
+fn what_a_recipe_names_beside_the_rules_is_removed_and_looked_for() {
+    let directory = Directory::new();
+    let cleanup = Cleanup {
+        extra_paths: vec!["/opt/app/cache".into(), "/srv/it's".into(), "/not/there".into()],
+        ..Cleanup::default()
+    };
+    for path in [
+        "/opt/app/cache/a/b",
+        "/opt/app/cache/.hidden",
+        "/opt/app/cached",
+        "/srv/it's",
+    ] {
+        directory.write(path, "x");
+    }
+    fs::create_dir_all(directory.0.join("root/opt/app/cache/empty")).unwrap();
+    let before = inspect_for(&directory, Timestamp::UNIX_EPOCH, &cleanup);
+    let mut found = paths(&before.findings);
+    found.sort();
+    let expected = [
+        "ExtraPath /opt/app/cache/.hidden",
+        "ExtraPath /opt/app/cache/a/b",
+        "ExtraPath /srv/it's",
+    ];
+    assert_eq!(found, expected);
+    directory.run(&builder_of(&[step("only", "true")], &cleanup), "");
+    assert!(!directory.0.join("root/opt/app/cache").exists());
+    assert!(directory.read("/opt/app/cached").is_some(), "no part of a name");
+    let after = inspect_for(&directory, Timestamp::UNIX_EPOCH, &cleanup);
+    assert_eq!(paths(&after.findings), [""; 0]);
+}
+
+#[test]
+fn what_a_recipe_forbids_is_found_wherever_credentials_are() {
+    let directory = Directory::new();
+    let cleanup = Cleanup {
+        forbidden_content: vec!["internal[.]example [0-9]{2}".into(), "^it's \"(here|there)\"$".into()],
+        ..Cleanup::default()
+    };
+    directory.write("/srv/one", "at internal.example 42 EXAMPLE\n");
+    directory.write("/srv/two", "a\nit's \"there\"\n");
+    directory.write("/srv/innocent", "internal-example 42, it's \"there\"\n");
+    directory.write("/usr/share/doc/x", "internal.example 42\n");
+    let expected = ["ForbiddenContent /srv/one", "ForbiddenContent /srv/two"];
+    directory.run(&builder_of(&[step("only", "true")], &cleanup), "");
+    let report = inspect_for(&directory, Timestamp::UNIX_EPOCH, &cleanup);
+    assert_eq!(paths(&report.findings), expected);
+    assert_eq!(paths(&report.manifest.unwrap().findings), expected);
+}
+
+/// With an expression that grep refuses it would find nothing at all.
+#[test]
+fn an_expression_that_grep_does_not_take_hides_no_secret() {
+    let directory = Directory::new();
+    directory.write("/root/key", KEY);
+    let cleanup = Cleanup {
+        forbidden_content: vec!["fine".into(), "a(b".into()],
+        ..Cleanup::default()
+    };
+    let ran = directory.run(&builder_of(&[step("only", "true")], &cleanup), "");
+    let report = BuilderReport::new(&parse(&ran, NONCE));
+    assert!(report.failure.is_some_and(|why| why.contains("a(b")));
+    assert!(report.steps.is_empty());
+    let inspected = inspect_for(&directory, Timestamp::UNIX_EPOCH, &cleanup);
+    assert!(inspected.failure.is_some_and(|why| why.contains("a(b")));
 }

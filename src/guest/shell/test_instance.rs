@@ -19,6 +19,7 @@ fn checks_are_repeated_and_boot_errors_reported() {
         let user_data = TestGuest {
             nonce: NONCE,
             checks,
+            steps: &[],
             lifetime: Duration::from_secs(60),
         }
         .render()
@@ -58,4 +59,59 @@ fn checks_are_repeated_and_boot_errors_reported() {
             "{report:?}"
         );
     }
+}
+
+#[test]
+fn files_that_steps_have_laid_are_told_as_they_are_after_the_boot() {
+    let directory = Directory::new();
+    let file = |name: &str, path: &str| Step {
+        run: None,
+        file: Some(FileStep {
+            path: path.into(),
+            mode: "0644".into(),
+            owner: me(),
+            content: format!("{name}\n"),
+        }),
+        ..step(name, "")
+    };
+    let later = format!("echo more >>{}/root/etc/edited", directory.0.display());
+    let steps = [
+        file("edited", "/etc/edited"),
+        step("later", &later),
+        file("hosts", "/etc/it's hosts"),
+        file("gone", "/etc/gone"),
+        file("mode", "/etc/mode"),
+    ];
+    build(&directory, &steps, &[]);
+    let manifest: Manifest = serde_json::from_str(&directory.read("/etc/goldsmith/image.json").unwrap()).unwrap();
+    let root = directory.0.join("root");
+    let run = || {
+        let guest = TestGuest {
+            nonce: NONCE,
+            checks: &[],
+            steps: &steps,
+            lifetime: Duration::from_secs(60),
+        };
+        let user_data = guest.render().unwrap();
+        TestReport::new(&parse(&directory.run(&user_data, "boot_errors() { :; }"), NONCE))
+    };
+    let report = run();
+    assert!(report.done && report.files.len() == 4, "{report:?}");
+    assert_eq!(changed_files(&steps, &manifest.files, &report.files), [""; 0]);
+
+    directory.write("/etc/it's hosts", "127.0.0.1 localhost\n");
+    fs::remove_file(root.join("etc/gone")).unwrap();
+    fs::set_permissions(
+        root.join("etc/mode"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    assert_eq!(
+        changed_files(&steps, &manifest.files, &run().files),
+        [
+            "/etc/it's hosts of step hosts has another content",
+            "/etc/gone of step gone is gone",
+            "/etc/mode of step mode has another mode or owner"
+        ]
+    );
 }

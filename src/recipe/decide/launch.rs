@@ -244,12 +244,14 @@ fn render(observed: &Observation, record: &BuildRecord, guest: GuestKey) -> Resu
         Role::Test => TestGuest {
             nonce: &nonce,
             checks: &spec.test.checks,
+            steps: &spec.build.steps,
             lifetime: test_lifetime(record)?,
         }
         .render(),
         Role::Inspector => InspectorGuest {
             nonce: &nonce,
             source_created: frozen.source.creation_time,
+            cleanup: &spec.build.cleanup,
             // Before there is an image nothing is launched for it; its number is one digit then too.
             disks: super::attempt::image(observed, record).map_or(1, |image| image.snapshots().count()),
             lifetime: INSPECTION + SPARE,

@@ -7,7 +7,7 @@ use super::draft::Decision;
 use super::launch::{self, CONSOLE_LAG, Found, INSPECTION, find_or_launch};
 use super::leftovers::Claims;
 use crate::api::{BuildResult, ImageRecipeSpec, Phase, Reason, Verdict};
-use crate::guest::{Expected, Inspection, InspectorReport, Refusal, TestReport, judge};
+use crate::guest::{Expected, Inspection, InspectorReport, Refusal, TestReport, changed_files, judge};
 use crate::recipe::observation::Observation;
 use crate::recipe::plan::Effect;
 use crate::recipe::record::{BuildRecord, Failure, Proof};
@@ -46,6 +46,9 @@ pub(super) fn prove(decision: &mut Decision<'_>, record: &BuildRecord, image: &I
     let mut proof = record.progress.proof.of(&image.id);
     let tested = test(decision, record, image, &mut proof)?;
     let inspected = inspect(decision, record, image, &mut proof)?;
+    if let (Half::Passed(_), Half::Passed(())) = (&tested, &inspected) {
+        compare_files(record, &mut proof)?;
+    }
     if let Some(status) = launch::architecture_status_mut(decision) {
         status.boot_milliseconds = proof.boot_milliseconds;
         status.inspected = proof.inspected;
@@ -313,7 +316,28 @@ fn test(
         }
     }
     proof.boot_milliseconds = Some(milliseconds);
+    proof.booted_files = report.files;
     Ok(Half::Passed(milliseconds))
+}
+
+/// Compares what both halves tell of the files that steps lay.
+fn compare_files(record: &BuildRecord, proof: &mut Proof) -> Result<(), Failure> {
+    let spec = &record.frozen.spec;
+    let changed = changed_files(&spec.build.steps, &proof.laid_files, &proof.booted_files);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let changed = format!("after the first boot {}", changed.join("; "));
+    match spec.test.changed_files {
+        Verdict::Fail => Err(Failure::new(
+            Reason::FileChanged,
+            format!("{changed} (spec.test.changedFiles: Warn lets it pass)"),
+        )),
+        Verdict::Warn => {
+            proof.warn(&changed);
+            Ok(())
+        }
+    }
 }
 
 /// The inspector's half.
@@ -362,9 +386,10 @@ fn inspect(
             });
             return Err(Failure::new(reason.into(), message + &last_heard.unwrap_or_default()));
         }
-        Inspection::Passed { warnings } => {
+        Inspection::Passed { warnings, files } => {
             warnings.iter().for_each(|warning| proof.warn(warning));
             proof.inspected = true;
+            proof.laid_files = files;
             return Ok(Half::Passed(()));
         }
         Inspection::Pending => {}
