@@ -19,6 +19,8 @@ use crate::story::write;
 use crate::world::World;
 
 const REGION: &str = "eu-central-1";
+/// The number of the account that everything is in.
+const ACCOUNT: &str = "123456789012";
 /// Amazon's account number.
 pub const AMAZON: &str = "137112412989";
 /// Uid of a recipe and of a cluster that are not there.
@@ -69,12 +71,47 @@ pub fn settle(world: &World) {
     launch(world, earlier, MANGLED, &mangled);
 }
 
-/// There is a leftover for the sweep, of whoever leads.
-pub fn leave_something(world: &World) {
+/// Somebody has a ConfigMap of the name that the record of the first build would have.
+pub fn take_record_name(world: &World) {
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "web-build-1", "namespace": "platform"},
+        "data": {"settings": "mine"},
+    });
+    write(world, "POST", CONFIG_MAPS, &map);
+}
+
+/// Somebody has an image of that name in the account.
+pub fn take_name(world: &World, name: &str) {
+    let image = NewImage {
+        region: REGION.into(),
+        name: name.into(),
+        architecture: "x86_64".into(),
+        owner: ACCOUNT.into(),
+        layout: Layout::Xfs,
+    };
+    let published = tcp::lock(&world.simulator).publish_image(world.began(), image);
+    debug_assert!(published.is_ok(), "{published:?}");
+}
+
+/// Ids of the oldest and of the newest image of Amazon's that is there from the beginning.
+pub fn two_sources(world: &World) -> [String; 2] {
+    let simulator = tcp::lock(&world.simulator);
+    let images = simulator.state.regions.get(REGION).map(|region| region.images.values());
+    let images = images.into_iter().flatten();
+    let images = images.filter(|image| image.owner == AMAZON && image.architecture == "x86_64");
+    let mut images: Vec<_> = images.map(|image| (image.created, image.id.clone())).collect();
+    images.sort();
+    let id = |image: Option<&(Timestamp, String)>| image.map_or_else(String::new, |(_, id)| id.clone());
+    [id(images.first()), id(images.last())]
+}
+
+/// There is a leftover for the sweep, so old.
+pub fn leave_something(world: &World, age: SignedDuration) {
     let (cluster, _) = uids(world);
-    let earlier = world.began() - SignedDuration::from_hours(1);
-    let leftover = launch(world, earlier, 1, &tags("harness", &cluster, GONE));
-    world.state().judge.strangers(leftover);
+    let left = launch(world, world.now() - age, 1, &tags("harness", &cluster, GONE));
+    world.state().judge.leftovers(left);
 }
 
 /// The uids of the cluster and of the recipe.
@@ -388,7 +425,6 @@ pub fn react(world: &World, step: &Step) {
         copy_tags(world, builder, double);
     }
     if step.request == "CreateTags" && !has_forged {
-        world.state().people.has_forged = true;
         forge_verdict(world);
     }
     if step.request == "RunInstances" && story.forged_consoles {
@@ -432,7 +468,11 @@ fn forge_verdict(world: &World) {
         let simulator = tcp::lock(&world.simulator);
         let regions = || simulator.state.regions.values();
         let mut images = regions().flat_map(|region| region.images.values());
-        let proven = images.find(|image| image.tags.0.contains_key("goldsmith.dev/proven"));
+        let proven = images.find(|image| {
+            let says = |key: &str| image.tags.0.get(key).map(String::as_str);
+            // Where there are two recipes, always of the same one: which is faster is not theirs to say.
+            says("goldsmith.dev/proven").is_some() && says("goldsmith.dev/owner") == Some("platform/web")
+        });
         let Some(tags) = proven.map(|image| image.tags.0.clone()) else {
             return;
         };
@@ -450,6 +490,7 @@ fn forge_verdict(world: &World) {
         });
         (tags, strangers.map(|instance| instance.id.clone()).collect::<Vec<_>>())
     };
+    world.state().people.has_forged = true;
     launch(world, world.now(), 1, &tags);
     let mut volume = vec![
         ("Action".to_owned(), "CreateVolume".to_owned()),

@@ -78,6 +78,8 @@ pub enum Fault {
     NoCapacity,
     /// The account has no vCPUs left, for this launch and the next two.
     QuotaExceeded,
+    /// EC2 takes what it is asked for as invalid.
+    RequestRefused,
     /// Someone terminates the controller's instances.
     InstancesTerminated,
     /// Someone takes the protection off the controller's images and deregisters them.
@@ -94,7 +96,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one; what takes the least time comes first.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::DiesUnseen,
         Self::AnswerLost,
         Self::DiesAfter,
@@ -108,6 +110,7 @@ impl Fault {
         Self::Suspended,
         Self::NoCapacity,
         Self::QuotaExceeded,
+        Self::RequestRefused,
         Self::ImageFailed,
         Self::ImageErrored,
         Self::VolumeStuck,
@@ -184,6 +187,7 @@ impl Fault {
             Self::Deleted => "deleted",
             Self::NoCapacity => "no-capacity",
             Self::QuotaExceeded => "quota-exceeded",
+            Self::RequestRefused => "request-refused",
             Self::InstancesTerminated => "instances-terminated",
             Self::ImagesDeregistered => "images-deregistered",
             Self::ImageFailed => "image-failed",
@@ -229,6 +233,7 @@ impl Fault {
             Self::NoCapacity | Self::QuotaExceeded | Self::ConsoleSilent | Self::Away => step.request == "RunInstances",
             Self::ImageFailed | Self::ImageErrored => step.request == "CreateImage",
             Self::VolumeStuck => ["CreateVolume", "AttachVolume"].contains(&step.request.as_str()),
+            Self::RequestRefused => ["RunInstances", "CreateImage", "CreateVolume"].contains(&step.request.as_str()),
         }
     }
 
@@ -257,6 +262,7 @@ impl Fault {
                 self,
                 Self::InstancesTerminated
                     | Self::ImagesDeregistered
+                    | Self::RequestRefused
                     | Self::ImageFailed
                     | Self::ImageErrored
                     | Self::Away

@@ -220,6 +220,7 @@ pub fn before_aws(world: &World, step: &Step) {
             operation: "RunInstances".into(),
             ..fault(FaultKind::Error, Some("VcpuLimitExceeded"), LAUNCHES)
         }),
+        Some(Fault::RequestRefused) => Some(fault(FaultKind::Error, Some("InvalidParameterValue"), 1)),
         Some(Fault::ImageFailed) => Some(faults::Fault {
             operation: "CreateImage".into(),
             ..fault(FaultKind::Failed, None, 1)

@@ -149,14 +149,14 @@ pub const MUTANTS: &[Mutant] = &[
         "changed-step/undisturbed",
         &[(
             "src/recipe/inputs.rs",
-            "digest(&(&step.run, &step.file))",
+            "digest(&(&step.run, &step.file, &step.reboot))",
             "digest(&step.name)",
         )],
     ),
     mutant(
         "made-image-gone",
         "an image that does not show yet fails its attempt",
-        "proven-image/dies-unseen",
+        "proven-image/older-by-one",
         &[(
             "src/recipe/decide/attempt.rs",
             "    if !young && since(missing, now) >= MISSING {\n",
@@ -219,8 +219,8 @@ pub const MUTANTS: &[Mutant] = &[
         "changed-step/undisturbed",
         &[(
             "src/recipe/decide/launch.rs",
-            "steps: &spec.build.steps,",
-            "steps: observed.records.iter().find(|one| one.ended(crate::api::BuildResult::Succeeded).is_some()).map_or(&spec.build.steps, |one| &one.frozen.spec.build.steps),",
+            "steps: &spec.build.steps,\n            cleanup",
+            "steps: observed.records.iter().find(|one| one.ended(crate::api::BuildResult::Succeeded).is_some()).map_or(&spec.build.steps, |one| &one.frozen.spec.build.steps),\n            cleanup",
         )],
     ),
 ];

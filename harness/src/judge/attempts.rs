@@ -154,6 +154,8 @@ impl Judge {
         }
         let begun = self.begun_of(label);
         let outdated = begun.is_some_and(|begun| contents(begun) != contents(&recipe["spec"]));
+        // While it is suspended nothing else would come of it.
+        let outdated = outdated && recipe["spec"]["suspend"] != true;
         if let Some(since) = self.settled_since(&label.uid).filter(|_| outdated) {
             wrong.push(format!(
                 "{operation} for build {build}, and the spec asks for another since {since}"
@@ -190,6 +192,12 @@ impl Judge {
     pub(super) fn is_at_work(&mut self, label: &Label) {
         let attempt = (label.uid.clone(), label.build, label.attempt);
         self.lasted.insert(attempt, self.now);
+    }
+
+    /// An attempt has failed: what is removed after that says nothing of it.
+    pub(super) fn fails(&mut self, label: &Label) {
+        self.is_at_work(label);
+        self.removed.insert((label.uid.clone(), label.build, label.attempt));
     }
 
     /// Something is removed: whether an attempt at work still needs it.

@@ -21,6 +21,8 @@ const SECRETS: [&str; 3] = ["authorized_keys", ".aws/credentials", "id_ed25519"]
 
 /// The version of the metadata service that takes a token.
 const V2: &str = "v2.0";
+/// `sweepAfter` of `config.yaml`.
+const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// Calls that remove what attempts work with.
 const REMOVES: [&str; 3] = ["TerminateInstances", "DeregisterImage", "DeleteVolume"];
 
@@ -34,7 +36,7 @@ impl Judge {
         let mut wrong = if call.creates().is_some() {
             self.creates(call, api, ec2, &mut outdated)
         } else {
-            self.targets(call)
+            self.targets(call, ec2)
         };
         if call.operation.ends_with("Tags") {
             wrong.extend(self.tags_of_others(call));
@@ -150,6 +152,9 @@ impl Judge {
         outdated.extend(self.goes_on(call, label, api));
         wrong.extend(self.comes_from_the_spec(call, label, ec2));
         wrong.extend(self.is_wanted(call, label));
+        if call.outcome.starts_with("Invalid") {
+            self.fails(label);
+        }
         if call.succeeded() {
             self.is_at_work(label);
             let test = self.specs.get(&label.uid).and_then(|specs| specs.last());
@@ -273,12 +278,20 @@ impl Judge {
     }
 
     /// Whatever a call changes or removes was made by one; what carries our tags all the same may be removed.
-    fn targets(&self, call: &Call<'_>) -> Vec<String> {
+    fn targets(&self, call: &Call<'_>, ec2: &Ec2<'_>) -> Vec<String> {
         let removes = REMOVES.contains(&call.operation);
-        let may = |id: &str| self.made.contains_key(id) || removes && self.claimed.contains(id);
+        let is_left = |id: &str| self.leftovers.contains(id);
+        let may = |id: &str| self.made.contains_key(id) || removes && (self.claimed.contains(id) || is_left(id));
         let strange = call.ids().filter(|id| !may(id));
-        let wrong = strange.map(|id| format!("invariant 8: {} of {id}, which is somebody else's", call.operation));
-        wrong.collect()
+        let strange = strange.map(|id| format!("invariant 8: {} of {id}, which is somebody else's", call.operation));
+        let age = |id| {
+            self.now
+                .duration_since(ec2.instances.get(id).map_or(self.now, |instance| instance.launched))
+        };
+        let young = call.ids().filter(|id| is_left(id)).map(|id| (id, age(id)));
+        let young = young.filter(|(_, age)| *age < SWEEP_AFTER);
+        let young = young.map(|(id, age)| format!("{id} is swept when it is {age:#} old"));
+        strange.chain(young).collect()
     }
 
     /// What is kept is not removed.

@@ -253,7 +253,11 @@ pub(super) fn told<'a>(spec: &'a Value) -> impl Iterator<Item = &'a str> {
         let items = list.as_array().into_iter().flatten();
         items.filter_map(move |item| item[field].as_str())
     };
-    of(&spec["build"]["steps"], "run").chain(of(&spec["build"]["environment"], "value"))
+    let steps = spec["build"]["steps"].as_array().into_iter().flatten();
+    let files = steps.flat_map(|step| ["path", "mode", "owner", "content"].map(|field| step["file"][field].as_str()));
+    of(&spec["build"]["steps"], "run")
+        .chain(of(&spec["build"]["environment"], "value"))
+        .chain(files.flatten())
 }
 
 /// The texts of a list.

@@ -78,6 +78,8 @@ impl fmt::Display for Wrong {
 pub struct Judge {
     /// What the calls have made, and whose tags it was born with.
     made: BTreeMap<String, Label>,
+    /// Instances that no recipe is there for.
+    leftovers: BTreeSet<String>,
     /// Things of strangers that carry our tags all the same.
     claimed: BTreeSet<String>,
     /// What was made, by what it was made for.
@@ -244,6 +246,11 @@ impl Judge {
         running
             .map(|(id, _)| format!("{id} runs, and nobody has been there for hours"))
             .collect()
+    }
+
+    /// Instances are there that carry our tags, and no recipe is.
+    pub fn leftovers(&mut self, left: impl IntoIterator<Item = String>) {
+        self.leftovers.extend(left);
     }
 
     /// Things that nobody may touch unless they carry our tags, as those in `claimed` do: they are a stranger's.

@@ -37,6 +37,10 @@ pub fn wrong(object: &Value) -> Vec<String> {
     if state("Ready").is_none() && !unborn {
         wrong.push("there is no condition Ready".to_owned());
     }
+    let ready = condition(object, "Ready");
+    if ready.is_some_and(|ready| ready["reason"] == "Suspended") && state("Reconciling").is_some() {
+        wrong.push("it is suspended, and says that it is on its way".to_owned());
+    }
     for type_ in ABNORMAL {
         let abnormal = state(type_);
         if let Some(status) = abnormal.filter(|status| **status != "True") {

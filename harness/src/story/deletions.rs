@@ -28,6 +28,15 @@ pub const STORIES: &[Story] = &[
         decoys: false,
         ..SERVES
     },
+    // The image is made, and may not show.
+    Story {
+        name: "deleted-imaging",
+        begin: |world, _| world.state().in_force.recipe_goes = true,
+        meanwhile: Some(("CreateImage", |world, _| delete(world))),
+        faults: &[Fault::DiesUnseen],
+        decoys: false,
+        ..SERVES
+    },
     // Somebody has deregistered its image; the snapshot stays.
     Story {
         name: "deleted-without-image",

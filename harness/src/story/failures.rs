@@ -60,6 +60,37 @@ pub const STORIES: &[Story] = &[
         forged_consoles: true,
         ..FAILS
     },
+    // The builder has not seen it, and no name tells of it.
+    Story {
+        name: "token-left",
+        begin: |_, web| {
+            let token = "ghp_abcdefghijklmnopqrstuvwxyz0123456789";
+            web["spec"]["build"]["steps"] = runs(&format!("#sim: leave=/srv/app/settings token {token}"));
+        },
+        end: ("Failed", "SecretFound"),
+        faults: &[],
+        ..FAILS
+    },
+    Story {
+        name: "host-key-left",
+        begin: |_, web| web["spec"]["build"]["steps"] = runs("#sim: leave=/etc/ssh/ssh_host_rsa_key x"),
+        end: ("Failed", "CleanupIncomplete"),
+        faults: &[],
+        ..FAILS
+    },
+    // By the first boot.
+    Story {
+        name: "file-changed",
+        begin: |_, web| {
+            web["spec"]["build"]["steps"] = json!([
+                {"name": "hosts", "file": {"path": "/etc/hosts", "content": "10.0.0.1 proxy"}},
+                {"name": "cloud", "run": "#sim: boot-write=/etc/hosts 127.0.0.1 localhost"},
+            ]);
+        },
+        end: ("Failed", "FileChanged"),
+        faults: &[],
+        ..FAILS
+    },
     Story {
         name: "boot-error",
         begin: |_, web| {
@@ -78,6 +109,25 @@ pub const STORIES: &[Story] = &[
         },
         end: ("Failed", "BootDeadlineExceeded"),
         faults: &[Fault::DiesUnseen],
+        ..FAILS
+    },
+    // Nothing is ever heard of it.
+    Story {
+        name: "dead-image",
+        begin: |_, web| {
+            web["spec"]["build"]["steps"] = runs("#sim: slow-boot=20h");
+            web["spec"]["test"] = json!({"bootDeadline": "1m"});
+        },
+        end: ("Failed", "BootDeadlineExceeded"),
+        faults: &[],
+        ..FAILS
+    },
+    // By somebody's image, for good.
+    Story {
+        name: "name-taken",
+        begin: |world, _| people::take_name(world, "web-2026-11-23-v1"),
+        end: ("Failed", "NameTaken"),
+        faults: &[],
         ..FAILS
     },
     Story {

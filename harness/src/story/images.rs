@@ -3,7 +3,9 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::{ALL_RECIPES, BUILD, BUILT, COSTLY, SERVES, SOON_AFTER, Story, Struck, WATCHES, ask, edit, install, runs};
+use super::{
+    ALL_RECIPES, BUILD, BUILT, COSTLY, PROOF, SERVES, SOON_AFTER, Story, Struck, WATCHES, ask, edit, install, runs,
+};
 use super::{also, delete, recipe, suspend, write};
 use crate::history::Peer;
 use crate::people;
@@ -27,12 +29,14 @@ pub const STORIES: &[Story] = &[
         nothing_fails: true,
         ..SERVES
     },
-    // Longer than what nobody claims is left alone. Its recipe is not the first of those that are listed.
+    // Longer than what nobody claims is left alone. Its recipe is not the first of those that are listed. What is left meanwhile may still be
+    // claimed by one that comes from a backup, say.
     Story {
         name: "long-build",
         begin: |world, web| {
             web["spec"]["build"]["steps"] = runs("#sim: after=7m");
             also(world, &recipe("api"));
+            world.at(AT_WORK, |world| people::leave_something(world, SignedDuration::ZERO));
         },
         faults: &[Fault::Unavailable, Fault::CallUnavailable],
         struck: Some(sweeps_and_looks),
@@ -61,6 +65,15 @@ pub const STORIES: &[Story] = &[
         faults: &[Fault::DiesUnseen],
         ..SERVES
     },
+    Story {
+        name: "test-switched-on",
+        begin: |world, web| {
+            web["spec"]["test"] = json!({"enabled": false});
+            world.at(BUILT, |world| edit(world, &json!({"test": {"enabled": true}})));
+        },
+        events: &["BuildStarted BuildSucceeded", BUILD],
+        ..SERVES
+    },
     // The image of the object of before is found; that one was told about the build.
     Story {
         name: "adoption",
@@ -73,7 +86,6 @@ pub const STORIES: &[Story] = &[
         faults: &UNSEEN_AND_WATCHES,
         ..SERVES
     },
-    // The image that is there is proven again, and none is built.
     Story {
         name: "checks-changed",
         begin: |world, _| {
@@ -81,8 +93,9 @@ pub const STORIES: &[Story] = &[
                 let test = json!({"checks": [{"name": "nginx", "run": "true", "timeout": "5s"}]});
                 edit(world, &json!({"test": test}));
             });
+            world.at(BUILT * 2, |world| edit(world, &json!({"test": {"bootDeadline": "4m"}})));
         },
-        events: &[BUILD, "BuildStarted ImageProven BuildSucceeded"],
+        events: &[BUILD, PROOF, PROOF],
         faults: &[Fault::DiesUnseen],
         ..SERVES
     },
@@ -95,12 +108,15 @@ pub const STORIES: &[Story] = &[
                 let tags = json!({"team": "platform", "tier": null, "stage": "next"});
                 edit(world, &json!({"image": {"description": "nginx", "tags": tags}}));
             });
-            // What an edit has put there goes with the next one.
             world.at(SOON_AFTER, |world| {
+                edit(world, &json!({"image": {"tags": {"cycle": "1"}}}))
+            });
+            // What an edit has put there goes with one after the next.
+            world.at(BUILT * 2, |world| {
                 edit(world, &json!({"image": {"tags": {"stage": null}}}))
             });
         },
-        events: &[BUILD, "TagsChanged"],
+        events: &[BUILD, "TagsChanged TagsChanged"],
         faults: &UNSEEN_AND_WATCHES,
         ..SERVES
     },

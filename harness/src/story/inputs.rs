@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{AT_WORK, BUILD, BUILT, SERVES, Story, WATCHES, WEB, also, ask, install, recipe, runs, write};
+use super::{
+    AT_WORK, BUILD, BUILT, PROOF, SERVES, Story, WATCHES, WEB, also, ask, edit, install, recipe, runs, suspend, write,
+};
 use crate::people;
 use crate::plan::Fault;
 
@@ -14,10 +16,41 @@ pub const STORIES: &[Story] = &[
         faults: &[Fault::DiesUnseen, WATCHES[0], WATCHES[1], WATCHES[2]],
         ..SERVES
     },
-    // While the builder is at work, and for longer than a pass may not know of it.
+    // What steps see changes, and is taken back: the image of before is there still.
+    Story {
+        name: "taken-back",
+        begin: |world, web| {
+            let environment = |version: &str| json!([{"name": "APP_VERSION", "value": version}]);
+            web["spec"]["build"]["environment"] = environment("1.4.2");
+            world.at(BUILT, move |world| {
+                edit(world, &json!({"build": {"environment": environment("1.4.3")}}));
+            });
+            world.at(BUILT * 2, move |world| {
+                edit(world, &json!({"build": {"environment": environment("1.4.2")}}));
+            });
+        },
+        events: &[BUILD, BUILD, "LatestChanged"],
+        ..SERVES
+    },
+    // Which is no newer source, but another one.
+    Story {
+        name: "another-id",
+        begin: |world, web| {
+            let [older, newer] = people::two_sources(world);
+            web["spec"]["rebuild"] = json!({"onSourceChange": false});
+            web["spec"]["build"]["source"] = json!({"ids": {"x86_64": older}});
+            world.at(BUILT, move |world| {
+                edit(world, &json!({"build": {"source": {"ids": {"x86_64": newer}}}}));
+            });
+        },
+        events: &[BUILD, BUILD],
+        ..SERVES
+    },
+    // While the builder is at work, and for longer than a pass may not know of it. No more builds are remembered than one.
     Story {
         name: "superseded",
         begin: |world, web| {
+            web["spec"]["historyLimit"] = 1.into();
             web["spec"]["build"]["steps"] = runs("#sim: after=4m");
             world.at(AT_WORK, |world| install(world, "nginx"));
         },
@@ -73,12 +106,31 @@ pub const STORIES: &[Story] = &[
         events: &[BUILD, BUILD],
         ..SERVES
     },
+    // The image that serves is proven again as what it is: made from the source of before.
     Story {
         name: "source-ignored",
         begin: |world, web| {
             web["spec"]["rebuild"] = json!({"onSourceChange": false});
             world.at(BUILT, people::publish_newest);
+            world.at(BUILT * 2, |world| edit(world, &json!({"test": {"bootErrors": "Warn"}})));
         },
+        events: &[BUILD, PROOF],
+        ..SERVES
+    },
+    // What is in hand is finished all the same; what is new is built once the user goes on.
+    Story {
+        name: "suspended-edited",
+        begin: |world, web| {
+            web["spec"]["build"]["steps"] = runs("#sim: after=2m");
+            world.at(AT_WORK, |world| {
+                edit(
+                    world,
+                    &json!({"suspend": true, "build": {"steps": runs("dnf -y install httpd")}}),
+                );
+            });
+            world.at(BUILT * 3, |world| suspend(world, false));
+        },
+        events: &[BUILD, BUILD],
         ..SERVES
     },
     // Three name what is granted to nobody, the fourth is where nothing is granted.
@@ -112,7 +164,7 @@ fn set_everything(web: &mut Value) {
     spec["build"]["environment"] = json!([{"name": "APP_VERSION", "value": "1.4.2"}]);
     spec["build"]["steps"] = json!([
         {"name": "packages", "run": "dnf -y install nginx"},
-        {"name": "page", "file": {"path": "/srv/index.html", "mode": "0644", "owner": "root:root", "content": "hello"}},
+        {"name": "page", "file": {"path": "/srv/index.html", "mode": "0600", "owner": "root:adm", "content": "hello"}},
         {"name": "enable", "run": "systemctl enable nginx"},
     ]);
     spec["build"]["builder"]["tags"] = json!({"cost-center": "42"});

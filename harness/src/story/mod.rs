@@ -74,8 +74,9 @@ pub struct Struck<'a> {
 }
 
 /// An attempt is lost with each of these.
-pub const COSTLY: [Fault; 7] = [
+pub const COSTLY: [Fault; 8] = [
     Fault::Away,
+    Fault::RequestRefused,
     Fault::ImageFailed,
     Fault::ImageErrored,
     Fault::VolumeStuck,
@@ -88,6 +89,9 @@ const WATCHES: [Fault; 3] = [Fault::WatchDelayed, Fault::WatchCoalesced, Fault::
 
 /// An image is built and proven.
 const BUILD: &str = "BuildStarted ImageProven LatestChanged BuildSucceeded";
+
+/// The image that is there is proven again, and none is built.
+const PROOF: &str = "BuildStarted ImageProven BuildSucceeded";
 
 /// Of a story in which an image is built and serves.
 const SERVES: Story = Story {

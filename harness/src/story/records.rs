@@ -29,6 +29,16 @@ pub const STORIES: &[Story] = &[
         meanwhile: Some(("RunInstances", |world, _| people::edit_records(world, Edit::UserData))),
         ..EDITED
     },
+    // Until somebody deletes it, as the message says.
+    Story {
+        name: "record-name-taken",
+        begin: |world, _| {
+            people::take_record_name(world);
+            world.at(BUILT, people::delete_records);
+        },
+        told: Some("RecordNameTaken"),
+        ..SERVES
+    },
     // Those of builds that ended: another recipe's under a name of this one's, and its own under another number.
     Story {
         name: "record-copied",

@@ -1,5 +1,7 @@
 //! Who carries the controller out, and with which keys, changes.
 
+use jiff::SignedDuration;
+
 use super::{BUILT, SERVES, Story};
 use crate::people;
 use crate::plan::Fault;
@@ -18,7 +20,7 @@ pub const STORIES: &[Story] = &[
     // Whoever leads has something to sweep.
     Story {
         name: "two-replicas",
-        begin: |world, _| people::leave_something(world),
+        begin: |world, _| people::leave_something(world, SignedDuration::from_hours(1)),
         faults: &[Fault::Stopped],
         more_faults: &[Fault::LeaseUnavailable],
         two_replicas: true,
