@@ -223,4 +223,84 @@ pub const MUTANTS: &[Mutant] = &[
             "steps: observed.records.iter().find(|one| one.ended(crate::api::BuildResult::Succeeded).is_some()).map_or(&spec.build.steps, |one| &one.frozen.spec.build.steps),\n            cleanup",
         )],
     ),
+    mutant(
+        "environment-values-not-hashed",
+        "another value of a variable is no reason to build",
+        "taken-back/undisturbed",
+        &[(
+            "src/recipe/inputs.rs",
+            "digest(&build.environment));\n",
+            "digest(&build.environment.iter().map(|variable| &variable.name).collect::<Vec<_>>()));\n",
+        )],
+    ),
+    mutant(
+        "older-image-built-again",
+        "what is taken back is built again though its image is there",
+        "taken-back/undisturbed",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "        .into_iter()\n        .filter(|image| is_of(observed, present, image))\n",
+            "        .into_iter()\n        .take(1)\n        .filter(|image| is_of(observed, present, image))\n",
+        )],
+    ),
+    mutant(
+        "another-id-ignored",
+        "another image id in the spec counts as a newer source",
+        "another-id/undisturbed",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "    let searched = observed.spec().build.source.search.is_some();\n",
+            "    let searched = observed.spec().build.source.search.is_some() || observed.spec().build.source.ids.is_some();\n",
+        )],
+    ),
+    mutant(
+        "suspended-superseded",
+        "an edit of a suspended recipe ends the build in hand",
+        "suspended-edited/undisturbed",
+        &[(
+            "src/recipe/decide/mod.rs",
+            "                Some(record) if !observed.spec().suspend && begin::is_superseded(observed, record, &present) => {\n",
+            "                Some(record) if begin::is_superseded(observed, record, &present) => {\n",
+        )],
+    ),
+    mutant(
+        "superseded-records-kept",
+        "records of superseded builds are kept for ever",
+        "superseded/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "        .filter(|record| !record.is_active())\n",
+            "        .filter(|record| !record.is_active() && record.ended(BuildResult::Superseded).is_none())\n",
+        )],
+    ),
+    mutant(
+        "name-taken-for-ever",
+        "a build whose name is taken never ends",
+        "name-taken/undisturbed",
+        &[(
+            "src/recipe/report.rs",
+            "                status.name_taken_time.get_or_insert_with(|| time(observed.now));\n",
+            "                status.name_taken_time = Some(time(observed.now));\n",
+        )],
+    ),
+    mutant(
+        "refused-request-fails-nothing",
+        "what EC2 takes as invalid is asked for again, without end",
+        "three-attempts/request-refused",
+        &[(
+            "src/recipe/report.rs",
+            "            ErrorClass::Invalid | ErrorClass::Token | ErrorClass::NotFound\n",
+            "            ErrorClass::Token | ErrorClass::NotFound\n",
+        )],
+    ),
+    mutant(
+        "file-mode-untold",
+        "a file is laid with a mode that its step does not say",
+        "everything-set/undisturbed",
+        &[(
+            "src/guest/builder.rs",
+            "        script.text(&format!(\"STEP_{index}_MODE\"), &file.mode);\n",
+            "        script.text(&format!(\"STEP_{index}_MODE\"), \"0644\");\n",
+        )],
+    ),
 ];

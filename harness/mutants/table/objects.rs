@@ -358,4 +358,24 @@ pub const MUTANTS: &[Mutant] = &[
             "    let limit = observed.history_limit().min(1);",
         )],
     ),
+    mutant(
+        "suspended-still-reconciling",
+        "a suspended recipe says that it is on its way",
+        "suspended-edited/undisturbed",
+        &[(
+            "src/api/conditions.rs",
+            "            Self::Suspended => {\n                put(RECONCILING, None);\n",
+            "            Self::Suspended => {\n",
+        )],
+    ),
+    mutant(
+        "record-name-taken-untold",
+        "that a record's name is taken is not told",
+        "record-name-taken/undisturbed",
+        &[(
+            "src/recipe/act.rs",
+            "        Some(_) => Err(Error::RecordNameTaken(name)),\n",
+            "        Some(_) => Err(Error::Conflict),\n",
+        )],
+    ),
 ];

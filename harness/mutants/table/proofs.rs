@@ -239,4 +239,84 @@ pub const MUTANTS: &[Mutant] = &[
             "    parts.extend(SEALED.map(|key| tags.get(key).filter(|_| key != CONTENT_HASH).cloned().unwrap_or_default()));",
         )],
     ),
+    mutant(
+        "contents-never-read",
+        "the inspector reads no contents",
+        "token-left/undisturbed",
+        &[(
+            "src/recipe/decide/launch.rs",
+            "            source_created: frozen.source.creation_time,\n",
+            "            source_created: super::attempt::image(observed, record)\n                .and_then(|image| image.creation_time)\n                .unwrap_or(frozen.source.creation_time),\n",
+        )],
+    ),
+    mutant(
+        "traces-pass",
+        "what cleanup should have removed passes",
+        "host-key-left/undisturbed",
+        &[(
+            "src/guest/verdict.rs",
+            "    if failed.is_empty() {\n",
+            "    if failed.iter().all(|(rule, _)| !matches!(rule, Rule::Item(CleanupItem::PrivateKeys | CleanupItem::Credentials))) {\n",
+        )],
+    ),
+    mutant(
+        "dead-image-awaited",
+        "an image that never boots is waited for",
+        "dead-image/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "        if since(instance.launch_time, observed.now) > deadline + CONSOLE_LAG {\n",
+            "        if report.booted && since(instance.launch_time, observed.now) > deadline + CONSOLE_LAG {\n",
+        )],
+    ),
+    mutant(
+        "untested-tag-stays",
+        "an image keeps the tag of one that is not tested",
+        "test-switched-on/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    if !stray.is_empty() {\n",
+            "    if stray.len() > 4 {\n",
+        )],
+    ),
+    mutant(
+        "deadline-not-reproved",
+        "another deadline does not have an image proven again",
+        "checks-changed/undisturbed",
+        &[(
+            "src/recipe/inputs.rs",
+            "    digest(&(&test.checks, &test.boot_deadline, test.boot_errors",
+            "    digest(&(&test.checks, test.boot_errors",
+        )],
+    ),
+    mutant(
+        "reproof-of-old-source",
+        "an image that is proven again counts as made from the newest source",
+        "source-ignored/undisturbed",
+        &[(
+            "src/recipe/decide/begin.rs",
+            "        .filter(|id| *id != present.source.id);\n",
+            "        .filter(|id| *id != present.source.id && observed.spec().rebuild.on_source_change);\n",
+        )],
+    ),
+    mutant(
+        "changed-files-pass",
+        "a file that the first boot changes passes",
+        "file-changed/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "    if changed.is_empty() {\n        return Ok(());\n    }\n    let changed = format!(\"after",
+            "    if changed.len() < 64 {\n        return Ok(());\n    }\n    let changed = format!(\"after",
+        )],
+    ),
+    mutant(
+        "laid-files-untold",
+        "nothing is remembered of what files were like before the first boot",
+        "file-changed/undisturbed",
+        &[(
+            "src/recipe/decide/proof.rs",
+            "            proof.laid_files = files;\n",
+            "            proof.laid_files = Vec::with_capacity(files.len());\n",
+        )],
+    ),
 ];

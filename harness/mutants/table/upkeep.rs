@@ -246,4 +246,24 @@ pub const MUTANTS: &[Mutant] = &[
             "    let seen = observed.now;",
         )],
     ),
+    mutant(
+        "sweep-too-young",
+        "what nobody claims is removed long before sweepAfter",
+        "long-build/undisturbed",
+        &[(
+            "src/recipe/sweep.rs",
+            "        Claim::read(tags, installation).is_some() && born.is_some_and(|born| since(born, now) >= after)\n",
+            "        Claim::read(tags, installation).is_some() && born.is_some_and(|born| since(born, now) >= after / 60)\n",
+        )],
+    ),
+    mutant(
+        "tag-keys-overwritten",
+        "of tags that edits have put only the last edit's are remembered",
+        "tags-changed/undisturbed",
+        &[(
+            "src/recipe/decide/upkeep.rs",
+            "            let keys = record.progress.tag_keys.iter().cloned().chain(new).collect();\n",
+            "            let keys: Vec<String> = new;\n",
+        )],
+    ),
 ];
