@@ -7,7 +7,7 @@ binaries := $(CARGO_TARGET_DIR)/debug
 generated := cargo test --package goldsmith --no-default-features --test generated
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults plan mutants speed up down check lint generate generated-check tools build prerequisites
+.PHONY: help demo test test-guests faults plan mutants speed up down check lint generate generated-check tools build prerequisites
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: tools build ## Build, prove and keep an image on a real API server and a s
 
 test: tools build ## Run every test
 	cargo test --workspace
+
+test-guests: tools build ## Build and prove on Debian 12 in virtual machines: half an hour with two cores
+	tools/guests/make debian-12
+	GUEST=debian-12 cargo test --workspace --test real_guests
 
 faults: prerequisites ## More faults than `make test`: in every story, and PAIRS of them in each, drawn from SEED
 	@THOROUGH=1 PAIRS=$(or $(PAIRS),200) SEED=$(or $(SEED),0) cargo test --workspace --test plans
@@ -46,6 +50,7 @@ lint: prerequisites ## Formatting, clippy, and the rules that neither knows
 	cargo clippy --workspace --exclude goldsmith-tests --lib --bins -- --deny warnings --deny clippy::unwrap_used --deny clippy::expect_used --deny clippy::panic
 	cargo clippy --package goldsmith --no-default-features --lib -- --deny warnings
 	@tools/style
+	@tools/shell
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else \
 		echo "left out: cargo deny, which checks what is built in; cargo install --locked cargo-deny" >&2; fi
 

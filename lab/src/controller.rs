@@ -22,6 +22,8 @@ pub struct ControllerOptions {
     pub grants: Vec<Grant>,
     /// Age at which an unclaimed leftover is removed, for example `10s`.
     pub sweep_after: String,
+    /// Owner and name of the image that inspectors boot from; the controller's own choice by default.
+    pub inspector: Option<(String, String)>,
 }
 
 /// What recipes in some namespaces may use, by id; `*` is anything.
@@ -50,6 +52,7 @@ impl Default for ControllerOptions {
                 source_images: list(&["*"]),
             }],
             sweep_after: "10s".into(),
+            inspector: None,
         }
     }
 }
@@ -122,12 +125,15 @@ pub fn configure(directory: &Directory, options: &ControllerOptions) -> Result<P
             })
         })
         .collect();
-    let config = json!({
+    let mut config = json!({
         "installation": options.installation,
         "seal": {"keyFiles": [key]},
         "sweepAfter": options.sweep_after,
         "accounts": [{"name": "default", "regions": [REGION], "grants": grants}],
     });
+    if let Some((owner, name)) = &options.inspector {
+        config["inspector"] = json!({"search": {"owners": [owner], "name": name}});
+    }
     // JSON is YAML.
     directory.write("config.yaml", format!("{config:#}\n"))
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::cluster::{self, Cluster, repository};
 use crate::controller::{self, Controller, ControllerOptions};
 use crate::directory::Directory;
-use crate::simulator::{self, Simulator};
+use crate::simulator::{self, Guests, Simulator};
 use crate::{Error, Result, tools};
 
 /// The region that the simulator's account is seeded in, and the only one that the controller is configured for.
@@ -33,6 +33,7 @@ const SIMULATOR_STOPS_WITHIN: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Durations of AWS's processes are multiplied by it; at 0.02 a boot of 30 s takes 0.6 s.
     pub latency_scale: f64,
+    pub guests: Guests,
     pub controller: ControllerOptions,
 }
 
@@ -40,6 +41,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             latency_scale: 0.02,
+            guests: Guests::default(),
             controller: ControllerOptions::default(),
         }
     }
@@ -70,7 +72,7 @@ impl Lab {
     /// its log; a manifest that the API server refuses.
     pub fn start(options: &Options) -> Result<Self> {
         let directory = Directory::create()?;
-        let simulator = Simulator::start(&directory, options.latency_scale)?;
+        let simulator = Simulator::start(&directory, options.latency_scale, options.guests)?;
         let cluster = Cluster::start(&directory)?;
         let kubectl = |arguments: &[&str]| cluster::kubectl(cluster.admin(), arguments);
         kubectl(&["apply", "--filename=deploy/namespace.yaml"])?;

@@ -5,11 +5,31 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::child::Child;
-use crate::cluster::{NO_ENVIRONMENT, on_free_port};
-use crate::directory::Directory;
+use crate::cluster::on_free_port;
+use crate::directory::{Directory, cache};
 use crate::{Result, tools};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// What instances are inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guests {
+    /// The simulator's model, which runs nothing.
+    #[default]
+    Scripted,
+    /// Virtual machines, two at a time.
+    Real,
+}
+
+impl Guests {
+    /// As the simulator's option has it.
+    fn name(self) -> &'static str {
+        match self {
+            Guests::Scripted => "scripted",
+            Guests::Real => "qemu",
+        }
+    }
+}
 
 #[derive(Debug)]
 pub struct Simulator {
@@ -19,12 +39,19 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    pub fn start(directory: &Directory, latency_scale: f64) -> Result<Self> {
+    pub fn start(directory: &Directory, latency_scale: f64, guests: Guests) -> Result<Self> {
+        // Where the disks of real guests are.
+        let cache = cache()?;
+        let environment = [("XDG_CACHE_HOME", cache.parent().unwrap_or(&cache))];
         on_free_port(|port| {
-            let arguments = [format!("--port={port}"), format!("--latency-scale={latency_scale}")];
+            let arguments = [
+                format!("--port={port}"),
+                format!("--latency-scale={latency_scale}"),
+                format!("--guests={}", guests.name()),
+            ];
             let log = directory.path().join("simulator.log");
             let program = tools::workspace_binary("goldsmith-simulator")?;
-            let mut child = Child::spawn("goldsmith-simulator", &program, arguments, NO_ENVIRONMENT, &log)?;
+            let mut child = Child::spawn("goldsmith-simulator", &program, arguments, environment, &log)?;
             let url = format!("http://127.0.0.1:{port}");
             child.ready(READY_WITHIN, || get(&format!("{url}/_simulator/state")).map(drop))?;
             Ok(Self { child, url })

@@ -23,6 +23,7 @@ mod instances;
 pub mod journal;
 mod key_pairs;
 mod keys;
+pub mod machines;
 mod network_interfaces;
 mod operations;
 mod protocol;

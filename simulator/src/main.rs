@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use goldsmith_simulator::connection::{Connection, Cuttable};
 use goldsmith_simulator::engine::Simulator;
+use goldsmith_simulator::machines::Machines;
 use goldsmith_simulator::tcp::{Shared, lock, router};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,9 +41,19 @@ struct Arguments {
     #[arg(long, env = "GOLDSMITH_SIMULATOR_SEED", default_value_t = 0)]
     seed: u64,
 
+    /// What instances are inside: a model that needs nothing, or virtual machines, for which `make tools` installs QEMU.
+    #[arg(long, env = "GOLDSMITH_SIMULATOR_GUESTS", value_enum, default_value_t = Guests::Scripted)]
+    guests: Guests,
+
     /// Keep the world in this file: read at the start where it exists, written at the end.
     #[arg(long, env = "GOLDSMITH_SIMULATOR_STATE_FILE")]
     state_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Guests {
+    Scripted,
+    Qemu,
 }
 
 fn latency_scale(text: &str) -> Result<f64, String> {
@@ -64,7 +75,16 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), String> {
+    #[expect(clippy::disallowed_methods, reason = "this is where the clock is handed in")]
+    let clock = jiff::Timestamp::now;
     let shared: Shared = Arc::new(Mutex::new(load(&arguments)?));
+    let machines = match arguments.guests {
+        Guests::Scripted => None,
+        Guests::Qemu if arguments.state_file.is_some() => {
+            return Err("--state-file cannot be kept with --guests qemu: machines end with the simulator".to_owned());
+        }
+        Guests::Qemu => Some(Machines::open(shared.clone(), clock)?),
+    };
     let address = (arguments.listen_address, arguments.port);
     let listener = TcpListener::bind(address).await.map_err(|error| {
         format!(
@@ -86,9 +106,10 @@ async fn serve(arguments: Arguments) -> Result<(), String> {
         // Only fails when the server has ended already.
         let _ = stop.send(true);
     });
-    #[expect(clippy::disallowed_methods, reason = "this is where the clock is handed in")]
-    let clock = jiff::Timestamp::now;
-    let service = router(shared.clone(), clock).into_make_service_with_connect_info::<Connection>();
+    if let Some(machines) = &machines {
+        tokio::spawn(machines.clone().run());
+    }
+    let service = router(shared.clone(), clock, machines).into_make_service_with_connect_info::<Connection>();
     let server = axum::serve(Cuttable(listener), service).with_graceful_shutdown(wait(stopped.clone()));
     tokio::select! {
         outcome = server => outcome.map_err(|error| error.to_string())?,

@@ -9,6 +9,7 @@ use crate::availability_zones::AvailabilityZone;
 use crate::control::GuestRule;
 use crate::describe::Described;
 use crate::durations::{self, Span};
+use crate::guest::Guests;
 use crate::ids::Kind;
 use crate::images::Image;
 use crate::instances::{Instance, Launch};
@@ -57,6 +58,8 @@ pub struct Region {
     /// How many instances of a type a zone can hold, by `TYPE ZONE`; what isn't named has room for all.
     pub capacity: BTreeMap<String, u32>,
     pub guest_rules: Vec<GuestRule>,
+    #[serde(default)]
+    pub guests: Guests,
     /// What was there from the beginning.
     pub seeded: BTreeSet<String>,
     /// Ids given out by the call in hand.

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use crate::availability_zones::AvailabilityZone;
 use crate::block_devices::{ImageBlockDevice, ImageEbs};
 use crate::disk::{Disk, File, Layout};
+use crate::guest::Guests;
 use crate::images::{Image, ImageState, LaunchPermission};
 use crate::key_pairs::KeyPair;
 use crate::keys;
@@ -169,6 +170,7 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
         released_names: BTreeMap::new(),
         capacity: BTreeMap::new(),
         guest_rules: Vec::new(),
+        guests: Guests::default(),
         seeded: Default::default(),
         made: Vec::new(),
     };
@@ -260,6 +262,7 @@ impl Region {
             id: snapshot_id.clone(),
             owner: owner.to_owned(),
             volume_id: "vol-ffffffff".to_owned(),
+            copied_from: None,
             description: format!("Root volume of {name}"),
             size: 8,
             kms_key_id: None,

@@ -20,6 +20,7 @@ use crate::connection::Connection;
 use crate::control::{Capacity, GuestRule, NewImage};
 use crate::engine::{self, Reply, Request, Simulator};
 use crate::faults::Fault;
+use crate::machines::Machines;
 use crate::protocol::Error;
 
 /// Far more than EC2 takes, so that what is too much of something is refused by that something's name.
@@ -40,11 +41,21 @@ pub fn lock(shared: &Shared) -> MutexGuard<'_, Simulator> {
 struct Door {
     simulator: Shared,
     clock: fn() -> Timestamp,
+    machines: Option<Arc<Machines>>,
 }
 
 impl Door {
     fn lock(&self) -> MutexGuard<'_, Simulator> {
         lock(&self.simulator)
+    }
+
+    fn handle(&self, request: Request<'_>) -> Reply {
+        let mut simulator = self.lock();
+        let reply = simulator.handle((self.clock)(), request);
+        if let Some(machines) = &self.machines {
+            machines.follow(&simulator);
+        }
+        reply
     }
 
     /// The simulator, brought to now.
@@ -55,8 +66,8 @@ impl Door {
     }
 }
 
-/// Every route; `clock` is wall time.
-pub fn router(simulator: Shared, clock: fn() -> Timestamp) -> Router {
+/// Every route; `clock` is wall time, `machines` are the guests where these are real.
+pub fn router(simulator: Shared, clock: fn() -> Timestamp, machines: Option<Arc<Machines>>) -> Router {
     Router::new()
         .route("/_simulator/", get(index))
         .route("/_simulator/state", get(state))
@@ -70,7 +81,11 @@ pub fn router(simulator: Shared, clock: fn() -> Timestamp) -> Router {
         .fallback(any(aws))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .layer(middleware::from_fn(read_whole))
-        .with_state(Door { simulator, clock })
+        .with_state(Door {
+            simulator,
+            clock,
+            machines,
+        })
 }
 
 async fn read_whole(request: extract::Request, next: Next) -> Response {
@@ -109,13 +124,10 @@ async fn aws(
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let query = uri.query().unwrap_or_default().as_bytes();
     let parameters = if body.is_empty() { query } else { &body };
-    let Reply { delay, response } = door.lock().handle(
-        (door.clock)(),
-        Request {
-            authorization,
-            parameters,
-        },
-    );
+    let Reply { delay, response } = door.handle(Request {
+        authorization,
+        parameters,
+    });
     tokio::time::sleep(delay).await;
     let Some(response) = response else {
         connection.cut();

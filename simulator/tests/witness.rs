@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -15,9 +16,10 @@ struct Simulator {
 }
 
 impl Simulator {
-    fn start() -> Self {
+    fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_goldsmith-simulator"))
             .args(["--port", "0", "--latency-scale", "0.02"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the simulator starts");
@@ -42,6 +44,13 @@ impl Drop for Simulator {
     }
 }
 
+/// Where everything is that the computer keeps for Goldsmith.
+fn cache() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    cache.expect("HOME").join("goldsmith")
+}
+
 /// The Python of the virtual environment that `make tools` has made for the present requirements.
 fn python(repository: &Path) -> PathBuf {
     let requirements = repository.join("tools/python/requirements.txt");
@@ -51,11 +60,7 @@ fn python(repository: &Path) -> PathBuf {
         .take(6)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
-        .expect("HOME");
-    let environment = cache.join(format!("goldsmith/python-{hash}"));
+    let environment = cache().join(format!("python-{hash}"));
     assert!(
         environment.join("complete").exists(),
         "boto3 and the aws CLI are not in {}: run `make tools`",
@@ -65,9 +70,13 @@ fn python(repository: &Path) -> PathBuf {
 }
 
 fn witness(script: &str) {
+    witness_with(&[], script);
+}
+
+fn witness_with(arguments: &[&str], script: &str) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = python(here.parent().expect("a workspace"));
-    let simulator = Simulator::start();
+    let simulator = Simulator::start(arguments);
     let output = Command::new(python)
         .arg(here.join("tests/witness").join(script))
         .env("AWS_ENDPOINT_URL", &simulator.endpoint)
@@ -77,6 +86,7 @@ fn witness(script: &str) {
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("MACHINES", machines(&simulator))
         .output()
         .expect("python runs");
     let text = String::from_utf8_lossy(&output.stderr);
@@ -110,6 +120,62 @@ fn boto3_gets_along_with_others() {
 #[test]
 fn boto3_lives_through_faults() {
     witness("faults.py");
+}
+
+/// The files of a simulator's machines.
+fn machines(simulator: &Simulator) -> PathBuf {
+    cache().join("machines").join(simulator.child.id().to_string())
+}
+
+/// The machines that use these files.
+fn running(machines: &Path) -> Vec<String> {
+    let machines = machines.display().to_string();
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let commands = processes.filter_map(|process| std::fs::read_to_string(process.path().join("cmdline")).ok());
+    commands
+        .filter(|command| command.starts_with("qemu-system") && command.contains(&machines))
+        .collect()
+}
+
+/// Both in one, for two machines are all that there may be at a time.
+#[test]
+fn boto3_sees_machines_boot_and_nothing_of_them_survives_their_simulator() {
+    witness_with(&["--guests", "qemu"], "machines.py");
+
+    let mut killed = Simulator::start(&["--guests", "qemu"]);
+    let files = machines(&killed);
+    let endpoint = ["--endpoint-url", &killed.endpoint];
+    let launch = "ec2 run-instances --image-id ami-0a200300000000001 --instance-type m7i.large --subnet-id subnet-0a100000000000001";
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let launched = Command::new(python(here.parent().expect("a workspace")).with_file_name("aws"))
+        .args(endpoint)
+        .args(launch.split(' '))
+        .env("AWS_ACCESS_KEY_ID", "witness")
+        .env("AWS_SECRET_ACCESS_KEY", "unchecked")
+        .env("AWS_DEFAULT_REGION", "eu-central-1")
+        .output()
+        .expect("the aws CLI runs");
+    assert!(
+        launched.status.success(),
+        "{}",
+        String::from_utf8_lossy(&launched.stderr)
+    );
+    until("a machine runs", || running(&files).len() == 1);
+    killed.child.kill().expect("it can be killed");
+    killed.child.wait().expect("it ends");
+    until("its machine is gone", || running(&files).is_empty());
+    assert!(files.exists(), "nobody was there to remove its files");
+    let next = Simulator::start(&["--guests", "qemu"]);
+    assert!(!files.exists(), "the next one has removed them");
+    drop(next);
+}
+
+fn until(what: &str, is: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod stage;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use goldsmith_lab::Options;
+use goldsmith_lab::{Guests, Options};
 use libtest_mimic::{Arguments, Trial};
 
 pub use account::{Call, Inventory, Thing};
@@ -21,13 +21,19 @@ pub use stage::{PATIENCE, Stage};
 /// are what they would wait for.
 const AT_A_TIME: usize = 16;
 
+/// With real guests: a proof takes both machines that there may be, and two proofs with one each would wait for each other.
+const REAL_AT_A_TIME: usize = 1;
+
 /// A story with its name, which is that of its function.
 pub type Story = (&'static str, fn(&Stage));
 
 /// Tells the stories in one lab with a running controller, ends the lab, and answers as a test harness does.
 pub fn tell(options: &Options, stories: &[Story]) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(AT_A_TIME);
+    arguments.test_threads.get_or_insert(match options.guests {
+        Guests::Scripted => AT_A_TIME,
+        Guests::Real => REAL_AT_A_TIME,
+    });
     let lab = Arc::new(Mutex::new(None::<Arc<Stage>>));
     let trials = stories.iter().map(|&(name, story)| {
         let (lab, options) = (Arc::clone(&lab), options.clone());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use goldsmith_lab::{Lab, NAMESPACE, Options, Result, until};
+use goldsmith_lab::{Guests, Lab, NAMESPACE, Options, Result, until};
 use serde_json::{Value, json};
 
 use crate::account::{Call, Inventory};
@@ -12,12 +12,16 @@ use crate::seen::{Recipe, Seen};
 
 /// For any single wait: several times what it takes with many stories at once on two processors.
 pub const PATIENCE: Duration = Duration::from_secs(100);
+/// The same where guests are real: five times what a build of Debian and its proof take.
+const REAL_PATIENCE: Duration = Duration::from_secs(900);
 
 /// The lab of a test binary.
 #[derive(Debug)]
 pub struct Stage {
     seen: Seen,
     journal: Mutex<Vec<Call>>,
+    /// For any single wait.
+    patience: Duration,
     pub lab: Lab,
 }
 
@@ -30,6 +34,10 @@ impl Stage {
         Ok(Self {
             seen,
             journal: Mutex::default(),
+            patience: match options.guests {
+                Guests::Scripted => PATIENCE,
+                Guests::Real => REAL_PATIENCE,
+            },
             lab,
         })
     }
@@ -79,7 +87,7 @@ impl Stage {
 
     /// Waits until a recipe is as wanted.
     pub fn wait(&self, name: &str, wanted: &str, is: impl Fn(&Recipe) -> bool) -> Recipe {
-        let state = until(PATIENCE, || match self.seen.recipe(name) {
+        let state = until(self.patience, || match self.seen.recipe(name) {
             Some(recipe) if is(&recipe) => Ok(recipe),
             other => Err(described(other)),
         });
@@ -110,7 +118,7 @@ impl Stage {
     /// Waits until a recipe is gone, finalizer and all.
     pub fn wait_gone(&self, name: &str) {
         let there = |recipe| Err(described(Some(recipe)));
-        let gone = until(PATIENCE, || self.seen.recipe(name).map_or(Ok(()), there));
+        let gone = until(self.patience, || self.seen.recipe(name).map_or(Ok(()), there));
         gone.unwrap_or_else(|last| panic!("{name} is still there: {last}"));
     }
 
@@ -179,7 +187,7 @@ impl Stage {
     /// How every story ends: of the recipe EC2 has `images` finished images with their snapshots and nothing else, nothing
     /// was ever made twice, and no status that was ever seen would have misled anyone.
     pub fn at_rest(&self, name: &str, images: usize) {
-        let inventory = until(PATIENCE, || {
+        let inventory = until(self.patience, || {
             let inventory = self.inventory(name);
             if inventory.temporary().is_empty() && inventory.snapshots.len() >= inventory.images.len() {
                 Ok(inventory)

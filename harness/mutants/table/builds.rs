@@ -274,16 +274,6 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
-        "name-taken-for-ever",
-        "a build whose name is taken never ends",
-        "name-taken/undisturbed",
-        &[(
-            "src/recipe/report.rs",
-            "                status.name_taken_time.get_or_insert_with(|| time(observed.now));\n",
-            "                status.name_taken_time = Some(time(observed.now));\n",
-        )],
-    ),
-    mutant(
         "refused-request-fails-nothing",
         "what EC2 takes as invalid is asked for again, without end",
         "three-attempts/request-refused",

@@ -245,14 +245,4 @@ pub const MUTANTS: &[Mutant] = &[
             "        volumes: if role != Role::Inspector {",
         )],
     ),
-    mutant(
-        "image-out-not-waited-for",
-        "a recipe that is deleted does not wait for an image that does not show yet",
-        "deleted-imaging/dies-unseen",
-        &[(
-            "src/recipe/decide/attempt.rs",
-            "        let mut asked = asked.chain(&status.image_time).chain(&status.volume_time);\n",
-            "        let mut asked = asked.chain(&status.volume_time);\n",
-        )],
-    ),
 ];

@@ -331,7 +331,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "told-again",
         "an Event is written anew whenever it is said",
-        "undisturbed",
+        "proven-image/older-by-one",
         &[(
             "src/controller/events.rs",
             "(&regarding.uid, note.build, &note.reason, &note.note)",

@@ -197,7 +197,19 @@ impl Judge {
     /// An attempt has failed: what is removed after that says nothing of it.
     pub(super) fn fails(&mut self, label: &Label) {
         self.is_at_work(label);
-        self.removed.insert((label.uid.clone(), label.build, label.attempt));
+        let attempt = (label.uid.clone(), label.build, label.attempt);
+        self.removed.insert(attempt.clone());
+        self.failed.entry(attempt).or_insert(self.now);
+    }
+
+    /// Something is made: whether its attempt has failed before. What a pass had in hand beside it may come a moment later.
+    pub(super) fn has_failed(&self, operation: &str, label: &Label) -> Option<String> {
+        let failed = *self.failed.get(&(label.uid.clone(), label.build, label.attempt))?;
+        let attempt = label.attempt;
+        let late = self.now.duration_since(failed) > SignedDuration::from_secs(1);
+        late.then(|| {
+            format!("{operation} for attempt {attempt}, of which EC2 has taken a call as invalid at {failed:#}")
+        })
     }
 
     /// Something is removed: whether an attempt at work still needs it.

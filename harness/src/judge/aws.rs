@@ -152,7 +152,8 @@ impl Judge {
         outdated.extend(self.goes_on(call, label, api));
         wrong.extend(self.comes_from_the_spec(call, label, ec2));
         wrong.extend(self.is_wanted(call, label));
-        if call.outcome.starts_with("Invalid") {
+        outdated.extend(self.has_failed(operation, label));
+        if call.outcome == "InvalidParameterValue" {
             self.fails(label);
         }
         if call.succeeded() {

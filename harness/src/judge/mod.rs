@@ -78,6 +78,8 @@ impl fmt::Display for Wrong {
 pub struct Judge {
     /// What the calls have made, and whose tags it was born with.
     made: BTreeMap<String, Label>,
+    /// Attempts of which EC2 has taken a call as invalid, and since when: uid, build and attempt.
+    failed: BTreeMap<(String, i64, i64), Timestamp>,
     /// Instances that no recipe is there for.
     leftovers: BTreeSet<String>,
     /// Things of strangers that carry our tags all the same.

@@ -89,6 +89,18 @@ fn wrong_status(recipe: &Value, state: &State) -> Vec<String> {
     if events > MOST_EVENTS {
         wrong.push(format!("{events} Events tell of {name}, {MOST_EVENTS} at most"));
     }
+    // The same words may be true of several builds.
+    let builds = recipe["status"]["history"][0]["build"].as_u64().unwrap_or(1).max(1);
+    // What is latest is said of status: who empties that is told anew.
+    let of_builds = events_of(api, recipe).filter(|event| event["reason"] != "LatestChanged");
+    let mut notes: Vec<String> = of_builds
+        .map(|event| format!("{} {}", event["reason"], event["note"]))
+        .collect();
+    notes.sort();
+    let again = notes
+        .chunk_by(|one, other| one == other)
+        .find(|same| u64::try_from(same.len()).is_ok_and(|times| times > builds));
+    wrong.extend(again.map(|same| format!("{} Events tell of {name} {:?}", same.len(), same.first())));
     let limit = recipe["spec"]["historyLimit"].as_u64().unwrap_or_default();
     let records = kubernetes::records_of(api, recipe).count();
     if u64::try_from(records).is_ok_and(|records| records > limit.max(1)) {

@@ -122,10 +122,10 @@ pub const STORIES: &[Story] = &[
         faults: &[],
         ..FAILS
     },
-    // By somebody's image, for good.
+    // By somebody's image, while the builder is at work, and for good.
     Story {
         name: "name-taken",
-        begin: |world, _| people::take_name(world, "web-2026-11-23-v1"),
+        meanwhile: Some(("RunInstances", |world, _| people::take_name(world, "web-2026-11-23-v1"))),
         end: ("Failed", "NameTaken"),
         faults: &[],
         ..FAILS

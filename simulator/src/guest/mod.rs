@@ -17,9 +17,22 @@ use std::time::Duration;
 
 pub use instruction::check_instructions;
 
+use serde::{Deserialize, Serialize};
+
 use crate::disk::Disk;
 use timeline::Timeline;
 use user_data::Script;
+
+/// What an instance is inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guests {
+    /// This model.
+    #[default]
+    Scripted,
+    /// Machines outside the engine, which report what they do; see `README.md`, "Real guests".
+    Machines,
+}
 
 /// An instance that has entered `running`.
 pub struct Boot<'a> {

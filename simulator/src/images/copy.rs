@@ -114,6 +114,7 @@ pub fn copy_image(call: &mut Call<'_>, request: CopyImageRequest) -> Result<Imag
             id: copy.clone(),
             owner: region.account.clone(),
             volume_id: NO_VOLUME.to_owned(),
+            copied_from: Some(snapshot.id.clone()),
             description,
             kms_key_id: key.as_ref().map(|key| key.arn.clone()),
             started: now,

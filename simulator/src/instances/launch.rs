@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::run::{RunInstancesRequest, profile_name};
-use super::{Instance, MetadataOptions, NetworkInterface, State};
+use super::{Instance, Machine, MetadataOptions, NetworkInterface, State};
 use crate::block_devices::PlannedVolume;
 use crate::durations;
 use crate::ids::Kind;
@@ -117,6 +117,7 @@ pub fn launch(
         user_data: request.user_data.clone(),
         tags: tags("instance"),
         boot: 0,
+        machine: Machine::default(),
         has_booted: false,
         console: String::new(),
         captured_console: None,

@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::run::decode_user_data;
-use super::{Instance, ShutdownBehavior, State};
+use super::{Instance, Machine, ShutdownBehavior, State};
 use crate::disk::{Disk, File};
 use crate::durations::{self, TERMINATED_VISIBLE_SECONDS};
-use crate::guest::{self, Boot, Event, Scheduled};
+use crate::guest::{self, Boot, Event, Guests, Scheduled};
 use crate::images::StateReason;
 use crate::region::Region;
 use crate::schedule::{Due, GuestAct};
@@ -31,6 +31,11 @@ impl Region {
         };
         if let Some(reason) = instance.launch_fails.clone() {
             self.begin_termination(at, id, reason);
+            return;
+        }
+        if self.guests == Guests::Machines && instance.machine != Machine::On {
+            // It is pending until its machine has been started.
+            instance.machine = Machine::Wanted;
             return;
         }
         instance.state = State::Running;
@@ -58,16 +63,20 @@ impl Region {
         instance.boot += 1;
         let boot = instance.boot;
         let first_boot = !std::mem::replace(&mut instance.has_booted, true);
-        let mut events = self.guest(id, at, first_boot, guest::boot);
-        let others: Vec<String> = self
-            .attached(id)
-            .filter(|(_, attachment)| Some(&attachment.device) != self.instances.get(id).map(|i| &i.root_device_name))
-            .map(|(volume, _)| volume.id.clone())
-            .collect();
-        for volume in others {
-            events.extend(self.guest_sees_volume(id, at, at, &volume));
+        if self.guests == Guests::Scripted {
+            let mut events = self.guest(id, at, first_boot, guest::boot);
+            let others: Vec<String> = self
+                .attached(id)
+                .filter(|(_, attachment)| {
+                    Some(&attachment.device) != self.instances.get(id).map(|i| &i.root_device_name)
+                })
+                .map(|(volume, _)| volume.id.clone())
+                .collect();
+            for volume in others {
+                events.extend(self.guest_sees_volume(id, at, at, &volume));
+            }
+            self.queue(at, id, boot, events);
         }
-        self.queue(at, id, boot, events);
         self.later(
             at,
             durations::CONSOLE_CAPTURE,
@@ -88,6 +97,9 @@ impl Region {
             return;
         };
         attachment.state = AttachmentState::Attached;
+        if self.guests == Guests::Machines {
+            return;
+        }
         let id = attachment.instance_id.clone();
         let Some(Instance {
             boot,
@@ -200,16 +212,22 @@ impl Region {
                     disk.files.remove(&path);
                 }
             }
-            GuestAct::PowerOff => {
-                let reason = StateReason {
-                    code: "Client.InstanceInitiatedShutdown".to_owned(),
-                    message: "Client.InstanceInitiatedShutdown: Instance initiated shutdown".to_owned(),
-                };
-                match instance.shutdown_behavior {
-                    ShutdownBehavior::Stop => self.begin_stop(at, id, reason, false),
-                    ShutdownBehavior::Terminate => self.begin_termination(at, id, reason),
-                }
-            }
+            GuestAct::PowerOff => self.powered_off(at, id),
+        }
+    }
+
+    /// The guest has ended by itself.
+    pub(super) fn powered_off(&mut self, at: Timestamp, id: &str) {
+        let Some(instance) = self.instances.get(id) else {
+            return;
+        };
+        let reason = StateReason {
+            code: "Client.InstanceInitiatedShutdown".to_owned(),
+            message: "Client.InstanceInitiatedShutdown: Instance initiated shutdown".to_owned(),
+        };
+        match instance.shutdown_behavior {
+            ShutdownBehavior::Stop => self.begin_stop(at, id, reason, false),
+            ShutdownBehavior::Terminate => self.begin_termination(at, id, reason),
         }
     }
 
@@ -242,6 +260,13 @@ impl Region {
             return;
         };
         instance.leave_running(now, State::Stopping, reason);
+        if instance.machine.ends(if at_once {
+            Machine::Unplugged
+        } else {
+            Machine::ShuttingDown
+        }) {
+            return;
+        }
         let due = Due::InstanceStopped {
             instance: id.to_owned(),
         };
@@ -271,6 +296,9 @@ impl Region {
             return;
         };
         instance.leave_running(now, State::ShuttingDown, reason);
+        if instance.machine.ends(Machine::Unplugged) {
+            return;
+        }
         self.later(
             now,
             durations::TERMINATE,
@@ -317,7 +345,7 @@ impl Region {
 
 impl Instance {
     /// Appends to the serial console, of which the last 64 KiB are kept.
-    fn print(&mut self, text: &str) {
+    pub(super) fn print(&mut self, text: &str) {
         self.console.push_str(text);
         if let Some(mut cut) = self.console.len().checked_sub(CONSOLE_BYTES) {
             while !self.console.is_char_boundary(cut) {

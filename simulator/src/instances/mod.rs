@@ -10,6 +10,7 @@ mod filters;
 mod item;
 mod launch;
 mod life;
+mod machine;
 mod placement;
 mod run;
 mod states;
@@ -18,8 +19,9 @@ mod status;
 pub use attributes::{describe_instance_attribute, modify_instance_attribute};
 pub use console::get_console_output;
 pub use describe::describe_instances;
+pub use machine::{Machine, Report};
 pub use placement::no_capacity;
-pub use run::{Launch, run_instances};
+pub use run::{Launch, decode_user_data, run_instances};
 pub use states::{reboot_instances, start_instances, stop_instances, terminate_instances};
 pub use status::describe_instance_status;
 
@@ -79,6 +81,9 @@ pub struct Instance {
     pub tags: Tags,
     /// How often it has begun to boot, and stopped: an event of an earlier boot is dropped.
     pub boot: u32,
+    /// What stands for it outside the engine, where guests are real.
+    #[serde(default)]
+    pub machine: Machine,
     pub has_booted: bool,
     /// The last 64 KiB the serial console has shown.
     pub console: String,

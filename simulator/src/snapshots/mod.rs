@@ -31,6 +31,9 @@ pub struct Snapshot {
     pub owner: String,
     /// The volume's id; for a copy, AWS's placeholder `vol-ffffffff`.
     pub volume_id: String,
+    /// The snapshot that it is a copy of.
+    #[serde(default)]
+    pub copied_from: Option<String>,
     pub description: String,
     /// In GiB.
     pub size: u32,
@@ -102,6 +105,7 @@ impl Region {
             id: id.clone(),
             owner: self.account.clone(),
             volume_id: volume.id,
+            copied_from: None,
             description,
             size: volume.specification.size,
             kms_key_id: volume.specification.kms_key_id,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::describe::AttachmentItem;
 use super::{Attachment, AttachmentState, VolumeState};
 use crate::durations;
-use crate::instances::State;
+use crate::instances::{Machine, State};
 use crate::operations::Call;
 use crate::protocol::Error;
 use crate::schedule::Due;
@@ -169,7 +169,12 @@ pub fn detach_volume(call: &mut Call<'_>, request: DetachVolumeRequest) -> Resul
         ..attachment
     };
     let item = AttachmentItem::new(&volume_id, &detaching);
+    // A machine lets go of a disk when its guest does.
+    let released = instance.machine != Machine::On || request.force == Some(true);
     region.volume_mut(&volume_id)?.attachment = Some(detaching);
+    if !released {
+        return Ok(item);
+    }
     let due = Due::VolumeDetached { volume: volume_id };
     match request.force {
         Some(true) => region.schedule.put(call.now, due),

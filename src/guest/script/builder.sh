@@ -91,6 +91,7 @@ list() {
 # kept PATH: whether the file survives cleanup.
 kept() {
   while read -r item pattern; do
+    # shellcheck disable=SC2254 # a pattern it is
     case $1 in
     "$root"$pattern)
       skipped "$item"
@@ -175,7 +176,7 @@ reboot_machine() {
 
 # keep STEP: puts on the disk what is in memory.
 keep() {
-  mkdir -p -m 700 "$root$state" &&
+  mkdir -p "$root$state" && chmod 700 "$root$state" &&
     cp "$work/guest" "$work/began" "$work/records" "$work/sequence" "$work/results" "$root$state/" &&
     printf '%s\n' "$1" >"$root$state/step"
 }
@@ -204,7 +205,7 @@ resume() {
   left=$(($(cat "$root$state/began") + GOLDSMITH_LIFETIME - $(date +%s)))
   [ "$left" -ge 1 ] || left=1
   power_off_in "$left"
-  mkdir -p -m 700 "$work"
+  mkdir -p "$work" && chmod 700 "$work"
   index=$(cat "$root$state/step")
   cp "$root$state"/* "$work/"
   rm -rf -- "$root$state" "$root$service" "$root$wanted" "$root$per_boot"

@@ -28,6 +28,7 @@ consoles() {
 show() {
   tail -c "$1" "$work/records" >"$work/shown"
   for console in $(consoles); do
+    # shellcheck disable=SC2016 # expanded by the shell that may hang, and is ended then
     timeout 20 sh -c 'cat "$1" >"$2"' show "$work/shown" "$console" 2>/dev/null
   done
 }

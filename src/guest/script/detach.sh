@@ -24,7 +24,7 @@ UNIT
 
 # detach: goes on in a unit of its own, so that steps and checks may wait for cloud-init, outlast it and remove its files.
 detach() {
-  mkdir -p -m 700 "$work"
+  mkdir -p "$work" && chmod 700 "$work"
   cat "$0" >"$work/guest"
   date +%s >"$work/began"
   if [ -d /run/systemd/system ]; then

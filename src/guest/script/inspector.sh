@@ -82,10 +82,10 @@ mount_read_only() {
 # survey DISK...: lists every filesystem, and finds the root among them: the largest of its disk that has an /etc. Otherwise
 # `unsupported` says by name what is in the way.
 survey() {
-  root_device= root_disk= unsupported= further=
+  root_device='' root_disk='' unsupported='' further=''
   : >"$work/filesystems"
   for disk; do
-    chosen= largest=0 others= obstacle=
+    chosen='' largest=0 others='' obstacle=''
     for device in $(volumes "$disk"); do
       kind=$(layout "$device")
       case $kind in

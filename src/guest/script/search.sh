@@ -41,6 +41,7 @@ RULES
   shift
   find "${base:-/}" -xdev -type f -size +0 \( "$@" \) -exec sh -c "$one_line" sh {} + 2>/dev/null | while IFS= read -r path; do
     while read -r item pattern; do
+      # shellcheck disable=SC2254 # a pattern it is
       case $path in
       "$base"$pattern)
         [ "$item" = MachineId ] && [ "$(head -c 13 "$path")" = uninitialized ] || printf '%s %s\n' "$item" "${path#"$base"}"
@@ -79,6 +80,7 @@ UNSEARCHED
       while IFS= read -r path; do
         LC_ALL=C base=$base contents=$GOLDSMITH_CONTENTS sh -c "$told_if_found" sh "$path"
       done
+    # shellcheck disable=SC2097,SC2098 # for the shell that find calls
     LC_ALL=C base=$base contents=$GOLDSMITH_CONTENTS find "${base:-/}" -xdev -type f -size +0 -size -129 -path "*$line_break*" "$@" \
       -exec sh -c "$told_if_found" sh {} + 2>/dev/null
   } | sort -u

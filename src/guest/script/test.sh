@@ -13,8 +13,11 @@ request() {
   if command -v curl >/dev/null; then
     answer=$(curl --silent --show-error --output /dev/null --write-out '%{http_code}' --max-time 10 --noproxy '*' --url "$url") || return
   elif command -v wget >/dev/null; then
-    answer=$(wget --server-response --output-document=/dev/null --timeout=10 --tries=1 --max-redirect=0 --no-proxy "$url" 2>&1 |
-      sed -n 's|^ *HTTP/[0-9.]* \([0-9][0-9][0-9]\).*|\1|p' | tail -n 1)
+    # busybox knows these alone. It follows redirections, so the first answer counts.
+    options='-S -O /dev/null'
+    wget --help 2>&1 | grep -q BusyBox || options="$options --tries=1 --max-redirect=0 --no-proxy"
+    # shellcheck disable=SC2086 # several words
+    answer=$(timeout 10 wget $options "$url" 2>&1 | sed -n 's|^ *HTTP/[0-9.]* \([0-9][0-9][0-9]\).*|\1|p' | head -n 1)
   elif command -v python3 >/dev/null; then
     answer=$(python3 -c '
 import http.client, sys
