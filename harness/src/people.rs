@@ -49,7 +49,7 @@ pub struct People {
     has_launched: bool,
     has_copied: bool,
     has_forged: bool,
-    has_interfered: bool,
+    pub has_interfered: bool,
     /// Seals that they have taken off images.
     seals: Vec<(String, String)>,
 }
@@ -236,7 +236,8 @@ pub fn copy_records(world: &World) {
     let records = records(world);
     let named = |name: &str| records.iter().find(|record| record["metadata"]["name"] == name);
     let (Some(own), Some(other)) = (named("web-build-1"), named("api-build-1")) else {
-        return;
+        let wrong = "there are no records of two recipes to copy".to_owned();
+        return world.state().wrong.push(wrong.into());
     };
     for (name, record) in [("web-build-2", own), ("web-build-3", other)] {
         let metadata = &own["metadata"];
@@ -260,7 +261,8 @@ pub fn replace_record(world: &World) {
     let records = records(world);
     let named = |name: &str| records.iter().find(|record| record["metadata"]["name"] == name);
     let (Some(own), Some(other)) = (named("web-build-1"), named("api-build-1")) else {
-        return;
+        let wrong = "there are no records of two recipes to mix up".to_owned();
+        return world.state().wrong.push(wrong.into());
     };
     world.state().judge.forgets(own);
     let copy = json!({"data": other["data"], "binaryData": other["binaryData"]});

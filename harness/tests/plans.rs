@@ -274,6 +274,11 @@ fn struck(undisturbed: &World, fault: Fault) -> Vec<usize> {
 fn at_every_request(name: &str, story: &Story, fault: Fault) -> Result<(), String> {
     let plan = Plan::undisturbed(story.name, seed());
     let requests = struck(&*undisturbed(&plan)?, fault);
+    if requests.is_empty() && !thorough() {
+        return Err(format!(
+            "{name}: strikes no request; the story does not have that fault"
+        ));
+    }
     let plans: Vec<Plan> = requests.into_iter().map(|request| plan.with(fault, request)).collect();
     carry_out(name, &plans)
 }

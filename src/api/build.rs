@@ -115,6 +115,7 @@ pub struct Cleanup {
     #[x_kube(
         validation = distinct(),
         validation = ("self.all(path, !('/etc/goldsmith/image.json/').startsWith(path + '/') && path != '/etc/machine-id')", "must not remove /etc/goldsmith/image.json, which the proof reads, nor /etc/machine-id, which cleanup empties by itself: name what is below, or leave it out"),
+        validation = ("self.all(path, !path.matches('^/(dev|proc|run|sys|var/run)(/|$)'))", "must not be below /dev, /proc, /run, /sys or /var/run, which are in memory and in no image: leave it out"),
     )]
     pub extra_paths: Vec<String>,
     /// POSIX extended regular expressions, as `grep -E` has them, that no line of a small file may match; looked for where

@@ -77,7 +77,10 @@ impl Step {
 pub struct FileStep {
     /// Absolute path.
     #[schemars(with = "FilePath")]
-    #[x_kube(validation = ("self != '/etc/goldsmith' && !self.startsWith('/etc/goldsmith/image.json')", "must not be in the way of /etc/goldsmith/image.json, which the builder writes after the last step: choose another path"))]
+    #[x_kube(
+        validation = ("self != '/etc/goldsmith' && !self.startsWith('/etc/goldsmith/image.json')", "must not be in the way of /etc/goldsmith/image.json, which the builder writes after the last step: choose another path"),
+        validation = ("!(self + '/').startsWith('/var/lib/goldsmith/') && !(self in ['/etc/systemd/system/goldsmith.service', '/var/lib/cloud/scripts/per-boot/goldsmith'])", "must not be one of the builder's own files, which it removes after a reboot: choose another path"),
+    )]
     pub path: String,
     /// Octal, in quotes, for example `"0644"`.
     #[serde(default = "default_file_mode")]

@@ -20,7 +20,6 @@ pub struct Manifest {
     /// Every step that was run, in order.
     pub steps: Vec<ManifestStep>,
     /// What each file is like that a step has laid, in their order: `<16 digits of its SHA-256>:<mode>:<uid>:<gid>`, or `missing`.
-    /// Empty in images of versions that did not tell.
     #[serde(default)]
     pub files: Vec<String>,
     /// What the search for secrets found on the builder.

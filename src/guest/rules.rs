@@ -127,12 +127,13 @@ pub(super) fn write(script: &mut Script, cleanup: &Cleanup) {
         // The path itself, and all that is below it.
         [format!("{rule} {path}"), format!("{rule} {path}/*")]
     });
-    script.text("TRACES", &lines(names(TRACES).chain(extra)));
+    // The first rule that fits counts: what the recipe adds is not let pass by what it skips.
+    script.text("TRACES", &lines(extra.chain(names(TRACES))));
     script.text("SECRETS", &lines(names(SECRETS)));
     let contents = CONTENTS.iter().map(|(item, expression)| format!("{item} {expression}"));
     let forbidden = cleanup.forbidden_content.iter();
     let forbidden = forbidden.map(|expression| format!("{} {expression}", Rule::ForbiddenContent.as_str()));
-    script.text("CONTENTS", &lines(contents.chain(forbidden)));
+    script.text("CONTENTS", &lines(forbidden.chain(contents)));
     script.text("UNSEARCHED", &UNSEARCHED.join("\n"));
 }
 

@@ -127,16 +127,32 @@ pub fn judge(report: &InspectorReport, expected: &Expected<'_>) -> Inspection {
     let reasons: Vec<Refusal> = failed.iter().map(|(rule, _)| of(rule)).collect();
     let gravest = [Refusal::SecretFound, Refusal::ForbiddenContentFound];
     let gravest = gravest.into_iter().find(|reason| reasons.contains(reason));
-    let way_out = match failed.iter().any(|(rule, _)| matches!(rule, Rule::Item(_))) {
-        true => ", or let it pass by spec.build.cleanup.skip",
-        false => "",
-    };
+    let ways_out = [
+        (true, "remove it in the last step"),
+        (
+            failed.iter().any(|(rule, _)| matches!(rule, Rule::Item(_))),
+            "let items of cleanup pass by spec.build.cleanup.skip",
+        ),
+        (
+            failed.iter().any(|(rule, _)| *rule == Rule::ExtraPath),
+            "end what writes to spec.build.cleanup.extraPaths during shutdown",
+        ),
+        (
+            failed.iter().any(|(rule, _)| *rule == Rule::ForbiddenContent),
+            "correct spec.build.cleanup.forbiddenContent",
+        ),
+    ];
+    let ways_out: Vec<&str> = ways_out
+        .into_iter()
+        .filter_map(|(fits, way)| fits.then_some(way))
+        .collect();
     let described: Vec<_> = failed.into_iter().map(describe).collect();
     refused(
         gravest.unwrap_or(Refusal::CleanupIncomplete),
         format!(
-            "the image contains {}; remove it in the last step{way_out}",
-            described.join("; ")
+            "the image contains {}; {}",
+            described.join("; "),
+            ways_out.join(", or ")
         ),
     )
 }
@@ -172,7 +188,7 @@ fn mismatch(manifest: &Manifest, expected: &Expected<'_>) -> Option<String> {
         ));
     }
     let laid = expected.steps.iter().filter(|step| step.file.is_some()).count();
-    if !manifest.files.is_empty() && manifest.files.len() != laid {
+    if manifest.files.len() != laid {
         return Some(format!(
             "the manifest tells of {} files that steps have laid, expected {laid}",
             manifest.files.len()
@@ -197,7 +213,13 @@ fn mismatch(manifest: &Manifest, expected: &Expected<'_>) -> Option<String> {
 pub fn changed_files(steps: &[Step], laid: &[String], booted: &[String]) -> Vec<String> {
     let files = steps.iter().filter_map(|step| Some((step, step.file.as_ref()?)));
     let pairs = files.zip(laid.iter().zip(booted));
-    let changed = pairs.filter(|(_, (before, after))| before != after);
+    // What is below these is empty after every boot.
+    let lasts = |path: &str| {
+        !["/tmp/", "/run/", "/var/run/", "/dev/"]
+            .iter()
+            .any(|gone| path.starts_with(gone))
+    };
+    let changed = pairs.filter(|((_, file), (before, after))| before != after && lasts(&file.path));
     let described = changed.map(|((step, file), (before, after))| {
         let content = |fingerprint: &str| fingerprint.split(':').next().map(str::to_owned);
         let how = match (before.as_str(), after.as_str()) {
@@ -396,15 +418,16 @@ mod tests {
             ..step(name)
         };
         let steps = [
+            file("script", "/tmp/install.sh"),
             file("hosts", "/etc/hosts"),
             step("packages"),
             file("motd", "/etc/motd"),
             file("same", "/srv/same"),
             file("mode", "/srv/mode"),
         ];
-        let all = |words: [&str; 4]| words.map(str::to_owned);
-        let laid = all(["aa:644:0:0", "bb:644:0:0", "cc:644:0:0", "dd:644:0:0"]);
-        let booted = all(["ab:644:0:0", "missing", "cc:644:0:0", "dd:600:0:0"]);
+        let all = |words: [&str; 5]| words.map(str::to_owned);
+        let laid = all(["99:644:0:0", "aa:644:0:0", "bb:644:0:0", "cc:644:0:0", "dd:644:0:0"]);
+        let booted = all(["missing", "ab:644:0:0", "missing", "cc:644:0:0", "dd:600:0:0"]);
         assert_eq!(
             changed_files(&steps, &laid, &booted),
             [

@@ -285,12 +285,9 @@ impl Judge {
         let may = |id: &str| self.made.contains_key(id) || removes && (self.claimed.contains(id) || is_left(id));
         let strange = call.ids().filter(|id| !may(id));
         let strange = strange.map(|id| format!("invariant 8: {} of {id}, which is somebody else's", call.operation));
-        let age = |id| {
-            self.now
-                .duration_since(ec2.instances.get(id).map_or(self.now, |instance| instance.launched))
-        };
-        let young = call.ids().filter(|id| is_left(id)).map(|id| (id, age(id)));
-        let young = young.filter(|(_, age)| *age < SWEEP_AFTER);
+        let left = call.ids().filter(|id| is_left(id));
+        let left = left.filter_map(|id| Some((id, self.now.duration_since(ec2.instances.get(id)?.launched))));
+        let young = left.filter(|(_, age)| *age < SWEEP_AFTER);
         let young = young.map(|(id, age)| format!("{id} is swept when it is {age:#} old"));
         strange.chain(young).collect()
     }

@@ -47,6 +47,14 @@ pub fn wrong(world: &World) -> Vec<Wrong> {
         wrong.push(format!("{attempts} attempts were made, and {costly} of them lost"));
     }
     let undisturbed = state.history.iter().all(|step| step.fault.is_none());
+    if let Some((request, _)) = state.story.meanwhile
+        && !state.people.has_interfered
+        && undisturbed
+    {
+        wrong.push(format!(
+            "people have not done what they do at {request}: none has succeeded"
+        ));
+    }
     // Each of those that believe that they lead looks on.
     let leaders = api.objects(Kind::Lease).count();
     let most = MOST_AT_REST * leaders * if undisturbed { 1 } else { STUCK };

@@ -127,7 +127,10 @@ clean() {
     esac
   done
   printf '%s\n' "$GOLDSMITH_EXTRA_PATHS" | while IFS= read -r path; do
-    [ -z "$path" ] || rm -rf -- "$root$path"
+    # Not what is mounted there, nor what a link leads to.
+    if [ -n "$path" ] && ! mountpoint -q "$root$path" 2>/dev/null; then
+      find "$root$path" -xdev -depth -delete 2>/dev/null
+    fi
   done
 }
 
@@ -167,6 +170,15 @@ restart() {
     while sleep 60; do :; done
   fi
   record step-finished "$1" "$encoded" failed 1 1 "$(printf 'what goes on after the reboot could not be written to the disk' | word)"
+  give_up
+}
+
+# give_up: powers off once the console has had time to show why.
+give_up() {
+  for pause in 2 2 2; do
+    sleep "$pause"
+    show 24576
+  done
   power_off
 }
 
@@ -195,7 +207,6 @@ come_back() {
   fi
 }
 
-state=/var/lib/goldsmith
 service=/etc/systemd/system/goldsmith.service
 wanted=/etc/systemd/system/multi-user.target.wants/goldsmith.service
 per_boot=/var/lib/cloud/scripts/per-boot/goldsmith
@@ -235,7 +246,7 @@ run() {
   wrong=$(unknown)
   if [ -n "$wrong" ]; then
     record failed "$(printf 'spec.build.cleanup.forbiddenContent: grep -E does not take %s' "$wrong" | word)"
-    power_off
+    give_up
     return
   fi
   index=0
@@ -251,11 +262,7 @@ go_on() {
       return
     fi
     if ! step "$index"; then
-      for pause in 2 2 2; do
-        sleep "$pause"
-        show 24576
-      done
-      power_off
+      give_up
       return
     fi
   done

@@ -22,8 +22,13 @@ TimeoutStopSec=900
 UNIT
 }
 
+# What a reboot needs is there meanwhile.
+state=/var/lib/goldsmith
+
 # detach: goes on in a unit of its own, so that steps and checks may wait for cloud-init, outlast it and remove its files.
 detach() {
+  # User data that cloud-init runs again, after a step that has cleaned cloud-init and a reboot, say.
+  if [ -e "$work/began" ] || [ -e "$state/step" ]; then return; fi
   mkdir -p "$work" && chmod 700 "$work"
   cat "$0" >"$work/guest"
   date +%s >"$work/began"

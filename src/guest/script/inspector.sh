@@ -160,7 +160,10 @@ look() {
   changed=-newer
   find "$work/source" -cnewer "$work/source" >/dev/null 2>&1 && changed=-cnewer
   secrets "$1" "$changed" "$work/source" | place "$2" >>"$work/secrets"
-  named "$1" "$GOLDSMITH_TRACES" | place "$2" >>"$work/traces"
+  traces=$GOLDSMITH_TRACES
+  # What a recipe names is on its root filesystem.
+  [ -z "$2" ] || traces=$(printf '%s\n' "$traces" | grep -v '^ExtraPath ')
+  named "$1" "$traces" | place "$2" >>"$work/traces"
 }
 
 # place PREFIX: puts it before the path of each finding.

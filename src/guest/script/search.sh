@@ -57,7 +57,8 @@ RULES
 # unknown: the first expression that grep does not take: with one of those it would find nothing at all.
 unknown() {
   printf '%s\n' "$GOLDSMITH_CONTENTS" | while read -r item expression; do
-    grep -qE -e "$expression" /dev/null 2>/dev/null
+    # busybox only looks at it when there is a line.
+    echo | grep -qE -e "$expression" 2>/dev/null
     if [ $? -gt 1 ]; then printf '%s' "$expression" && break; fi
   done
 }

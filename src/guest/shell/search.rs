@@ -267,3 +267,25 @@ fn an_expression_that_grep_does_not_take_hides_no_secret() {
     let inspected = inspect_for(&directory, Timestamp::UNIX_EPOCH, &cleanup);
     assert!(inspected.failure.is_some_and(|why| why.contains("a(b")));
 }
+
+/// A file may hold both; what is skipped must not hide what is not.
+#[test]
+fn what_a_recipe_skips_hides_nothing_that_it_adds() {
+    let directory = Directory::new();
+    let cleanup = Cleanup {
+        skip: vec![CleanupItem::Credentials, CleanupItem::Logs],
+        extra_paths: vec!["/var/log/app".into()],
+        forbidden_content: vec!["internal[.]example".into()],
+    };
+    directory.write(
+        "/srv/both",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789 internal.example\n",
+    );
+    directory.write("/var/log/app/one", "x\n");
+    let report = inspect_for(&directory, Timestamp::UNIX_EPOCH, &cleanup);
+    let mut found = paths(&report.findings);
+    found.sort();
+    assert_eq!(found, ["ExtraPath /var/log/app/one", "ForbiddenContent /srv/both"]);
+    directory.run(&builder_of(&[step("only", "true")], &cleanup), "");
+    assert_eq!(directory.read("/var/log/app/one"), None);
+}

@@ -323,6 +323,12 @@ fn test(
 /// Compares what both halves tell of the files that steps lay.
 fn compare_files(record: &BuildRecord, proof: &mut Proof) -> Result<(), Failure> {
     let spec = &record.frozen.spec;
+    if proof.laid_files.len() != proof.booted_files.len() {
+        return Err(Failure::new(
+            Reason::TestInstanceFailed,
+            "the test instance has not told of every file that steps lay",
+        ));
+    }
     let changed = changed_files(&spec.build.steps, &proof.laid_files, &proof.booted_files);
     if changed.is_empty() {
         return Ok(());
