@@ -128,8 +128,10 @@ clean() {
   done
   printf '%s\n' "$GOLDSMITH_EXTRA_PATHS" | while IFS= read -r path; do
     # Not what is mounted there, nor what a link leads to.
-    if [ -n "$path" ] && ! mountpoint -q "$root$path" 2>/dev/null; then
-      find "$root$path" -xdev -depth -delete 2>/dev/null
+    if [ -n "$path" ] && ! cut -d ' ' -f 2 /proc/mounts | grep -qxF -e "$root$path"; then
+      # Not every find knows -delete.
+      find "$root$path" -xdev ! -type d -exec rm -f -- {} + 2>/dev/null
+      find "$root$path" -xdev -depth -type d -exec rmdir -- {} + 2>/dev/null
     fi
   done
 }
