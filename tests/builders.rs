@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use goldsmith_lab::Options;
 use serde_json::{Value, json};
-use stage::{Recipe, Stage, spec, stories, with};
+use stage::{Recipe, Stage, fails, spec, stories, succeeds, with};
 
 fn main() -> ExitCode {
     stage::tell(
@@ -50,31 +50,6 @@ fn build(stage: &Stage, name: &str, instructions: &str, change: &Value) {
 fn check(instructions: &str) -> Value {
     let run = format!("systemctl is-active nginx\n#sim: {instructions}");
     json!({"test": {"bootDeadline": "10s", "checks": [{"name": "active", "run": run, "timeout": "2s"}]}})
-}
-
-/// The one build has failed for that reason, and nothing is left of it.
-fn fails(stage: &Stage, name: &str, reason: &str, words: &[&str]) {
-    let recipe = stage.wait_stalled(name, reason);
-    let message = recipe.message();
-    for word in words {
-        assert!(message.contains(word), "{name}: {word:?} is not in {message:?}");
-    }
-    assert_eq!(recipe.latest_image(), None, "{name}");
-    assert_eq!(stage.launches(name, "builder"), 1, "{name}");
-    stage.at_rest(name, 0);
-}
-
-/// The first build has succeeded in one attempt, and only its image is left.
-fn succeeds(stage: &Stage, name: &str) -> Recipe {
-    let recipe = stage.wait_ready(name);
-    let history = recipe.status().history;
-    assert_eq!(
-        (recipe.latest_build(), history.len(), history[0].attempts),
-        (Some(1), 1, 1),
-        "{name}"
-    );
-    stage.at_rest(name, 1);
-    recipe
 }
 
 fn a_builder_that_dies_is_told_with_its_step(stage: &Stage) {

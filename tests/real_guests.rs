@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use goldsmith_lab::{ControllerOptions, Guests, Options};
 use serde_json::{Value, json};
-use stage::{Recipe, Stage, Story, spec, stories, with};
+use stage::{Recipe, Stage, Story, fails, spec, stories, succeeds, with};
 
 /// Debian's own account and its images there.
 const DEBIAN: (&str, &str) = ("136693071363", "debian-12-amd64-*");
@@ -58,26 +58,6 @@ fn recipe(steps: &Value, change: &Value) -> Value {
         false => json!({}),
     };
     with(with(recipe, &source), change)
-}
-
-/// The one build has succeeded in one attempt, and only its image is left.
-fn succeeds(stage: &Stage, name: &str) -> Recipe {
-    let recipe = stage.wait_ready(name);
-    let history = recipe.status().history;
-    assert_eq!((history.len(), history[0].attempts), (1, 1), "{name}");
-    stage.at_rest(name, 1);
-    recipe
-}
-
-/// The one build has failed for that reason, and nothing is left of it.
-fn fails(stage: &Stage, name: &str, reason: &str, words: &[&str]) {
-    let recipe = stage.wait_stalled(name, reason);
-    let message = recipe.message();
-    for word in words {
-        assert!(message.contains(word), "{name}: {word:?} is not in {message:?}");
-    }
-    assert_eq!(recipe.latest_image(), None, "{name}");
-    stage.at_rest(name, 0);
 }
 
 /// Shell that leaves one file of every class of cleanup, and fails if a class that a boot leaves is not there by itself. What

@@ -68,11 +68,9 @@ impl BuilderGuest<'_> {
             (format!("step {} in spec.build.steps", step.name), bytes)
         });
         let environment = self.environment.iter().map(|variable| variable.value.len()).sum();
-        let cleanup = self.cleanup.extra_paths.iter().chain(&self.cleanup.forbidden_content);
-        let cleanup = cleanup.map(String::len).sum();
         script.finish(steps.chain([
             ("spec.build.environment".to_owned(), environment),
-            ("spec.build.cleanup".to_owned(), cleanup),
+            rules::added(self.cleanup),
         ]))
     }
 }

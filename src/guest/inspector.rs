@@ -38,9 +38,7 @@ impl InspectorGuest<'_> {
             "SOURCE_CREATED",
             u64::try_from(self.source_created.as_second()).unwrap_or(0),
         );
-        let added = self.cleanup.extra_paths.iter().chain(&self.cleanup.forbidden_content);
-        let added = added.map(String::len).sum();
-        script.finish([("spec.build.cleanup".to_owned(), added)].into_iter())
+        script.finish(std::iter::once(rules::added(self.cleanup)))
     }
 }
 

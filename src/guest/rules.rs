@@ -137,6 +137,12 @@ pub(super) fn write(script: &mut Script, cleanup: &Cleanup) {
     script.text("UNSEARCHED", &UNSEARCHED.join("\n"));
 }
 
+/// What the recipe adds to the rules, and its bytes, to be blamed where it does not fit.
+pub(super) fn added(cleanup: &Cleanup) -> (String, usize) {
+    let texts = cleanup.extra_paths.iter().chain(&cleanup.forbidden_content);
+    ("spec.build.cleanup".to_owned(), texts.map(String::len).sum())
+}
+
 fn names(rules: &[(CleanupItem, &[&str])]) -> impl Iterator<Item = String> {
     rules
         .iter()

@@ -2,6 +2,7 @@
 //! simulated EC2 over TCP; the recipes in it, of which every status ever written is seen; and what EC2 says there is.
 
 mod account;
+mod ends;
 mod seen;
 mod spec;
 mod stage;
@@ -13,6 +14,7 @@ use goldsmith_lab::{Guests, Options};
 use libtest_mimic::{Arguments, Trial};
 
 pub use account::{Call, Inventory, Thing};
+pub use ends::{fails, succeeds};
 pub use seen::Recipe;
 pub use spec::{spec, with};
 pub use stage::{PATIENCE, Stage};

@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::{
-    ALL_RECIPES, BUILD, BUILT, COSTLY, PROOF, SERVES, SOON_AFTER, Story, Struck, WATCHES, ask, edit, install, runs,
+    ALL_RECIPES, BUILD, BUILT, COSTLY, PROOF, SERVES, SOON_AFTER, Story, Struck, UNSEEN_AND_WATCHES, ask, edit,
+    install, runs,
 };
 use super::{also, delete, recipe, suspend, write};
 use crate::history::Peer;
@@ -178,8 +179,6 @@ pub const STORIES: &[Story] = &[
         ..SERVES
     },
 ];
-
-const UNSEEN_AND_WATCHES: [Fault; 4] = [Fault::DiesUnseen, WATCHES[0], WATCHES[1], WATCHES[2]];
 
 /// Of a story that takes long: what a sweep begins with, a look at everything when the builder has been at work for so long that it cannot
 /// count as too young to show, and, where there is time, what changes something.

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    AT_WORK, BUILD, BUILT, PROOF, SERVES, Story, WATCHES, WEB, also, ask, edit, install, recipe, runs, suspend, write,
+    AT_WORK, BUILD, BUILT, PROOF, SERVES, Story, UNSEEN_AND_WATCHES, WEB, also, ask, edit, install, recipe, runs,
+    suspend, write,
 };
 use crate::people;
 use crate::plan::Fault;
@@ -13,7 +14,7 @@ pub const STORIES: &[Story] = &[
         name: "changed-step",
         begin: |world, _| world.at(BUILT, |world| install(world, "httpd")),
         events: &[BUILD, BUILD],
-        faults: &[Fault::DiesUnseen, WATCHES[0], WATCHES[1], WATCHES[2]],
+        faults: &UNSEEN_AND_WATCHES,
         ..SERVES
     },
     // What steps see changes, and is taken back: the image of before is there still.

@@ -87,6 +87,8 @@ pub const COSTLY: [Fault; 8] = [
 
 const WATCHES: [Fault; 3] = [Fault::WatchDelayed, Fault::WatchCoalesced, Fault::WatchExpired];
 
+const UNSEEN_AND_WATCHES: [Fault; 4] = [Fault::DiesUnseen, WATCHES[0], WATCHES[1], WATCHES[2]];
+
 /// An image is built and proven.
 const BUILD: &str = "BuildStarted ImageProven LatestChanged BuildSucceeded";
 
