@@ -17,7 +17,6 @@ fn main() -> ExitCode {
         stories![
             // The longest first.
             a_newer_source_is_built_within_a_minute_unless_the_recipe_says_not_to,
-            what_a_recipe_without_finalizer_leaves_is_swept,
             history_is_kept_as_long_as_it_is_asked_for,
             a_suspended_recipe_starts_nothing_and_finishes_what_runs,
             tags_and_description_are_changed_in_place,
@@ -301,27 +300,6 @@ fn deleted_while_ec2_makes_the_image_it_leaves_nothing(stage: &Stage) {
 
 fn deleted_while_it_is_proven_it_leaves_nothing(stage: &Stage) {
     deleted_in(stage, "deleted-in-proving", Phase::Proving);
-}
-
-fn what_a_recipe_without_finalizer_leaves_is_swept(stage: &Stage) {
-    stage.apply("swept", with(spec(), &long_step()));
-    wait_phase(stage, "swept", Phase::Proving);
-    stage.lab.kill_controller();
-    stage.kubectl(&[
-        "patch",
-        "imagerecipe",
-        "swept",
-        "--type=merge",
-        r#"--patch={"metadata": {"finalizers": null}}"#,
-    ]);
-    stage.delete("swept");
-    assert_ne!(
-        stage.inventory("swept").temporary(),
-        Vec::<&stage::Thing>::new(),
-        "it was in the middle of a proof"
-    );
-    stage.lab.start_controller().expect("it starts again");
-    stage.at_rest("swept", 0);
 }
 
 fn status_is_lost_in(stage: &Stage, name: &str, phase: Phase) {
