@@ -42,6 +42,7 @@ down: prerequisites ## End what `make up` has started
 
 check: prerequisites ## Test the pure part, in seconds once compiled, and that it depends on nothing that does I/O
 	cargo test --package goldsmith --no-default-features --lib
+	@tools/guest-shells cargo test --package goldsmith --no-default-features --lib guest::shell
 	@tools/pure
 
 lint: prerequisites ## Formatting, clippy, and the rules that neither knows
@@ -50,7 +51,7 @@ lint: prerequisites ## Formatting, clippy, and the rules that neither knows
 	cargo clippy --workspace --exclude goldsmith-tests --lib --bins -- --deny warnings --deny clippy::unwrap_used --deny clippy::expect_used --deny clippy::panic
 	cargo clippy --package goldsmith --no-default-features --lib -- --deny warnings
 	@tools/style
-	@tools/shell
+	@tools/shellcheck
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; else \
 		echo "left out: cargo deny, which checks what is built in; cargo install --locked cargo-deny" >&2; fi
 

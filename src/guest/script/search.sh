@@ -15,7 +15,7 @@ one_line='for path; do printf "%s" "$path" | LC_ALL=C tr "[:cntrl:]" "?"; echo; 
 # shellcheck disable=SC2016
 told_if_found='for path; do
   while read -r item expression; do
-    if grep -aE -e "$expression" -- "$path" | {
+    if grep -aE -e "$expression" -- "$path" 2>/dev/null | {
       # Documentation marks its sample keys so. What a recipe forbids it forbids in any case.
       if [ "$item" = ForbiddenContent ]; then grep -aq ^; else grep -aqv EXAMPLE; fi
     }; then

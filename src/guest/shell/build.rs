@@ -117,10 +117,9 @@ fn steps_have_their_tries_and_their_time() {
     let report = build(&directory, &steps, &[]);
     assert_eq!(report.steps[0].outcome.as_ref().unwrap().tries, 3);
     let (failed, outcome) = report.failed_step().unwrap();
-    assert_eq!(
-        (failed.name.as_str(), outcome.timed_out, outcome.output.as_str()),
-        ("stuck", true, "begun\n")
-    );
+    assert_eq!((failed.name.as_str(), outcome.timed_out), ("stuck", true));
+    // Some shells add that they were terminated.
+    assert!(outcome.output.starts_with("begun\n"), "{}", outcome.output);
 }
 
 #[test]
@@ -161,7 +160,7 @@ fn until_reboot(directory: &Directory, user_data: &UserData, verb: &str) -> Stri
     fs::create_dir(&work).unwrap();
     fs::write(work.join("guest"), &script).unwrap();
     fs::write(work.join("began"), "990\n").unwrap();
-    let output = Command::new("sh").arg(work.join("guest")).arg(verb).output().unwrap();
+    let output = shell().arg(work.join("guest")).arg(verb).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     fs::read_to_string(directory.0.join("console")).unwrap_or_default()
 }

@@ -44,7 +44,7 @@ fn make(directory: &Directory, name: &str, bytes: u64, content: &[(u64, &[u8])])
     }
 }
 
-const FAKES: &str = "sectors() { echo $(($(wc -c <\"$1\") / 512)); }";
+const FAKES: &str = "sectors() { echo $(($(stat -c %s \"$1\") / 512)); }";
 
 #[test]
 fn layouts_are_known_by_their_magic() {

@@ -66,7 +66,7 @@ impl Directory {
         let _ = fs::remove_file(&console);
         fs::remove_dir_all(self.0.join("work")).unwrap();
         fs::create_dir(self.0.join("work")).unwrap();
-        let output = Command::new("sh")
+        let output = shell()
             .arg(&path)
             .arg("run")
             .current_dir(&self.0)
@@ -81,6 +81,15 @@ impl Drop for Directory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The shell that guests' scripts are run by: `sh` of the folders in GUEST_PATH, or this machine's.
+fn shell() -> Command {
+    let mut shell = Command::new("sh");
+    if let Some(path) = std::env::var_os("GUEST_PATH") {
+        shell.env("PATH", path);
+    }
+    shell
 }
 
 fn text(user_data: &UserData) -> String {
@@ -204,7 +213,7 @@ fn every_script_is_one_that_shells_can_read() {
     for user_data in &scripts {
         let path = directory.0.join("script");
         fs::write(&path, text(user_data)).unwrap();
-        let Output { status, stderr, .. } = Command::new("sh").arg("-n").arg(&path).output().unwrap();
+        let Output { status, stderr, .. } = shell().arg("-n").arg(&path).output().unwrap();
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     }
 }
