@@ -66,12 +66,7 @@ impl Directory {
         let _ = fs::remove_file(&console);
         fs::remove_dir_all(self.0.join("work")).unwrap();
         fs::create_dir(self.0.join("work")).unwrap();
-        let output = shell()
-            .arg(&path)
-            .arg("run")
-            .current_dir(&self.0)
-            .output()
-            .unwrap();
+        let output = shell().arg(&path).arg("run").current_dir(&self.0).output().unwrap();
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         fs::read_to_string(console).unwrap_or_default()
     }
