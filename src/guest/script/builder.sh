@@ -108,7 +108,7 @@ search() {
   : >"$work/findings"
   secrets "$root" | while IFS= read -r finding; do
     ! kept "$root${finding#* }" || printf '%s\n' "$finding"
-  done | head -n 50 | while IFS= read -r finding; do
+  done | first | while IFS= read -r finding; do
     item=${finding%% *} path=${finding#* }
     printf '{"item":"%s","path":%s}\n' "$item" "$(json "$path")" >>"$work/findings"
   done

@@ -163,6 +163,22 @@ fn many_traces_hide_no_secret_and_many_secrets_no_trace() {
     assert_eq!((report.findings.len(), traces.count()), (100, 50));
 }
 
+/// They would push the manifest out of its room, and the manifest off the console.
+#[test]
+fn long_names_of_secrets_leave_room_for_what_else_is_told() {
+    let directory = Directory::new();
+    // As long as names of files can be.
+    let deep = "n".repeat(255) + "/";
+    for number in 0..60 {
+        directory.write(&format!("/srv/{}{number}.key", deep.repeat(10)), KEY);
+    }
+    let ran = directory.run(&builder(&[step("only", "true")], &[]), "");
+    assert!(BuilderReport::new(&parse(&ran, NONCE)).finished);
+    let report = inspect(&directory, Timestamp::UNIX_EPOCH);
+    let manifest = report.manifest.expect("it is told");
+    assert_eq!((manifest.findings.len(), report.findings.len()), (1, 1));
+}
+
 #[test]
 fn a_line_break_in_a_name_hides_nothing_and_says_nothing() {
     let directory = Directory::new();
