@@ -176,7 +176,7 @@ report() {
   wrong=$(unknown)
   [ -z "$wrong" ] || record failed "$(printf 'spec.build.cleanup.forbiddenContent: grep -E does not take %s' "$wrong" | word)"
   for kind in secrets traces; do
-    first <"$work/$kind"
+    if [ -e "$work/$kind" ]; then first <"$work/$kind"; fi
   done | while IFS= read -r finding; do
     record finding "${finding%% *}" "$(printf '%s' "${finding#* }" | word)"
   done

@@ -144,27 +144,6 @@ fn a_file_that_cannot_be_laid_fails_its_step() {
     assert!(report.failed_step().unwrap().1.output.contains("is a directory"));
 }
 
-/// Runs the builder to its next reboot or its end, as `verb` says from where; gives its console, which EC2 keeps through reboots.
-fn until_reboot(directory: &Directory, user_data: &UserData, verb: &str) -> String {
-    let body = text(user_data);
-    let body = body.strip_suffix("main \"$@\"\n").unwrap();
-    let at = directory.0.display();
-    let script = format!(
-        "{body}\nwork={at}/work\nroot={at}/root\nconsoles() {{ echo {at}/console; }}\npower_off() {{ :; }}\n\
-         power_off_in() {{ echo $1 >{at}/timer; }}\nshut_down() {{ finish; }}\nreboot_machine() {{ exit; }}\n\
-         systemctl() {{ :; }}\njournalctl() {{ :; }}\ndate() {{ echo 1000; }}\nsleep() {{ command sleep 0.01; }}\nmain \"$@\"\n"
-    );
-    let work = directory.0.join("work");
-    // In memory: nothing of it is there after a reboot.
-    fs::remove_dir_all(&work).unwrap();
-    fs::create_dir(&work).unwrap();
-    fs::write(work.join("guest"), &script).unwrap();
-    fs::write(work.join("began"), "990\n").unwrap();
-    let output = shell().arg(work.join("guest")).arg(verb).output().unwrap();
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    fs::read_to_string(directory.0.join("console")).unwrap_or_default()
-}
-
 #[test]
 fn a_build_goes_on_after_a_reboot_and_leaves_nothing_of_it_on_the_disk() {
     let directory = Directory::new();
@@ -182,9 +161,13 @@ fn a_build_goes_on_after_a_reboot_and_leaves_nothing_of_it_on_the_disk() {
         step("after", &counted),
     ];
     let user_data = builder(&steps, &[]);
+    let reboots = format!(
+        "power_off_in() {{ echo $1 >{}/timer; }}\nreboot_machine() {{ exit; }}\ndate() {{ echo 1000; }}",
+        directory.0.display()
+    );
     let lines = || fs::read_to_string(directory.0.join("count")).unwrap().lines().count();
     for (verb, ran, begun) in [("run", 1, 2), ("resume", 2, 4), ("resume", 3, 5)] {
-        let report = BuilderReport::new(&parse(&until_reboot(&directory, &user_data, verb), NONCE));
+        let report = BuilderReport::new(&parse(&directory.boot(&user_data, &reboots, verb), NONCE));
         assert_eq!((lines(), report.steps.len()), (ran, begun), "{verb}: {report:?}");
         let rebooting = report.current_step().map(|step| step.name.as_str());
         assert_eq!(rebooting, [Some("kernel"), Some("it's again"), None][ran - 1]);

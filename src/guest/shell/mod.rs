@@ -51,24 +51,31 @@ impl Directory {
 
     /// Runs a guest's script from where it has detached itself, after these replacements, and gives its console.
     fn run(&self, user_data: &UserData, replacements: &str) -> String {
+        // Each guest is another instance.
+        let _ = fs::remove_file(self.0.join("console"));
+        self.boot(user_data, replacements, "run")
+    }
+
+    /// Boots: nothing that was in memory is there. Runs the guest's script from where `verb` says, after these replacements, and gives
+    /// its console, which EC2 keeps through reboots.
+    fn boot(&self, user_data: &UserData, replacements: &str, verb: &str) -> String {
         let script = text(user_data);
         let body = script.strip_suffix("main \"$@\"\n").unwrap();
         let replaced = format!(
-            "{body}\nwork={directory}/work\nroot={directory}/root\n\
+            "{body}\nPATH=${{GUEST_PATH-$PATH}}\nwork={directory}/work\nroot={directory}/root\n\
              consoles() {{ echo {directory}/console; }}\npower_off() {{ :; }}\nshut_down() {{ finish; }}\nrepeat() {{ :; }}\n\
              systemctl() {{ :; }}\njournalctl() {{ :; }}\nsleep() {{ command sleep 0.01; }}\n{replacements}\nmain \"$@\"\n",
             directory = self.0.display()
         );
-        let path = self.0.join("script");
-        fs::write(&path, replaced).unwrap();
-        let console = self.0.join("console");
-        // Each guest is another instance.
-        let _ = fs::remove_file(&console);
-        fs::remove_dir_all(self.0.join("work")).unwrap();
-        fs::create_dir(self.0.join("work")).unwrap();
-        let output = shell().arg(&path).arg("run").current_dir(&self.0).output().unwrap();
-        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        fs::read_to_string(console).unwrap_or_default()
+        let work = self.0.join("work");
+        fs::remove_dir_all(&work).unwrap();
+        fs::create_dir(&work).unwrap();
+        fs::write(work.join("guest"), replaced).unwrap();
+        fs::write(work.join("began"), "990\n").unwrap();
+        let guest = shell().arg(work.join("guest")).arg(verb).current_dir(&self.0).output();
+        let stderr = guest.unwrap().stderr;
+        assert!(stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
+        fs::read_to_string(self.0.join("console")).unwrap_or_default()
     }
 }
 
