@@ -4,12 +4,9 @@
 
 use std::process::ExitCode;
 
-use goldsmith_lab::{ControllerOptions, Guests, Options};
+use goldsmith_lab::{DEBIAN, Guests, Options};
 use serde_json::{Value, json};
 use stage::{Recipe, Stage, Story, fails, spec, stories, succeeds, with};
-
-/// Debian's own account and its images there.
-const DEBIAN: (&str, &str) = ("136693071363", "debian-12-amd64-*");
 
 fn main() -> ExitCode {
     let mut options = Options {
@@ -22,10 +19,7 @@ fn main() -> ExitCode {
     ]
     .to_vec();
     if on_debian() {
-        options.controller = ControllerOptions {
-            inspector: Some((DEBIAN.0.into(), DEBIAN.1.into())),
-            ..options.controller
-        };
+        options = Options::with(Guests::Real);
         stories.extend_from_slice(stories![
             what_cleanup_skips_is_named_and_passes,
             what_the_recipe_forbids_is_named,

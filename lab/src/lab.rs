@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::cluster::{self, Cluster, repository};
 use crate::controller::{self, Controller, ControllerOptions};
 use crate::directory::Directory;
-use crate::simulator::{self, Guests, Simulator};
+use crate::simulator::{self, DEBIAN, Guests, Simulator};
 use crate::{Error, Result, tools};
 
 /// The region that the simulator's account is seeded in, and the only one that the controller is configured for.
@@ -44,6 +44,22 @@ impl Default for Options {
             guests: Guests::default(),
             controller: ControllerOptions::default(),
         }
+    }
+}
+
+impl Options {
+    /// The usual lab, or one whose machines are all of Debian 12, the inspectors included.
+    #[must_use]
+    pub fn with(guests: Guests) -> Self {
+        let mut options = Self {
+            guests,
+            ..Self::default()
+        };
+        if guests == Guests::Real {
+            let (owner, name) = DEBIAN;
+            options.controller.inspector = Some((owner.into(), name.into()));
+        }
+        options
     }
 }
 

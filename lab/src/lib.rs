@@ -17,5 +17,5 @@ pub use controller::{ControllerOptions, Grant};
 pub use directory::{cache, lock_file};
 pub use error::{Error, Result};
 pub use lab::{ACCESS_KEY_ID, Lab, NAMESPACE, Options, RECORDS_EVERYWHERE, REGION, SECRET_ACCESS_KEY};
-pub use simulator::Guests;
+pub use simulator::{DEBIAN, Guests};
 pub use wait::until;

@@ -6,6 +6,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use goldsmith_lab::Guests;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -16,23 +17,30 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Tells the story of one image, in about a minute; succeeds if all of it was so
-    Demo,
+    /// Tells the story of one image, in about a minute, with real guests in some; succeeds if all of it was so
+    Demo(Inside),
     /// Starts API server, simulator and controller in the background, unless they are up, and prints `export` lines for them
-    Up,
+    Up(Inside),
     /// Ends what `up` has started
     Down,
     /// What `up` leaves running in the background
     #[command(hide = true)]
-    Serve,
+    Serve(Inside),
+}
+
+#[derive(clap::Args)]
+struct Inside {
+    /// What instances are inside
+    #[arg(long, value_enum, default_value_t)]
+    guests: Guests,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
-        Verb::Demo => demo::demo(),
-        Verb::Up => up::up(),
+        Verb::Demo(Inside { guests }) => demo::demo(guests),
+        Verb::Up(Inside { guests }) => up::up(guests),
         Verb::Down => up::down(),
-        Verb::Serve => up::serve(),
+        Verb::Serve(Inside { guests }) => up::serve(guests),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

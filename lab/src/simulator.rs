@@ -1,7 +1,9 @@
 //! The EC2 simulator as a child.
 
+use std::fmt;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::child::Child;
@@ -11,8 +13,11 @@ use crate::{Result, tools};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
+/// Owner and name of Debian's own images, which real guests boot if `tools/guests/make debian-12` has made their disk.
+pub const DEBIAN: (&str, &str) = ("136693071363", "debian-12-amd64-*");
+
 /// What instances are inside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Guests {
     /// The simulator's model, which runs nothing.
     #[default]
@@ -21,13 +26,12 @@ pub enum Guests {
     Real,
 }
 
-impl Guests {
-    /// As the simulator's option has it.
-    fn name(self) -> &'static str {
-        match self {
+impl fmt::Display for Guests {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
             Guests::Scripted => "scripted",
-            Guests::Real => "qemu",
-        }
+            Guests::Real => "real",
+        })
     }
 }
 
@@ -40,6 +44,7 @@ pub struct Simulator {
 
 impl Simulator {
     pub fn start(directory: &Directory, latency_scale: f64, guests: Guests) -> Result<Self> {
+        let virtual_machines = guests == Guests::Real;
         // Where the disks of real guests are.
         let cache = cache()?;
         let environment = [("XDG_CACHE_HOME", cache.parent().unwrap_or(&cache))];
@@ -47,7 +52,7 @@ impl Simulator {
             let arguments = [
                 format!("--port={port}"),
                 format!("--latency-scale={latency_scale}"),
-                format!("--guests={}", guests.name()),
+                format!("--guests={}", if virtual_machines { "qemu" } else { "scripted" }),
             ];
             let log = directory.path().join("simulator.log");
             let program = tools::workspace_binary("goldsmith-simulator")?;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use goldsmith_lab::{Error, Lab, Options, Result, cache, lock_file, tools, until};
+use goldsmith_lab::{Error, Guests, Lab, Options, Result, cache, lock_file, tools, until};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -21,7 +21,7 @@ const DOWN_WITHIN: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Makes sure that the lab is up and prints its environment as `export` lines; all else goes to standard error.
-pub fn up() -> Result<()> {
+pub fn up(guests: Guests) -> Result<()> {
     let files = Files::locate()?;
     let mut server = if files.served()? {
         eprintln!("goldsmith-lab: up already");
@@ -30,7 +30,7 @@ pub fn up() -> Result<()> {
         eprintln!("goldsmith-lab: starting etcd, API server, simulator and controller");
         // Of one that was killed.
         let _ = fs::remove_file(&files.environment);
-        Some(start_server(&files)?)
+        Some(start_server(&files, guests)?)
     };
     let exports = until(READY_WITHIN, || {
         let ended = server
@@ -50,7 +50,9 @@ pub fn up() -> Result<()> {
         )));
     };
     print!("{exports}");
-    eprintln!("goldsmith-lab: up; `make down` ends it");
+    // It may have been up before, with others than are asked for now.
+    let guests = fs::read_to_string(&files.guests).map_err(Error::io(format!("read {}", files.guests.display())))?;
+    eprintln!("goldsmith-lab: up, with {guests} guests; `make down` ends it");
     eprintln!("  use it:      eval \"$(make -s up)\"");
     let clients = [tools::kubectl()?, tools::python("aws")?];
     eprintln!("  its clients: {}", for_a_shell(&clients));
@@ -113,7 +115,7 @@ pub fn down() -> Result<()> {
 }
 
 /// Runs the lab until SIGTERM, SIGINT or SIGHUP. A controller that ends is started again, as a kubelet would.
-pub fn serve() -> Result<()> {
+pub fn serve(guests: Guests) -> Result<()> {
     let files = Files::locate()?;
     let lock = lock_file(&files.lock)?;
     // `served` may hold it for an instant.
@@ -123,7 +125,7 @@ pub fn serve() -> Result<()> {
     }
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(Error::io("listen for signals"))?;
     write(&files.pid, &std::process::id().to_string())?;
-    let lab = Lab::start(&Options::default())?;
+    let lab = Lab::start(&Options::with(guests))?;
     lab.start_controller()?;
     let exports: String = lab
         .environment()
@@ -131,6 +133,7 @@ pub fn serve() -> Result<()> {
         .map(|(name, value)| Ok(format!("export {name}={}\n", shlex::try_quote(value)?)))
         .collect::<std::result::Result<_, shlex::QuoteError>>()
         .map_err(|error| Error::Unexpected(format!("the environment cannot be written for a shell: {error}")))?;
+    write(&files.guests, &guests.to_string())?;
     write(&files.environment, &exports)?;
     while signals.pending().next().is_none() {
         thread::sleep(INTERVAL);
@@ -150,6 +153,7 @@ pub fn serve() -> Result<()> {
 struct Files {
     lock: PathBuf,
     pid: PathBuf,
+    guests: PathBuf,
     environment: PathBuf,
     log: PathBuf,
 }
@@ -163,6 +167,7 @@ impl Files {
         Ok(Self {
             lock: file("lock"),
             pid: file("pid"),
+            guests: file("guests"),
             environment: file("environment"),
             log: file("log"),
         })
@@ -174,7 +179,7 @@ impl Files {
 }
 
 /// Starts `serve` in a session of its own, so that closing the terminal does not end it.
-fn start_server(files: &Files) -> Result<Child> {
+fn start_server(files: &Files, guests: Guests) -> Result<Child> {
     let log = File::create(&files.log).map_err(Error::io(format!("write {}", files.log.display())))?;
     let errors = log
         .try_clone()
@@ -183,7 +188,7 @@ fn start_server(files: &Files) -> Result<Child> {
     let mut setsid = Command::new("setsid");
     setsid
         .arg(executable)
-        .arg("serve")
+        .args(["serve", &format!("--guests={guests}")])
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors);

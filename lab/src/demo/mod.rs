@@ -1,6 +1,7 @@
 //! `goldsmith-lab demo`: the story of one image, told by the real controller on a real API server and the simulated EC2.
 
 mod inventory;
+mod real;
 mod recipe;
 mod story;
 mod terminal;
@@ -11,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use goldsmith_lab::{ControllerOptions, Error, Lab, Options, Result};
+use goldsmith_lab::{Error, Guests, Lab, Options, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -27,29 +28,34 @@ const INTERRUPTED: i32 = 130;
 const SWEEP_AFTER: &str = "5s";
 
 /// Tells the story. Fails as soon as something is not as it was told.
-pub fn demo() -> Result<()> {
+pub fn demo(guests: Guests) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let terminal = Terminal::new();
     terminal.heading("Goldsmith: machine images, declared and proven");
-    let controller = ControllerOptions {
-        sweep_after: SWEEP_AFTER.into(),
-        ..ControllerOptions::default()
-    };
-    let lab = Arc::new(Lab::start(&Options {
-        controller,
-        ..Options::default()
-    })?);
+    let mut options = Options::with(guests);
+    options.controller.sweep_after = SWEEP_AFTER.into();
+    let lab = Arc::new(Lab::start(&options)?);
     interrupt.stops(&lab);
     interrupt.ends_the_process();
-    terminal.progress("a kube-apiserver with etcd, and a simulated EC2 whose minutes are seconds, are up");
+    let instances = match guests {
+        Guests::Scripted => "whose minutes are seconds",
+        Guests::Real => "whose instances are virtual machines",
+    };
+    terminal.progress(&format!(
+        "a kube-apiserver with etcd, and a simulated EC2 {instances}, are up"
+    ));
     for (name, value) in lab.environment() {
         terminal.command(&format!("export {name}={value}"));
     }
     let story = Story {
         lab: &lab,
         terminal: &terminal,
+        guests,
     };
-    let told = story.tell();
+    let told = match guests {
+        Guests::Scripted => story.tell(),
+        Guests::Real => story.tell_of_machines(),
+    };
     interrupt.ends_the_process();
     if told.is_err() {
         // The lab's directory goes with it, and with it the only trace of what went wrong.

@@ -30,6 +30,12 @@ impl Recipe {
         self.current() && self.holds("Stalled")
     }
 
+    /// Why the attempt in hand, or the build, has failed.
+    pub fn failure(&self) -> Option<&str> {
+        let attempt = self.0.pointer("/status/build/failure/message").and_then(Value::as_str);
+        attempt.or_else(|| self.stalled().then(|| self.message()))
+    }
+
     fn current(&self) -> bool {
         self.0.pointer("/status/observedGeneration") == self.0.pointer("/metadata/generation")
     }
@@ -62,9 +68,25 @@ impl Recipe {
         self.0.pointer("/status/latest/build")?.as_i64()
     }
 
+    /// How long the latest image took from its launch to the last check passed.
+    pub fn boot_seconds(&self) -> Option<f64> {
+        let milliseconds = self.0.pointer("/status/latest/bootMilliseconds")?.as_f64()?;
+        Some(milliseconds / 1000.0)
+    }
+
     /// Where the build in hand is, for example `Building`; empty if there is none.
     pub fn phase(&self) -> &str {
         self.text("/status/build/architectures/0/phase")
+    }
+
+    /// Id of the instance that was launched last, but for the inspector.
+    pub fn machine(&self) -> Option<&str> {
+        let id = |of| {
+            self.0
+                .pointer(&format!("/status/build/architectures/0/{of}/id"))?
+                .as_str()
+        };
+        id("test").or_else(|| id("instance"))
     }
 
     /// Which inputs made the newest ended build differ from the one before.

@@ -1,8 +1,9 @@
 //! The five points of the story. Every command is shown as a person would type it, and every claim is looked up.
 
+use std::thread;
 use std::time::Duration;
 
-use goldsmith_lab::{Error, Lab, NAMESPACE, Result, until};
+use goldsmith_lab::{Error, Guests, Lab, NAMESPACE, Result, until};
 use serde_json::Value;
 
 use super::inventory::{Inventory, Launches};
@@ -11,10 +12,13 @@ use super::terminal::Terminal;
 
 /// For any single wait; each takes a few seconds when all is well.
 const WITHIN: Duration = Duration::from_secs(45);
+/// The same where a machine has to boot, under emulation perhaps and beside other work.
+const WITHIN_OF_MACHINES: Duration = Duration::from_mins(15);
 
 pub struct Story<'a> {
     pub lab: &'a Lab,
     pub terminal: &'a Terminal,
+    pub guests: Guests,
 }
 
 impl Story<'_> {
@@ -31,6 +35,12 @@ impl Story<'_> {
         self.terminal.heading("1. A manifest becomes a proven image");
         self.kubectl(&["apply", "--kustomize", "examples/demo"])?;
         let web = self.follow("web", "is ready", Recipe::at_rest)?;
+        self.image_is_proven(&web)?;
+        Ok(web)
+    }
+
+    /// What EC2 says of the latest image.
+    pub fn image_is_proven(&self, web: &Recipe) -> Result<()> {
         let image = self.image(web.latest_image())?;
         let shown = "Images[].[ImageId,Name,State,DeregistrationProtection,Tags[?Key=='goldsmith.dev/proven'].Key|[0]]";
         self.show_image(web.latest_image(), shown)?;
@@ -41,8 +51,7 @@ impl Story<'_> {
         self.claim("it is proven, by its tag", has_tag(&image, "goldsmith.dev/proven"))?;
         let protection = image["DeregistrationProtection"].as_str().unwrap_or_default();
         self.claim("it is protected from deregistration", protection.starts_with("enabled"))?;
-        self.kubectl(&["get", "imagerecipes"])?;
-        Ok(web)
+        self.kubectl(&["get", "imagerecipes"])
     }
 
     fn only_what_shapes_the_image_is_built(&self, before: &Recipe) -> Result<Recipe> {
@@ -136,6 +145,23 @@ impl Story<'_> {
 
     fn nothing_is_left_and_nothing_is_there_twice(&self) -> Result<()> {
         self.terminal.heading("5. What EC2 has at the end");
+        let inventory = self.nothing_is_left()?;
+        self.terminal.command("curl \"$AWS_ENDPOINT_URL/_simulator/journal\"");
+        let launches = Launches::read(self.lab)?;
+        self.claim(
+            &format!(
+                "{} instances were launched, none twice for one attempt",
+                launches.count()
+            ),
+            launches.count() > 0 && launches.doubled().is_empty(),
+        )?;
+        self.claim("every image has one snapshot of its own", inventory.pairs())?;
+        self.claim("no image is there twice", inventory.doubled().is_empty())?;
+        self.claim("three builds of web made three images", inventory.images() == 3)
+    }
+
+    /// Waits until nothing temporary is there any more, and shows what is.
+    pub fn nothing_is_left(&self) -> Result<Inventory> {
         let inventory = until(WITHIN, || {
             let inventory = Inventory::read(self.lab)?;
             match inventory.leaked() {
@@ -152,22 +178,11 @@ impl Story<'_> {
             "no instance, no volume and no image without its proof is left",
             leaked.is_empty(),
         )?;
-        self.terminal.command("curl \"$AWS_ENDPOINT_URL/_simulator/journal\"");
-        let launches = Launches::read(self.lab)?;
-        self.claim(
-            &format!(
-                "{} instances were launched, none twice for one attempt",
-                launches.count()
-            ),
-            launches.count() > 0 && launches.doubled().is_empty(),
-        )?;
-        self.claim("every image has one snapshot of its own", inventory.pairs())?;
-        self.claim("no image is there twice", inventory.doubled().is_empty())?;
-        self.claim("three builds of web made three images", inventory.images() == 3)
+        Ok(inventory)
     }
 
     /// Starts the controller and shows with what.
-    fn start_controller(&self) -> Result<()> {
+    pub fn start_controller(&self) -> Result<()> {
         self.lab.start_controller()?;
         let command = self.lab.controller_command().unwrap_or_default();
         self.terminal.command(&format!("{command} &"));
@@ -188,7 +203,7 @@ impl Story<'_> {
     }
 
     /// Runs kubectl as shown.
-    fn kubectl(&self, arguments: &[&str]) -> Result<()> {
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<()> {
         self.terminal.command(&typed("kubectl", arguments));
         self.terminal.output(&self.lab.kubectl(arguments)?);
         Ok(())
@@ -202,19 +217,16 @@ impl Story<'_> {
 
     /// Shows some fields of an image.
     fn show_image(&self, id: &str, query: &str) -> Result<()> {
-        let arguments = [
-            "ec2",
-            "describe-images",
-            "--image-ids",
-            id,
-            "--query",
-            query,
-            "--output",
-            "text",
-        ];
+        self.aws(&["describe-images", "--image-ids", id], query).map(drop)
+    }
+
+    /// Asks EC2 as shown.
+    pub fn aws(&self, arguments: &[&str], query: &str) -> Result<String> {
+        let arguments = [&["ec2"], arguments, &["--query", query, "--output", "text"]].concat();
         self.terminal.command(&typed("aws", &arguments));
-        self.terminal.output(&self.lab.aws(&arguments)?);
-        Ok(())
+        let answer = self.lab.aws(&arguments)?;
+        self.terminal.output(&answer);
+        Ok(answer)
     }
 
     fn patch(&self, name: &str, patch: &str) -> Result<()> {
@@ -226,11 +238,17 @@ impl Story<'_> {
     }
 
     /// Watches a recipe until it is as wanted, with a line for whatever is new.
-    fn follow(&self, name: &str, wanted: &str, is: impl Fn(&Recipe) -> bool) -> Result<Recipe> {
+    pub fn follow(&self, name: &str, wanted: &str, mut is: impl FnMut(&Recipe) -> bool) -> Result<Recipe> {
+        let (within, pause) = match self.guests {
+            Guests::Scripted => (WITHIN, Duration::ZERO),
+            // kubectl would take from the machines what they need of the processor.
+            Guests::Real => (WITHIN_OF_MACHINES, Duration::from_secs(1)),
+        };
         let mut told = String::new();
         self.terminal
             .command(&format!("kubectl get imagerecipe {name} --watch"));
-        until(WITHIN, || {
+        until(within, || {
+            thread::sleep(pause);
             let recipe = self.recipe(name)?;
             let summary = recipe.summary();
             if told != summary {
@@ -241,7 +259,7 @@ impl Story<'_> {
                 return Ok(recipe);
             }
             Err(Error::Unexpected(format!(
-                "{name}: not \"{wanted}\" within {WITHIN:?}; it says: {}",
+                "{name}: not \"{wanted}\" within {within:?}; it says: {}",
                 recipe.message()
             )))
         })
@@ -269,7 +287,7 @@ impl Story<'_> {
     }
 
     /// Says what was shown; the story ends where it is not so.
-    fn claim(&self, claim: &str, holds: bool) -> Result<()> {
+    pub fn claim(&self, claim: &str, holds: bool) -> Result<()> {
         if !holds {
             return Err(Error::Unexpected(format!("this is not so: {claim}")));
         }
@@ -287,7 +305,7 @@ fn has_tag(image: &Value, key: &str) -> bool {
 }
 
 /// A command as it is typed in a shell.
-fn typed(program: &str, arguments: &[&str]) -> String {
+pub fn typed(program: &str, arguments: &[&str]) -> String {
     let words = std::iter::once(program).chain(arguments.iter().copied());
     // Only a word with a NUL cannot be typed, and none of these has one.
     shlex::try_join(words).unwrap_or_default()
