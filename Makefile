@@ -4,6 +4,10 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/goldsmith
 export CARGO_TARGET_DIR ?= $(cache)/target
 binaries := $(CARGO_TARGET_DIR)/debug
 
+# What instances are inside; tools/install knows it from its environment.
+export GUESTS ?= scripted
+$(if $(filter scripted real,$(GUESTS)),,$(error GUESTS is '$(GUESTS)'; it must be scripted or real))
+
 generated := cargo test --package goldsmith --no-default-features --test generated
 
 .DEFAULT_GOAL := help
@@ -12,14 +16,14 @@ generated := cargo test --package goldsmith --no-default-features --test generat
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: tools build ## Build, prove and keep an image on a real API server and a simulated EC2, in a minute once compiled
-	@$(binaries)/goldsmith-lab demo
+demo: tools build ## Build, prove and keep an image on a real API server and a simulated EC2, in a minute once compiled; GUESTS=real: on Debian 12 in virtual machines, in four
+	@$(binaries)/goldsmith-lab demo --guests $(GUESTS)
 
 test: tools build ## Run every test
 	cargo test --workspace
 
+test-guests: GUESTS = real
 test-guests: tools build ## Build and prove on Debian 12 in virtual machines: half an hour with two cores
-	tools/guests/make debian-12
 	GUEST=debian-12 cargo test --workspace --test real_guests
 
 faults: prerequisites ## More faults than `make test`: in every story, and PAIRS of them in each, drawn from SEED
@@ -34,8 +38,8 @@ mutants: build ## Plant faults into a copy of the tree, one after the other, and
 speed: prerequisites ## Measure calls a second through the SDK to the simulated EC2, on one core
 	@cargo bench --profile dev --workspace --bench calls
 
-up: tools build ## Leave API server, simulator and controller running; prints `export` lines for kubectl and aws
-	@$(binaries)/goldsmith-lab up
+up: tools build ## Leave API server, simulator and controller running; prints `export` lines for kubectl and aws; GUESTS as in demo
+	@$(binaries)/goldsmith-lab up --guests $(GUESTS)
 
 down: prerequisites ## End what `make up` has started
 	@if [ -x $(binaries)/goldsmith-lab ]; then $(binaries)/goldsmith-lab down; else echo "nothing is up" >&2; fi
