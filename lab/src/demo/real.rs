@@ -70,6 +70,7 @@ impl Story<'_> {
     /// takes minutes, too.
     fn follow_phases(&self, wanted: &str, phases: &mut Phases, is: impl Fn(&Recipe) -> bool) -> Result<Recipe> {
         let mut listened = self.terminal.seconds();
+        let mut heard = String::new();
         let web = self.follow("web", wanted, |web| {
             let now = self.terminal.seconds();
             phases.see(web.phase(), now);
@@ -80,7 +81,10 @@ impl Story<'_> {
                 // Whether EC2 answers is for the controller to judge here.
                 let lines = self.console(machine).unwrap_or_default();
                 let line = lines.last().map_or("nothing yet", String::as_str);
-                self.terminal.progress(&format!("{machine} says: {line}"));
+                if heard != line {
+                    self.terminal.progress(&format!("{machine} says: {line}"));
+                    line.clone_into(&mut heard);
+                }
             }
             is(web) || web.failure().is_some()
         })?;
