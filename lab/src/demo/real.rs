@@ -13,8 +13,8 @@ const LISTEN_SECONDS: f64 = 12.0;
 
 impl Story<'_> {
     pub fn tell_of_machines(&self) -> Result<()> {
-        self.debian_is_there()?;
         self.start_controller()?;
+        self.debian_is_there()?;
         let mut phases = Phases::default();
         self.a_machine_runs_the_steps(&mut phases)?;
         self.two_machines_prove_the_image(&mut phases)?;
