@@ -16,7 +16,7 @@ use crate::keys;
 use crate::random::Random;
 use crate::region::Region;
 use crate::schedule::Schedule;
-use crate::security_groups::{IpPermission, IpRange, SecurityGroup, UserIdGroupPair};
+use crate::security_groups::{IpPermission, SecurityGroup, UserIdGroupPair};
 use crate::snapshots::{Snapshot, SnapshotState};
 use crate::subnets::{PrivateDnsNameOptions, Subnet};
 use crate::tags::Tags;
@@ -202,35 +202,17 @@ fn vpc(number: u32, digits: &str, cidr_block: &str, is_default: bool) -> Vpc {
 
 /// A VPC's default group lets its own instances in, any other nobody.
 fn security_group(region: &str, group_id: &str, name: &str, description: &str, vpc_id: &str) -> SecurityGroup {
-    let own = IpPermission {
-        ip_protocol: "-1".to_owned(),
-        ip_ranges: Vec::new(),
-        groups: vec![UserIdGroupPair {
+    let mut group = SecurityGroup::new(region, ACCOUNT, group_id.to_owned(), name, description, vpc_id);
+    if name == "default" {
+        let mut own = IpPermission::of_all_traffic();
+        own.groups.push(UserIdGroupPair {
             group_id: group_id.to_owned(),
             user_id: ACCOUNT.to_owned(),
-        }],
-        ipv6_ranges: Vec::new(),
-        prefix_list_ids: Vec::new(),
-    };
-    SecurityGroup {
-        group_id: group_id.to_owned(),
-        group_name: name.to_owned(),
-        group_description: description.to_owned(),
-        security_group_arn: format!("arn:aws:ec2:{region}:{ACCOUNT}:security-group/{group_id}"),
-        owner_id: ACCOUNT.to_owned(),
-        vpc_id: vpc_id.to_owned(),
-        ip_permissions: if name == "default" { vec![own] } else { Vec::new() },
-        ip_permissions_egress: vec![IpPermission {
-            ip_protocol: "-1".to_owned(),
-            ip_ranges: vec![IpRange {
-                cidr_ip: "0.0.0.0/0".to_owned(),
-            }],
-            groups: Vec::new(),
-            ipv6_ranges: Vec::new(),
-            prefix_list_ids: Vec::new(),
-        }],
-        tag_set: Tags::default(),
+            description: None,
+        });
+        group.ip_permissions.push(own);
     }
+    group
 }
 
 /// A finished image to put into a region.

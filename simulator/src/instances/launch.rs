@@ -9,6 +9,7 @@ use crate::durations;
 use crate::ids::Kind;
 use crate::images::{Image, StateReason};
 use crate::instance_types::InstanceType;
+use crate::key_pairs::KeyPair;
 use crate::protocol::Error;
 use crate::region::Region;
 use crate::schedule::Due;
@@ -63,6 +64,12 @@ pub fn launch(
     let public = interface.and_then(|interface| interface.associate_public_ip_address);
     let public = public.unwrap_or(placed.subnet.map_public_ip_on_launch);
     let chance = region.random.draw();
+    let named = |key: &&KeyPair| Some(&key.key_name) == request.key_name.as_ref();
+    let public_key = region
+        .key_pairs
+        .iter()
+        .find(named)
+        .and_then(|key| key.public_key.clone());
     let instance = Instance {
         id: id.clone(),
         reservation_id: placed.reservation_id.to_owned(),
@@ -93,6 +100,7 @@ pub fn launch(
         security_groups: placed.groups.to_vec(),
         network_interface,
         key_name: request.key_name.clone(),
+        public_key,
         instance_profile: profile_name(request)?,
         source_dest_check: true,
         ebs_optimized: request.ebs_optimized.unwrap_or(false),

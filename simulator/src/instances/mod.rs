@@ -63,6 +63,9 @@ pub struct Instance {
     pub security_groups: Vec<GroupIdentifier>,
     pub network_interface: NetworkInterface,
     pub key_name: Option<String>,
+    /// The key pair's, whatever becomes of that: a line of OpenSSH's `authorized_keys`.
+    #[serde(default)]
+    pub public_key: Option<String>,
     /// The instance profile's name.
     pub instance_profile: Option<String>,
     pub source_dest_check: bool,

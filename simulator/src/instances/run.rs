@@ -14,6 +14,7 @@ use crate::images::{Image, one_of};
 use crate::instance_types::{self, InstanceType};
 use crate::operations::Call;
 use crate::protocol::Error;
+use crate::protocol::query::given;
 use crate::region::Region;
 use crate::tags::{TagSpecification, at_creation};
 
@@ -35,6 +36,7 @@ pub struct RunInstancesRequest {
     pub instance_type: Option<String>,
     pub min_count: u32,
     pub max_count: u32,
+    #[serde(default, deserialize_with = "given")]
     pub subnet_id: Option<String>,
     #[serde(rename = "SecurityGroupId", default)]
     pub security_group_ids: Vec<String>,
@@ -44,6 +46,7 @@ pub struct RunInstancesRequest {
     pub network_interfaces: Vec<NetworkInterfaceSpecification>,
     pub private_ip_address: Option<String>,
     pub key_name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub user_data: Option<String>,
     pub client_token: Option<String>,
     pub iam_instance_profile: Option<IamInstanceProfile>,
@@ -79,13 +82,16 @@ pub struct NetworkInterfaceSpecification {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct IamInstanceProfile {
+    #[serde(default, deserialize_with = "given")]
     pub arn: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Placement {
+    #[serde(default, deserialize_with = "given")]
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
     pub tenancy: Option<String>,
@@ -344,7 +350,7 @@ fn check_names(region: &Region, request: &RunInstancesRequest) -> Result<(), Err
 
 pub fn profile_name(request: &RunInstancesRequest) -> Result<Option<String>, Error> {
     match &request.iam_instance_profile {
-        None => Ok(None),
+        None | Some(IamInstanceProfile { name: None, arn: None }) => Ok(None),
         Some(IamInstanceProfile {
             name: Some(name),
             arn: None,

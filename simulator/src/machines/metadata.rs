@@ -123,6 +123,10 @@ fn respond(
             None => StatusCode::NOT_FOUND.into_response(),
         };
     }
+    // Of keys alone a folder lists what they are called too.
+    if let (Some(name), true) = (&instance.key_name, parts.clone().eq(["meta-data", "public-keys"])) {
+        return text(format!("0={name}"));
+    }
     let all = tree(region, instance);
     let mut found = Some(&all);
     for part in parts {
@@ -216,6 +220,9 @@ fn tree(region: &Region, instance: &Instance) -> Value {
         "security-groups": groups.join("\n"),
         "services": {"domain": "amazonaws.com", "partition": "aws"},
     });
+    if let Some(key) = &instance.public_key {
+        meta_data["public-keys"] = json!({"0": {"openssh-key": key}});
+    }
     if instance.metadata_options.instance_metadata_tags == "enabled" {
         meta_data["tags"] = json!({"instance": instance.tags.0});
     }

@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::Error;
 
@@ -51,6 +51,12 @@ impl Parameters {
             path: String::new(),
         })
     }
+}
+
+/// An optional text of which EC2 takes an empty one for none. Clients that always send the parameter count on it.
+pub fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 impl de::Error for Error {
@@ -275,8 +281,6 @@ impl<'de> de::MapAccess<'de> for Fields<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize, PartialEq)]

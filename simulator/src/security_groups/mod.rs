@@ -1,4 +1,10 @@
-//! Security groups: DescribeSecurityGroups.
+//! Security groups: what they are, and DescribeSecurityGroups.
+
+mod create;
+mod rules;
+
+pub use create::{create_security_group, delete_security_group};
+pub use rules::{authorize_security_group_ingress, revoke_security_group_ingress};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +30,18 @@ pub struct SecurityGroup {
     pub tag_set: Tags,
 }
 
+/// Rules of one protocol and range of ports.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IpPermission {
-    /// A protocol's name, or -1 for all.
+    /// A protocol's name or number, or -1 for all.
     pub ip_protocol: String,
+    /// Of TCP and UDP, or ICMP's type; -1 is any type.
+    #[serde(default)]
+    pub from_port: Option<i32>,
+    /// Of TCP and UDP, or ICMP's code; -1 is any code.
+    #[serde(default)]
+    pub to_port: Option<i32>,
     pub ip_ranges: Vec<IpRange>,
     /// Whose instances are let in.
     #[serde(default)]
@@ -45,6 +58,8 @@ pub struct IpPermission {
 #[serde(rename_all = "camelCase")]
 pub struct IpRange {
     pub cidr_ip: String,
+    #[serde(default)]
+    pub description: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,6 +67,8 @@ pub struct IpRange {
 pub struct UserIdGroupPair {
     pub group_id: String,
     pub user_id: String,
+    #[serde(default)]
+    pub description: Option<String>,
 }
 
 /// A group as instances and network interfaces name it.
@@ -60,6 +77,21 @@ pub struct UserIdGroupPair {
 pub struct GroupIdentifier {
     pub group_id: String,
     pub group_name: String,
+}
+
+impl IpPermission {
+    /// Every protocol and port, to or from nobody yet.
+    pub fn of_all_traffic() -> Self {
+        Self {
+            ip_protocol: "-1".to_owned(),
+            from_port: None,
+            to_port: None,
+            ip_ranges: Vec::new(),
+            groups: Vec::new(),
+            ipv6_ranges: Vec::new(),
+            prefix_list_ids: Vec::new(),
+        }
+    }
 }
 
 fn ranges(rules: &[IpPermission]) -> Vec<String> {
@@ -71,11 +103,35 @@ fn protocols(rules: &[IpPermission]) -> Vec<String> {
     rules.iter().map(|rule| rule.ip_protocol.clone()).collect()
 }
 
+fn ports(rules: &[IpPermission], port: impl Fn(&IpPermission) -> Option<i32>) -> Vec<String> {
+    rules.iter().filter_map(port).map(|port| port.to_string()).collect()
+}
+
 fn pairs(rules: &[IpPermission], field: impl Fn(&UserIdGroupPair) -> String) -> Vec<String> {
     rules.iter().flat_map(|rule| &rule.groups).map(field).collect()
 }
 
 impl SecurityGroup {
+    /// Lets nobody in and everything out, as EC2 makes groups.
+    pub fn new(region: &str, owner_id: &str, id: String, name: &str, description: &str, vpc_id: &str) -> Self {
+        let mut out = IpPermission::of_all_traffic();
+        out.ip_ranges.push(IpRange {
+            cidr_ip: "0.0.0.0/0".to_owned(),
+            description: None,
+        });
+        Self {
+            security_group_arn: format!("arn:aws:ec2:{region}:{owner_id}:security-group/{id}"),
+            group_id: id,
+            group_name: name.to_owned(),
+            group_description: description.to_owned(),
+            owner_id: owner_id.to_owned(),
+            vpc_id: vpc_id.to_owned(),
+            ip_permissions: Vec::new(),
+            ip_permissions_egress: vec![out],
+            tag_set: Tags::default(),
+        }
+    }
+
     pub fn identifier(&self) -> GroupIdentifier {
         GroupIdentifier {
             group_id: self.group_id.clone(),
@@ -88,20 +144,32 @@ impl Described for SecurityGroup {
     const FILTERS: &'static [Field<Self>] = &[
         ("description", |g| vec![g.group_description.clone()]),
         ("egress.ip-permission.cidr", |g| ranges(&g.ip_permissions_egress)),
+        ("egress.ip-permission.from-port", |g| {
+            ports(&g.ip_permissions_egress, |rule| rule.from_port)
+        }),
         ("egress.ip-permission.group-id", |g| {
             pairs(&g.ip_permissions_egress, |pair| pair.group_id.clone())
         }),
         ("egress.ip-permission.protocol", |g| protocols(&g.ip_permissions_egress)),
+        ("egress.ip-permission.to-port", |g| {
+            ports(&g.ip_permissions_egress, |rule| rule.to_port)
+        }),
         ("egress.ip-permission.user-id", |g| {
             pairs(&g.ip_permissions_egress, |pair| pair.user_id.clone())
         }),
         ("group-id", |g| vec![g.group_id.clone()]),
         ("group-name", |g| vec![g.group_name.clone()]),
         ("ip-permission.cidr", |g| ranges(&g.ip_permissions)),
+        ("ip-permission.from-port", |g| {
+            ports(&g.ip_permissions, |rule| rule.from_port)
+        }),
         ("ip-permission.group-id", |g| {
             pairs(&g.ip_permissions, |pair| pair.group_id.clone())
         }),
         ("ip-permission.protocol", |g| protocols(&g.ip_permissions)),
+        ("ip-permission.to-port", |g| {
+            ports(&g.ip_permissions, |rule| rule.to_port)
+        }),
         ("ip-permission.user-id", |g| {
             pairs(&g.ip_permissions, |pair| pair.user_id.clone())
         }),
@@ -110,16 +178,12 @@ impl Described for SecurityGroup {
     ];
 
     const EMPTY_FILTERS: &'static [&'static str] = &[
-        "egress.ip-permission.from-port",
         "egress.ip-permission.group-name",
         "egress.ip-permission.ipv6-cidr",
         "egress.ip-permission.prefix-list-id",
-        "egress.ip-permission.to-port",
-        "ip-permission.from-port",
         "ip-permission.group-name",
         "ip-permission.ipv6-cidr",
         "ip-permission.prefix-list-id",
-        "ip-permission.to-port",
     ];
 
     fn id(&self) -> String {

@@ -1,4 +1,9 @@
-//! Key pairs: DescribeKeyPairs.
+//! Key pairs: what they are, and DescribeKeyPairs.
+
+mod create;
+mod material;
+
+pub use create::{create_key_pair, delete_key_pair, import_key_pair};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +24,7 @@ pub struct KeyPair {
     pub key_type: String,
     pub key_fingerprint: String,
     pub create_time: Time,
+    /// As a line of OpenSSH's `authorized_keys`. The private key is nowhere but in CreateKeyPair's response.
     pub public_key: Option<String>,
     pub tag_set: Tags,
 }
