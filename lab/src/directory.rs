@@ -41,6 +41,10 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// Makes one in the cache.
+    ///
+    /// # Errors
+    /// What the file system says.
     pub fn create() -> Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let labs = cache()?.join("labs");
@@ -63,6 +67,7 @@ impl Directory {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -78,6 +83,9 @@ impl Directory {
     }
 
     /// Writes a file of the lab's own and returns its path.
+    ///
+    /// # Errors
+    /// What the file system says.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path.join(name);
         fs::write(&path, content).map_err(Error::io(format!("write {}", path.display())))?;

@@ -14,8 +14,8 @@ pub mod tools;
 mod wait;
 
 pub use controller::{ControllerOptions, Grant};
-pub use directory::{cache, lock_file};
+pub use directory::{Directory, cache, lock_file};
 pub use error::{Error, Result};
 pub use lab::{ACCESS_KEY_ID, Lab, NAMESPACE, Options, RECORDS_EVERYWHERE, REGION, SECRET_ACCESS_KEY};
-pub use simulator::{DEBIAN, Guests};
+pub use simulator::{DEBIAN, Guests, Simulator};
 pub use wait::until;

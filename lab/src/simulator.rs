@@ -35,14 +35,20 @@ impl fmt::Display for Guests {
     }
 }
 
+/// The simulator alone, on a port of its own; it ends with the value.
 #[derive(Debug)]
 pub struct Simulator {
+    /// Its process.
     pub child: Child,
     /// Base URL, for `AWS_ENDPOINT_URL`.
     pub url: String,
 }
 
 impl Simulator {
+    /// Starts it, with its log in `directory`. Durations of AWS's processes are multiplied by `latency_scale`.
+    ///
+    /// # Errors
+    /// A binary that is not built, a child that ends or does not get ready.
     pub fn start(directory: &Directory, latency_scale: f64, guests: Guests) -> Result<Self> {
         let virtual_machines = guests == Guests::Real;
         // Where the disks of real guests are.
@@ -61,6 +67,14 @@ impl Simulator {
             child.ready(READY_WITHIN, || get(&format!("{url}/_simulator/state")).map(drop))?;
             Ok(Self { child, url })
         })
+    }
+
+    /// JSON from its own interface, for example `state`, `journal`.
+    ///
+    /// # Errors
+    /// An answer that is none, or no JSON.
+    pub fn get(&self, what: &str) -> Result<Value> {
+        get(&format!("{}/_simulator/{what}", self.url))
     }
 }
 

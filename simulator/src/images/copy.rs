@@ -9,6 +9,7 @@ use crate::ids::Kind;
 use crate::keys;
 use crate::operations::Call;
 use crate::protocol::Error;
+use crate::protocol::query::given;
 use crate::schedule::Due;
 use crate::snapshots::{Snapshot, SnapshotState};
 use crate::tags::{TagSpecification, at_creation};
@@ -26,6 +27,7 @@ pub struct CopyImageRequest {
     source_region: String,
     description: Option<String>,
     encrypted: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
     kms_key_id: Option<String>,
     client_token: Option<String>,
     copy_image_tags: Option<bool>,

@@ -122,11 +122,13 @@ pub struct ModifyInstanceAttributeRequest {
     disable_api_stop: Option<Value<bool>>,
     disable_api_termination: Option<Value<bool>>,
     ebs_optimized: Option<Value<bool>>,
+    ena_support: Option<Value<bool>>,
     #[serde(rename = "GroupId", default)]
     group_ids: Vec<String>,
     instance_initiated_shutdown_behavior: Option<Value<ShutdownBehavior>>,
     instance_type: Option<Value<String>>,
     source_dest_check: Option<Value<bool>>,
+    sriov_net_support: Option<Value<String>>,
     user_data: Option<Value<String>>,
 }
 
@@ -149,10 +151,12 @@ enum Change {
     DisableApiStop(bool),
     DisableApiTermination(bool),
     EbsOptimized(bool),
+    EnaSupport(bool),
     Groups(Vec<String>),
     InstanceType(String),
     ShutdownBehavior(ShutdownBehavior),
     SourceDestCheck(bool),
+    SriovNetSupport(String),
     UserData(String),
 }
 
@@ -168,6 +172,7 @@ fn change(request: ModifyInstanceAttributeRequest) -> Result<Change, Error> {
             .map(|v| Change::DisableApiTermination(v.value)),
     );
     changes.extend(request.ebs_optimized.map(|v| Change::EbsOptimized(v.value)));
+    changes.extend(request.ena_support.map(|v| Change::EnaSupport(v.value)));
     changes.extend(
         Some(request.group_ids)
             .filter(|ids| !ids.is_empty())
@@ -180,6 +185,7 @@ fn change(request: ModifyInstanceAttributeRequest) -> Result<Change, Error> {
     );
     changes.extend(request.instance_type.map(|v| Change::InstanceType(v.value)));
     changes.extend(request.source_dest_check.map(|v| Change::SourceDestCheck(v.value)));
+    changes.extend(request.sriov_net_support.map(|v| Change::SriovNetSupport(v.value)));
     changes.extend(request.user_data.map(|v| Change::UserData(v.value)));
     match (request.attribute, request.value) {
         (Some(attribute), Some(value)) => changes.push(named(&attribute, value)?),
@@ -239,7 +245,11 @@ pub fn modify_instance_attribute(
     let stopped = instance.state == State::Stopped;
     let needs_stop = matches!(
         change,
-        Change::EbsOptimized(_) | Change::InstanceType(_) | Change::UserData(_)
+        Change::EbsOptimized(_)
+            | Change::EnaSupport(_)
+            | Change::InstanceType(_)
+            | Change::SriovNetSupport(_)
+            | Change::UserData(_)
     );
     if needs_stop && !stopped {
         let message = format!("The instance '{id}' is not in the 'stopped' state.");
@@ -250,6 +260,16 @@ pub fn modify_instance_attribute(
         Change::DisableApiStop(value) => region.instance_mut(&id)?.disable_api_stop = value,
         Change::DisableApiTermination(value) => region.instance_mut(&id)?.disable_api_termination = value,
         Change::EbsOptimized(value) => region.instance_mut(&id)?.ebs_optimized = value,
+        // Every instance has both.
+        Change::EnaSupport(true) => {}
+        Change::EnaSupport(false) => {
+            let message = "An instance without enhanced networking is not simulated; EnaSupport must be true";
+            return Err(Error::new("UnsupportedOperation", message));
+        }
+        Change::SriovNetSupport(value) if value == "simple" => {}
+        Change::SriovNetSupport(value) => {
+            return Err(Error::invalid(value, "sriovNetSupport", "It must be simple."));
+        }
         Change::Groups(ids) => {
             let vpc_id = instance.vpc_id.clone();
             let groups = ids
