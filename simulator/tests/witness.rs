@@ -113,6 +113,11 @@ fn boto3_filters_by_all_that_is_documented() {
 }
 
 #[test]
+fn boto3_makes_key_pairs_and_security_groups() {
+    witness("access.py");
+}
+
+#[test]
 fn boto3_gets_along_with_others() {
     witness("crowd.py");
 }
