@@ -185,7 +185,8 @@ fn change(request: ModifyImageAttributeRequest) -> Result<Change, Error> {
         request.operation_type.as_deref(),
         entities.is_empty(),
     ) {
-        (Some(permissions), None, true) => Some(permissions),
+        // Clients of old repeat beside the structure whom it names; without an operation that says nothing.
+        (Some(permissions), None, _) => Some(permissions),
         (None, Some("add"), false) => Some(PermissionChanges {
             add: entities,
             ..Default::default()

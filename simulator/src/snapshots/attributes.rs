@@ -111,7 +111,8 @@ pub fn modify_snapshot_attribute(
         request.operation_type.as_deref(),
         named.is_empty(),
     ) {
-        (Some(changes), None, true) => changes,
+        // Clients of old repeat beside the structure whom it names; without an operation that says nothing.
+        (Some(changes), None, _) => changes,
         (None, Some("add"), false) => PermissionChanges {
             add: named,
             ..Default::default()
