@@ -17,9 +17,19 @@ struct Simulator {
 
 impl Simulator {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_goldsmith-simulator"))
+        Self::start_with(Command::new(env!("CARGO_BIN_EXE_goldsmith-simulator")).args(arguments))
+    }
+
+    /// None of its files, nor of its machines', can grow beyond 16 MiB.
+    fn start_short_of_room(arguments: &[&str]) -> Self {
+        let limited = r#"trap '' XFSZ; ulimit -f 32768; exec "$0" "$@""#;
+        let program = env!("CARGO_BIN_EXE_goldsmith-simulator");
+        Self::start_with(Command::new("sh").args(["-c", limited, program]).args(arguments))
+    }
+
+    fn start_with(command: &mut Command) -> Self {
+        let mut child = command
             .args(["--port", "0", "--latency-scale", "0.02"])
-            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the simulator starts");
@@ -70,13 +80,12 @@ fn python(repository: &Path) -> PathBuf {
 }
 
 fn witness(script: &str) {
-    witness_with(&[], script);
+    witness_of(&Simulator::start(&[]), script);
 }
 
-fn witness_with(arguments: &[&str], script: &str) {
+fn witness_of(simulator: &Simulator, script: &str) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = python(here.parent().expect("a workspace"));
-    let simulator = Simulator::start(arguments);
     let output = Command::new(python)
         .arg(here.join("tests/witness").join(script))
         .env("AWS_ENDPOINT_URL", &simulator.endpoint)
@@ -86,7 +95,7 @@ fn witness_with(arguments: &[&str], script: &str) {
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("MACHINES", machines(&simulator))
+        .env("MACHINES", machines(simulator))
         .output()
         .expect("python runs");
     let text = String::from_utf8_lossy(&output.stderr);
@@ -142,10 +151,11 @@ fn running(machines: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Both in one, for two machines are all that there may be at a time.
+/// All in one, for two machines are all that there may be at a time.
 #[test]
-fn boto3_sees_machines_boot_and_nothing_of_them_survives_their_simulator() {
-    witness_with(&["--guests", "qemu"], "machines.py");
+fn boto3_sees_machines_boot_and_go_wrong_and_nothing_of_them_survives_their_simulator() {
+    witness_of(&Simulator::start(&["--guests", "qemu"]), "machines.py");
+    witness_of(&Simulator::start_short_of_room(&["--guests", "qemu"]), "hardships.py");
 
     let mut killed = Simulator::start(&["--guests", "qemu"]);
     let files = machines(&killed);

@@ -53,8 +53,8 @@ pub enum Report {
     },
     /// It has ended.
     Ended {
-        /// By itself, or because it was asked to; false if it was lost.
-        powered_off: bool,
+        /// Why, unless it has powered off or its plug was pulled.
+        lost: Option<String>,
     },
 }
 
@@ -94,15 +94,17 @@ impl Region {
                     self.later(at, durations::DETACH, Due::VolumeDetached { volume });
                 }
             }
-            Report::Ended { powered_off } => {
+            Report::Ended { lost } => {
                 if std::mem::take(&mut instance.machine) == Machine::Off {
                     // Nobody waits for it: it ended before it was known to have begun.
                     return;
                 }
                 let instance = id.to_owned();
                 match self.instances.get(id).map(|instance| instance.state) {
-                    Some(State::Running) if powered_off => self.powered_off(at, id),
-                    Some(State::Running) => self.begin_stop(at, id, internal_error("The machine was lost"), true),
+                    Some(State::Running) => match lost {
+                        None => self.powered_off(at, id),
+                        Some(why) => self.begin_stop(at, id, internal_error(&why), true),
+                    },
                     Some(State::Stopping) => {
                         self.later(at, durations::STOP, Due::InstanceStopped { instance });
                     }
@@ -214,7 +216,7 @@ mod tests {
     fn a_guest_that_powers_off_stops_its_instance() {
         let mut world = World::launch();
         world.report(Report::Started);
-        world.report(Report::Ended { powered_off: true });
+        world.report(Report::Ended { lost: None });
         let (state, machine, reason) = world.is();
         assert_eq!((state, machine), (State::Stopping, Machine::Off));
         assert!(reason.starts_with("Client.InstanceInitiatedShutdown"), "{reason}");
@@ -226,11 +228,15 @@ mod tests {
     fn a_machine_that_is_lost_stops_its_instance_and_says_that_aws_did() {
         let mut world = World::launch();
         world.report(Report::Started);
-        world.report(Report::Ended { powered_off: false });
+        world.report(Report::Ended {
+            lost: Some("QEMU has ended".to_owned()),
+        });
         world.pass(1);
         let (state, _, reason) = world.is();
-        assert_eq!(state, State::Stopped);
-        assert!(reason.starts_with("Server.InternalError"), "{reason}");
+        assert_eq!(
+            (state, reason.as_str()),
+            (State::Stopped, "Server.InternalError: QEMU has ended")
+        );
     }
 
     #[test]
@@ -240,7 +246,7 @@ mod tests {
         world.call(&format!("StopInstances&InstanceId.1={}", world.instance));
         world.pass(60);
         assert_eq!((world.is().0, world.is().1), (State::Stopping, Machine::ShuttingDown));
-        world.report(Report::Ended { powered_off: true });
+        world.report(Report::Ended { lost: None });
         world.pass(60);
         let (state, machine, reason) = world.is();
         assert_eq!((state, machine), (State::Stopped, Machine::Off));
@@ -254,14 +260,14 @@ mod tests {
         world.call(&format!("TerminateInstances&InstanceId.1={}", world.instance));
         world.pass(60);
         assert_eq!((world.is().0, world.is().1), (State::ShuttingDown, Machine::Unplugged));
-        world.report(Report::Ended { powered_off: false });
+        world.report(Report::Ended { lost: None });
         world.pass(60);
         assert_eq!((world.is().0, world.is().1), (State::Terminated, Machine::Off));
 
         let mut waiting = World::launch();
         waiting.call(&format!("TerminateInstances&InstanceId.1={}", waiting.instance));
         waiting.report(Report::Started);
-        waiting.report(Report::Ended { powered_off: false });
+        waiting.report(Report::Ended { lost: None });
         waiting.pass(60);
         assert_eq!((waiting.is().0, waiting.is().1), (State::Terminated, Machine::Off));
     }

@@ -45,7 +45,13 @@ impl Directory {
                 fs::remove_dir_all(&other).map_err(|error| wrong(&other, error))?;
             }
         }
-        let path = all.join(std::process::id().to_string());
+        let mut path = all.join(std::process::id().to_string());
+        let mut number = 0;
+        // Who is alive and has the same number is in another container that shares the cache.
+        while path.exists() {
+            number += 1;
+            path = all.join(format!("{}-{number}", std::process::id()));
+        }
         private.create(&path).map_err(|error| wrong(&path, error))?;
         let lock = lock_file(&path.join("lock"))?;
         lock.lock().map_err(|error| wrong(&path, error))?;

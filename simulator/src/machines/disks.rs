@@ -47,6 +47,8 @@ impl Layer {
         if self.path.exists() {
             return Ok(());
         }
+        // Under another name until it is whole.
+        let partial = self.path.with_extension("partial");
         let mut command = Command::new("qemu-img");
         command.args(["create", "-q", "-f", "qcow2"]);
         if let Some(below) = &self.below {
@@ -54,14 +56,17 @@ impl Layer {
             command.args(["-u", "-F", "qcow2", "-b"]).arg(below.path());
         }
         command
-            .arg(&self.path)
+            .arg(&partial)
             .arg(format!("{gibibytes}G"))
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         let output = command.output().await.map_err(|error| format!("qemu-img: {error}"))?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        if !output.status.success() {
+            // So that nothing is taken up by what is of no use.
+            let _ = std::fs::remove_file(&partial);
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
+        std::fs::rename(&partial, &self.path).map_err(|error| format!("{}: {error}", self.path.display()))
     }
 }
 

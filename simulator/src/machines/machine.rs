@@ -1,6 +1,7 @@
 //! One machine: a QEMU process, from its start to its end.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixListener;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::disks::Layer;
 use super::qmp::Qmp;
@@ -19,12 +21,25 @@ use crate::instances::{Instance, Report};
 
 /// Enough for Debian with systemd; what an instance type says would fill the host.
 const MEBIBYTES: u32 = 512;
-/// From the start of the process to its first word.
-const START: Duration = Duration::from_secs(30);
+/// Until its disks are made and QEMU has said its first word.
+const START: Duration = Duration::from_secs(60);
+/// How long a process that has been killed may take to be gone; the kernel can keep one whose disk hangs.
+const END: Duration = Duration::from_secs(10);
+/// How often a machine is looked at that says nothing.
+const WATCH: Duration = Duration::from_secs(5);
 /// How long a guest may take to shut down before it is ended, where EC2 waits some minutes.
 const SHUT_DOWN: Duration = Duration::from_secs(90);
 /// A guest that was not yet listening when its power button was pressed hears it the next time.
 const PRESS_AGAIN: Duration = Duration::from_secs(5);
+
+/// What the kernel says last of all when it panics and is not to reboot by itself.
+const PANIC: &str = "---[ end Kernel panic";
+/// More than one line of a console.
+const LAST_BYTES: usize = 1024;
+/// What QEMU complains of.
+const LOG: &str = "qemu.log";
+/// Runs what follows if its parent is still alive. Each of a guest's connections takes a file and a process of the host.
+const BOUNDED: &str = r#"test "$PPID" = "$0" && ulimit -n 256 && exec "$@""#;
 
 /// A volume as its machine gets it.
 #[derive(Debug)]
@@ -44,7 +59,6 @@ pub enum Order {
     /// Shut down, with this done while nothing is written, and up again.
     Reboot(Vec<Disk>),
     ShutDown,
-    End,
 }
 
 /// What a machine is made of.
@@ -94,22 +108,46 @@ pub fn check_programs() -> Result<(), String> {
     }
 }
 
-/// Runs a machine and reports what becomes of it.
-pub async fn run(machines: Arc<Machines>, plan: Plan, mut orders: UnboundedReceiver<Order>) {
+/// Runs a machine and reports what becomes of it. It ends at once when its plug is pulled.
+pub async fn run(
+    machines: Arc<Machines>,
+    plan: Plan,
+    mut orders: UnboundedReceiver<Order>,
+    mut pulled: oneshot::Receiver<()>,
+) {
     let instance = plan.instance.clone();
+    let folder = machines.directory.path().join(&instance);
     let report = |report| machines.report(&instance, report);
-    let mut running = match start(&machines, plan).await {
-        Ok(running) => running,
+    let started = tokio::select! {
+        started = timeout(START, start(&machines, plan, &folder)) => {
+            started.unwrap_or_else(|_| Err("QEMU does not start".to_owned())).map(Some)
+        }
+        _ = &mut pulled => Ok(None),
+    };
+    let lost = match started {
+        Ok(Some(mut running)) => {
+            report(Report::Started);
+            let lived = tokio::select! {
+                lived = running.live(&mut orders, &report) => lived,
+                _ = &mut pulled => Ok(()),
+            };
+            running.end(&report).await;
+            lived.err()
+        }
+        Ok(None) => None,
         Err(why) => {
             tracing::warn!(instance, why, "a machine could not be started");
             return report(Report::NotStarted(why));
         }
     };
-    report(Report::Started);
-    let powered_off = running.live(&mut orders, &report).await;
+    if let Some(why) = &lost {
+        let said = std::fs::read_to_string(folder.join(LOG)).unwrap_or_default();
+        let said = said.lines().last().unwrap_or_default();
+        tracing::warn!(instance, why, qemu = said, "a machine was lost");
+    }
     // Sockets and log; one that cannot be removed now goes with the directory around it.
-    let _ = std::fs::remove_dir_all(machines.directory.path().join(&instance));
-    report(Report::Ended { powered_off });
+    let _ = std::fs::remove_dir_all(folder);
+    report(Report::Ended { lost });
 }
 
 struct Running {
@@ -120,6 +158,11 @@ struct Running {
     nodes: Vec<(String, u32)>,
     /// Held while they are in use, so that their files stay.
     layers: Vec<Arc<Layer>>,
+    /// Where its sockets and its log are, beside the layers.
+    folder: PathBuf,
+    /// Of the console: what may be the first half of a character, and its last lines.
+    half: Vec<u8>,
+    last: String,
     /// It has been asked to shut down, and is ended if it has not by then.
     shut_down_by: Option<Instant>,
     /// It is to come up again afterwards.
@@ -127,7 +170,7 @@ struct Running {
     _metadata: metadata::Service,
 }
 
-async fn start(machines: &Arc<Machines>, plan: Plan) -> Result<Running, String> {
+async fn start(machines: &Arc<Machines>, plan: Plan, folder: &Path) -> Result<Running, String> {
     if plan.architecture != "x86_64" {
         return Err(format!(
             "real guests are x86_64 only, and this one is {}",
@@ -137,15 +180,15 @@ async fn start(machines: &Arc<Machines>, plan: Plan) -> Result<Running, String> 
     for disk in &plan.disks {
         disk.layer.make(disk.gibibytes).await?;
     }
-    let folder = machines.directory.path().join(&plan.instance);
+    let wrong = |error: std::io::Error| format!("can't use {}: {error}", folder.display());
     // Of an earlier start of the same instance.
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
-    let listener = UnixListener::bind(folder.join("qmp")).map_err(|error| error.to_string())?;
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::create_dir(folder).map_err(wrong)?;
+    let listener = UnixListener::bind(folder.join("qmp")).map_err(wrong)?;
     let metadata = metadata::Service::start(machines.clone(), &plan.instance, &folder.join("metadata"))?;
-    let log = folder.join("qemu.log");
-    let errors = File::create(&log).map_err(|error| error.to_string())?;
-    let mut process = command(&plan, &folder)
+    let log = folder.join(LOG);
+    let errors = File::create(&log).map_err(wrong)?;
+    let mut process = command(&plan, folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(errors)
@@ -154,7 +197,7 @@ async fn start(machines: &Arc<Machines>, plan: Plan) -> Result<Running, String> 
         .map_err(|error| format!("QEMU: {error}"))?;
     let console = process.stdout.take().ok_or("QEMU has no output")?;
     let connected = tokio::select! {
-        connected = timeout(START, listener.accept()) => connected.map_err(|_| "QEMU does not answer".to_owned())?,
+        connected = listener.accept() => connected,
         ended = process.wait() => {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -168,6 +211,9 @@ async fn start(machines: &Arc<Machines>, plan: Plan) -> Result<Running, String> 
         qmp: Qmp::greet(stream).await?,
         nodes: plan.disks.iter().map(|disk| (disk.volume.clone(), 0)).collect(),
         layers: plan.disks.into_iter().map(|disk| disk.layer).collect(),
+        folder: folder.to_owned(),
+        half: Vec::new(),
+        last: String::new(),
         shut_down_by: None,
         reboots: None,
         _metadata: metadata,
@@ -175,7 +221,7 @@ async fn start(machines: &Arc<Machines>, plan: Plan) -> Result<Running, String> 
 }
 
 /// In QEMU's options a comma is written twice.
-fn option(path: &std::path::Path) -> String {
+fn option(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
 
@@ -193,14 +239,18 @@ fn accelerator() -> &'static [&'static str] {
     }
 }
 
-/// QEMU, killed by the kernel when this process dies, however it dies. The shell closes the gap before that is arranged.
-fn command(plan: &Plan, folder: &std::path::Path) -> Command {
+/// QEMU, killed by the kernel when this process dies, however it dies. The shell closes the gap before that is arranged, and
+/// takes from it what it has no need of, should a guest get hold of it.
+fn command(plan: &Plan, folder: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL", "sh", "-c", r#"test "$PPID" = "$0" && exec "$@""#])
+        .args(["--pdeathsig", "KILL", "--no-new-privs", "sh", "-c", BOUNDED])
         .arg(std::process::id().to_string())
         .arg("qemu-system-x86_64")
         .args(accelerator())
+        .args(["-sandbox", "on,resourcecontrol=deny"])
+        // What has powered off is looked at before it ends.
+        .args(["-action", "shutdown=pause"])
         .args(["-no-user-config", "-nodefaults", "-display", "none", "-smp", "1"])
         .args(["-m", &MEBIBYTES.to_string()])
         .args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
@@ -209,10 +259,11 @@ fn command(plan: &Plan, folder: &std::path::Path) -> Command {
         .args(["-chardev", &format!("socket,id=qmp,path={qmp}")])
         .args(["-mon", "chardev=qmp,mode=control"]);
     // The guest's only network: an address of its own choice beside that of the metadata service, and no way out. Some clients
-    // close their half of a connection before they have an answer, which the service would take for the end of it.
+    // close their half of a connection before they have an answer, which the service would take for the end of it. What socat
+    // complains of is no guest's business.
     let socket = option(&folder.join("metadata"));
     let network = format!(
-        "user,id=network,ipv6=off,net=169.254.0.0/16,restrict=on,guestfwd=tcp:169.254.169.254:80-cmd:socat -t 10 - UNIX-CONNECT:{socket},,shut-none"
+        "user,id=network,ipv6=off,net=169.254.0.0/16,restrict=on,guestfwd=tcp:169.254.169.254:80-cmd:socat -lf/dev/null -t 10 - UNIX-CONNECT:{socket},,shut-none"
     );
     command.args(["-netdev", &network]).args([
         "-device",
@@ -281,61 +332,104 @@ fn node(volume: &str, layers: u32) -> String {
 }
 
 impl Running {
-    /// Until it ends: reads the console, follows orders. Returns whether it has powered off.
-    async fn live(&mut self, orders: &mut UnboundedReceiver<Order>, report: &impl Fn(Report)) -> bool {
+    /// Reads the console and follows orders until it has powered off or has had its time to. An error says why it is lost.
+    async fn live(&mut self, orders: &mut UnboundedReceiver<Order>, report: &impl Fn(Report)) -> Result<(), String> {
         let mut buffer = vec![0; 64 * 1024];
         let mut press = Instant::now();
+        let mut watch = interval(WATCH);
         loop {
-            tokio::select! {
-                // Everything that the console has shown comes before the end.
+            let over = tokio::select! {
                 read = self.console.read(&mut buffer) => match read {
-                    Ok(0) | Err(_) => break,
-                    Ok(length) => report(Report::Console(String::from_utf8_lossy(&buffer[..length]).into_owned())),
+                    Ok(0) | Err(_) => return Err("QEMU has ended".to_owned()),
+                    Ok(length) => self.show(&buffer[..length], report),
                 },
-                event = self.qmp.event() => match event {
-                    Ok(event) => self.hear(&event, report).await,
-                    Err(_) => break self.drain(&mut buffer, report).await,
-                },
-                Some(order) = orders.recv() => {
-                    if let Err(why) = self.obey(order).await {
-                        tracing::warn!(why, "a machine did not do what it was told");
-                    }
-                }
+                event = self.qmp.event() => self.hear(&event?, report).await?,
+                Some(order) = orders.recv() => self.obey(order).await?,
                 () = sleep_until(press), if self.shut_down_by.is_some() => {
                     press = Instant::now() + PRESS_AGAIN;
-                    if let Err(why) = self.press().await {
-                        tracing::warn!(why, "a machine did not hear its power button");
-                    }
+                    self.press().await?
                 }
+                _ = watch.tick() => self.watch().await?,
+            };
+            if over {
+                return Ok(());
             }
-        }
-        self.process.wait().await.is_ok_and(|status| status.success())
-    }
-
-    /// What the console still has to say when the machine is gone.
-    async fn drain(&mut self, buffer: &mut [u8], report: &impl Fn(Report)) {
-        while let Ok(length) = self.console.read(buffer).await {
-            if length == 0 {
-                break;
-            }
-            report(Report::Console(String::from_utf8_lossy(&buffer[..length]).into_owned()));
         }
     }
 
-    /// Asks the guest to shut down; one that has had its time is not asked.
-    async fn press(&mut self) -> Result<(), String> {
+    fn show(&mut self, read: &[u8], report: &impl Fn(Report)) -> bool {
+        self.half.extend_from_slice(read);
+        let whole = match std::str::from_utf8(&self.half) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.half.len(),
+        };
+        let rest = self.half.split_off(whole);
+        let text = String::from_utf8_lossy(&std::mem::replace(&mut self.half, rest)).into_owned();
+        self.last.push_str(&text);
+        if let Some(from) = self.last.len().checked_sub(LAST_BYTES) {
+            self.last.drain(..self.last.ceil_char_boundary(from));
+        }
+        report(Report::Console(text));
+        false
+    }
+
+    /// Ends it if it has not ended yet. Everything that the console has shown comes before that.
+    async fn end(&mut self, report: &impl Fn(Report)) {
+        // It may be gone.
+        let _ = self.process.start_kill();
+        let mut buffer = vec![0; 64 * 1024];
+        let gone = async {
+            while let Ok(length @ 1..) = self.console.read(&mut buffer).await {
+                self.show(&buffer[..length], report);
+            }
+            self.process.wait().await
+        };
+        if timeout(END, gone).await.is_err() {
+            tracing::warn!(folder = %self.folder.display(), "a machine was killed and is still there");
+        }
+    }
+
+    /// Whether it is what it is taken for.
+    async fn watch(&mut self) -> Result<bool, String> {
+        // QEMU tells the guest of what it cannot read or write, as a broken disk would, and nobody else.
+        let disks = self.qmp.ask("query-blockstats", json!({})).await?;
+        let failures = |disk: &Value| {
+            let stats = &disk["stats"];
+            [&stats["failed_rd_operations"], &stats["failed_wr_operations"]]
+                .map(|count| count.as_u64().unwrap_or_default())
+        };
+        if disks
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(failures)
+            .any(|count| count > 0)
+        {
+            return Err(self.disk_failure());
+        }
+        let line = self.last.trim_end().lines().last().unwrap_or_default();
+        if line.contains(PANIC) {
+            // Nothing comes after that, and a processor would be busy with it for ever.
+            self.qmp.ask("stop", json!({})).await?;
+        }
+        Ok(false)
+    }
+
+    fn disk_failure(&self) -> String {
+        let directory = self.folder.parent().unwrap_or(&self.folder);
+        format!("A disk could not be read or written: is {} full?", directory.display())
+    }
+
+    /// Asks the guest to shut down; one that has had its time is not asked, and it is over with it or it comes up again.
+    async fn press(&mut self) -> Result<bool, String> {
         if self.shut_down_by.is_none_or(|by| Instant::now() < by) {
-            return self.qmp.ask("system_powerdown", json!({})).await;
+            self.qmp.ask("system_powerdown", json!({})).await?;
+            return Ok(false);
         }
         match self.reboots.is_some() {
-            true => self.come_up().await,
-            false => self.process.start_kill().map_err(|error| error.to_string()),
+            true => self.come_up().await.map(|()| false),
+            false => Ok(true),
         }
-    }
-
-    /// What becomes of a machine whose guest has powered off.
-    async fn on_power_off(&mut self, action: &str) -> Result<(), String> {
-        self.qmp.ask("set-action", json!({"shutdown": action})).await
     }
 
     /// The second half of a reboot.
@@ -343,9 +437,9 @@ impl Running {
         self.shut_down_by = None;
         let freezes = self.reboots.take().unwrap_or_default();
         self.freeze(freezes).await?;
-        self.on_power_off("poweroff").await?;
         self.qmp.ask("system_reset", json!({})).await?;
-        self.qmp.ask("cont", json!({})).await
+        self.qmp.ask("cont", json!({})).await?;
+        Ok(())
     }
 
     async fn freeze(&mut self, freezes: Vec<Disk>) -> Result<(), String> {
@@ -369,54 +463,71 @@ impl Running {
         Ok(())
     }
 
-    async fn hear(&mut self, event: &Value, report: &impl Fn(Report)) {
-        if event["event"] == "SHUTDOWN" && self.reboots.is_some() {
-            if let Err(why) = self.come_up().await {
-                tracing::warn!(why, "a machine did not come up again");
+    /// Whether it has powered off, and all that it has written is on its disks.
+    async fn hear(&mut self, event: &Value, report: &impl Fn(Report)) -> Result<bool, String> {
+        if event["event"] == "SHUTDOWN" {
+            if self.reboots.is_some() {
+                self.come_up().await?;
+                return Ok(false);
             }
-            return;
+            self.watch().await?;
+            // Its answer may be lost with it.
+            let _ = self.qmp.ask("quit", json!({})).await;
+            if timeout(END, self.process.wait()).await.is_err() {
+                return Err("QEMU does not end".to_owned());
+            }
+            let said = std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default();
+            return match said.contains("Failed to flush") {
+                true => Err(self.disk_failure()),
+                false => Ok(true),
+            };
         }
         let device = event["data"]["device"].as_str().unwrap_or_default();
         if event["event"] != "DEVICE_DELETED" || device.is_empty() {
-            return;
+            return Ok(false);
         }
         if let Some(position) = self.nodes.iter().position(|(volume, _)| volume == device) {
             let (volume, layers) = self.nodes.remove(position);
-            if let Err(why) = self
-                .qmp
-                .ask("blockdev-del", json!({"node-name": node(&volume, layers)}))
-                .await
-            {
+            let free = json!({"node-name": node(&volume, layers)});
+            if let Err(why) = self.qmp.offer("blockdev-del", free).await? {
                 tracing::warn!(volume, why, "a volume is still in use");
             }
             report(Report::Released { volume });
         }
+        Ok(false)
     }
 
-    async fn obey(&mut self, order: Order) -> Result<(), String> {
+    async fn obey(&mut self, order: Order) -> Result<bool, String> {
         match order {
             Order::Plug(disk) => {
                 disk.layer.make(disk.gibibytes).await?;
-                self.qmp.ask("blockdev-add", block_device(&disk)).await?;
-                self.qmp.ask("device_add", device(&disk.volume, 1)).await?;
-                self.nodes.push((disk.volume, 0));
+                let there = self.qmp.offer("blockdev-add", block_device(&disk)).await?;
+                let plugged = match there {
+                    Ok(_) => self.qmp.offer("device_add", device(&disk.volume, 1)).await?,
+                    refused => refused,
+                };
+                match plugged {
+                    Ok(_) => self.nodes.push((disk.volume, 0)),
+                    Err(why) => tracing::warn!(volume = disk.volume, why, "a volume could not be plugged in"),
+                }
                 self.layers.push(disk.layer);
-                Ok(())
             }
-            Order::Unplug(volume) => self.qmp.ask("device_del", json!({"id": volume})).await,
-            Order::Freeze(freezes) => self.freeze(freezes).await,
+            Order::Unplug(volume) => {
+                if let Err(why) = self.qmp.offer("device_del", json!({"id": volume})).await? {
+                    tracing::warn!(volume, why, "a volume could not be unplugged");
+                }
+            }
+            Order::Freeze(freezes) => self.freeze(freezes).await?,
             Order::Reboot(freezes) => {
                 self.shut_down_by.get_or_insert(Instant::now() + SHUT_DOWN);
                 self.reboots.get_or_insert_default().extend(freezes);
-                self.on_power_off("pause").await
             }
             Order::ShutDown => {
                 self.shut_down_by = Some(Instant::now() + SHUT_DOWN);
                 let freezes = self.reboots.take().unwrap_or_default();
                 self.freeze(freezes).await?;
-                self.on_power_off("poweroff").await
             }
-            Order::End => self.process.start_kill().map_err(|error| error.to_string()),
         }
+        Ok(false)
     }
 }

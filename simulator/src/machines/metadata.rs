@@ -44,7 +44,8 @@ struct Asked {
 
 impl Service {
     pub fn start(machines: Arc<Machines>, instance: &str, socket: &Path) -> Result<Self, String> {
-        let listener = UnixListener::bind(socket).map_err(|error| error.to_string())?;
+        let listener =
+            UnixListener::bind(socket).map_err(|error| format!("can't use {}: {error}", socket.display()))?;
         let asked = Asked {
             machines,
             instance: instance.into(),
@@ -247,4 +248,105 @@ fn tree(region: &Region, instance: &Instance) -> Value {
         "dynamic": {"instance-identity": {"document": format!("{document:#}")}},
         "meta-data": meta_data,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Request as Call, Simulator};
+
+    const REGION: &str = "eu-central-1";
+
+    /// What an instance launched with these parameters is answered.
+    fn ask(launched: &str, asked: &[(&str, &str, &[(&str, &str)])]) -> Vec<u16> {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut simulator = Simulator::new(0, 1.0);
+        let parameters = format!(
+            "Version=2016-11-15&Action=RunInstances&ImageId=ami-0a200300000000001&InstanceType=m7i.large&MinCount=1\
+             &MaxCount=1&SubnetId=subnet-0a100000000000001{launched}"
+        );
+        let authorization = format!("AWS4-HMAC-SHA256 Credential=me/20260101/{REGION}/ec2/aws4_request, ");
+        let request = Call {
+            authorization: Some(&authorization),
+            parameters: parameters.as_bytes(),
+        };
+        let response = simulator.handle(now, request).response.unwrap();
+        assert_eq!(response.status, 200, "{}", response.body);
+        let region = &simulator.state.regions[REGION];
+        let instance = region.instances.values().last().unwrap();
+        let good = token(instance, now.as_second() + 60);
+        let old = token(instance, now.as_second());
+        let answer = |(method, path, headers): &(&str, &str, &[(&str, &str)])| {
+            let headers = headers.iter().map(|(name, value)| {
+                let value = match *value {
+                    "good" => &good,
+                    "old" => &old,
+                    other => other,
+                };
+                (name.parse().unwrap(), value.parse().unwrap())
+            });
+            let method = method.parse().unwrap();
+            let answer = respond(region, instance, now, &method, path, &headers.collect());
+            answer.status().as_u16()
+        };
+        asked.iter().map(answer).collect()
+    }
+
+    #[test]
+    fn a_token_is_given_to_the_instance_alone_for_up_to_six_hours() {
+        let path = "/latest/api/token";
+        let seconds = |given| ("PUT", path, vec![(TOKEN_SECONDS, given)]);
+        let asked = ["1", "21600", "0", "-1", "21601", "soon", "99999999999999999999"].map(seconds);
+        let asked: Vec<_> = asked
+            .iter()
+            .map(|(method, path, headers)| (*method, *path, &headers[..]))
+            .collect();
+        assert_eq!(ask("", &asked), [200, 200, 400, 400, 400, 400, 400]);
+        let asked: [(_, _, &[_]); 2] = [
+            ("PUT", path, &[]),
+            ("PUT", path, &[(TOKEN_SECONDS, "60"), ("x-forwarded-for", "10.0.0.1")]),
+        ];
+        assert_eq!(ask("", &asked), [400, 403]);
+    }
+
+    #[test]
+    fn without_a_good_token_nothing_is_told_and_of_what_there_is_not_never() {
+        let required = "&MetadataOptions.HttpTokens=required";
+        let id = "/latest/meta-data/instance-id";
+        let asked: [(_, _, &[_]); 11] = [
+            ("GET", id, &[]),
+            ("GET", id, &[(TOKEN, "")]),
+            (
+                "GET",
+                id,
+                &[(TOKEN, "000000000060ffffffffffffffffffffffffffffffffffffffff")],
+            ),
+            ("GET", id, &[(TOKEN, "old")]),
+            ("GET", id, &[(TOKEN, "good")]),
+            ("HEAD", id, &[(TOKEN, "good")]),
+            ("POST", id, &[(TOKEN, "good")]),
+            ("GET", "/latest/meta-data/tags/instance", &[(TOKEN, "good")]),
+            ("GET", "/latest/nothing", &[(TOKEN, "good")]),
+            ("GET", "/later/meta-data/instance-id", &[(TOKEN, "good")]),
+            ("GET", "/latest/../../etc/passwd", &[(TOKEN, "good")]),
+        ];
+        assert_eq!(
+            ask(required, &asked),
+            [401, 401, 401, 401, 200, 200, 405, 404, 404, 404, 404]
+        );
+    }
+
+    #[test]
+    fn what_is_switched_on_and_off_is() {
+        let tags: (_, _, &[_]) = ("GET", "/latest/meta-data/tags/instance", &[(TOKEN, "good")]);
+        let token: (_, _, &[_]) = ("PUT", "/latest/api/token", &[(TOKEN_SECONDS, "60")]);
+        assert_eq!(
+            ask("&MetadataOptions.InstanceMetadataTags=enabled", &[tags, token]),
+            [200, 200]
+        );
+        assert_eq!(
+            ask("&MetadataOptions.HttpEndpoint=disabled", &[tags, token]),
+            [403, 403]
+        );
+    }
 }

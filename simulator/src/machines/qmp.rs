@@ -1,9 +1,17 @@
 //! QEMU's own protocol: a JSON object a line, commands one way, answers and events the other.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+/// A machine that has not answered by then never will: it takes milliseconds, seconds on a host that is very busy.
+const ANSWER: Duration = Duration::from_secs(30);
+
+const SILENT: &str = "QEMU does not answer";
 
 /// A connection to a machine.
 #[derive(Debug)]
@@ -25,7 +33,7 @@ impl Qmp {
             events: Vec::new(),
         };
         // The greeting itself.
-        qmp.next().await?;
+        timeout(ANSWER, qmp.next()).await.map_err(|_| SILENT)??;
         qmp.ask("qmp_capabilities", json!({})).await?;
         Ok(qmp)
     }
@@ -38,19 +46,30 @@ impl Qmp {
         }
     }
 
-    /// Has a command carried out.
-    pub async fn ask(&mut self, command: &str, arguments: Value) -> Result<(), String> {
+    /// Has a command carried out; an error is the end of the machine, for it is no longer what it is taken for.
+    pub async fn ask(&mut self, command: &str, arguments: Value) -> Result<Value, String> {
+        self.offer(command, arguments).await?
+    }
+
+    /// Offers a command that may well be refused, which is the inner error.
+    pub async fn offer(&mut self, command: &str, arguments: Value) -> Result<Result<Value, String>, String> {
+        let answer = timeout(ANSWER, self.exchange(command, arguments)).await;
+        answer.map_err(|_| SILENT)?
+    }
+
+    async fn exchange(&mut self, command: &str, arguments: Value) -> Result<Result<Value, String>, String> {
         let text = format!("{}\n", json!({"execute": command, "arguments": arguments}));
         let written = self.commands.write_all(text.as_bytes()).await;
         written.map_err(|error| error.to_string())?;
         loop {
-            let said = self.next().await?;
+            let mut said = self.next().await?;
             if said.get("event").is_some() {
                 self.events.push(said);
             } else if let Some(error) = said.get("error") {
-                return Err(format!("{command}: {}", error["desc"].as_str().unwrap_or_default()));
+                let why = error["desc"].as_str().unwrap_or_default();
+                return Ok(Err(format!("{command}: {why}")));
             } else {
-                return Ok(());
+                return Ok(Ok(said["return"].take()));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use super::Machines;
 use super::disks::Layer;
@@ -35,6 +36,8 @@ pub struct Room {
 #[derive(Debug)]
 struct Running {
     orders: UnboundedSender<Order>,
+    /// Pulled by dropping it, whatever the machine is doing.
+    plug: Option<oneshot::Sender<()>>,
     /// The boot that it was last told to make.
     boot: u32,
     /// How far it was last told to go.
@@ -194,8 +197,10 @@ impl Room {
             .map(|(_, volume)| self.writable(region, &volume, machines))
             .collect();
         let (orders, received) = unbounded_channel();
+        let (plug, pulled) = oneshot::channel();
         let running = Running {
             orders,
+            plug: Some(plug),
             // That of the boot that begins when it has started.
             boot: instance.boot + 1,
             told: Machine::On,
@@ -203,7 +208,12 @@ impl Room {
             freezes: Vec::new(),
         };
         self.running.insert(instance.id.clone(), running);
-        tokio::spawn(machine::run(machines.clone(), Plan::new(instance, disks), received));
+        tokio::spawn(machine::run(
+            machines.clone(),
+            Plan::new(instance, disks),
+            received,
+            pulled,
+        ));
     }
 
     /// Reboots it, and plugs in and out what has been attached and detached.
@@ -257,11 +267,10 @@ impl Room {
         }
         if running.told != wanted {
             running.told = wanted;
-            let order = match wanted {
-                Machine::ShuttingDown => Order::ShutDown,
-                _ => Order::End,
-            };
-            let _ = running.orders.send(order);
+            match wanted {
+                Machine::ShuttingDown => drop(running.orders.send(Order::ShutDown)),
+                _ => running.plug = None,
+            }
         }
     }
 }
