@@ -257,8 +257,11 @@ mod tests {
 
     const REGION: &str = "eu-central-1";
 
+    /// Method, path and headers.
+    type Question<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
     /// What an instance launched with these parameters is answered.
-    fn ask(launched: &str, asked: &[(&str, &str, &[(&str, &str)])]) -> Vec<u16> {
+    fn ask(launched: &str, asked: &[Question<'_>]) -> Vec<u16> {
         let now = Timestamp::UNIX_EPOCH;
         let mut simulator = Simulator::new(0, 1.0);
         let parameters = format!(
@@ -276,7 +279,7 @@ mod tests {
         let instance = region.instances.values().last().unwrap();
         let good = token(instance, now.as_second() + 60);
         let old = token(instance, now.as_second());
-        let answer = |(method, path, headers): &(&str, &str, &[(&str, &str)])| {
+        let answer = |(method, path, headers): &Question<'_>| {
             let headers = headers.iter().map(|(name, value)| {
                 let value = match *value {
                     "good" => &good,
@@ -302,7 +305,7 @@ mod tests {
             .map(|(method, path, headers)| (*method, *path, &headers[..]))
             .collect();
         assert_eq!(ask("", &asked), [200, 200, 400, 400, 400, 400, 400]);
-        let asked: [(_, _, &[_]); 2] = [
+        let asked: [Question<'_>; 2] = [
             ("PUT", path, &[]),
             ("PUT", path, &[(TOKEN_SECONDS, "60"), ("x-forwarded-for", "10.0.0.1")]),
         ];
@@ -313,7 +316,7 @@ mod tests {
     fn without_a_good_token_nothing_is_told_and_of_what_there_is_not_never() {
         let required = "&MetadataOptions.HttpTokens=required";
         let id = "/latest/meta-data/instance-id";
-        let asked: [(_, _, &[_]); 11] = [
+        let asked: [Question<'_>; 11] = [
             ("GET", id, &[]),
             ("GET", id, &[(TOKEN, "")]),
             (
@@ -338,8 +341,8 @@ mod tests {
 
     #[test]
     fn what_is_switched_on_and_off_is() {
-        let tags: (_, _, &[_]) = ("GET", "/latest/meta-data/tags/instance", &[(TOKEN, "good")]);
-        let token: (_, _, &[_]) = ("PUT", "/latest/api/token", &[(TOKEN_SECONDS, "60")]);
+        let tags: Question<'_> = ("GET", "/latest/meta-data/tags/instance", &[(TOKEN, "good")]);
+        let token: Question<'_> = ("PUT", "/latest/api/token", &[(TOKEN_SECONDS, "60")]);
         assert_eq!(
             ask("&MetadataOptions.InstanceMetadataTags=enabled", &[tags, token]),
             [200, 200]
