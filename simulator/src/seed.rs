@@ -11,7 +11,7 @@ use crate::block_devices::{ImageBlockDevice, ImageEbs};
 use crate::disk::{Disk, File, Layout};
 use crate::guest::Guests;
 use crate::images::{Image, ImageState, LaunchPermission};
-use crate::key_pairs::KeyPair;
+use crate::key_pairs::{KeyPair, KeyType, read_public};
 use crate::keys;
 use crate::random::Random;
 use crate::region::Region;
@@ -28,6 +28,8 @@ use crate::vpcs::{CidrBlockAssociation, CidrBlockState, Vpc};
 pub const ACCOUNT: &str = "123456789012";
 /// Amazon's account for its public images.
 pub const AMAZON: &str = "137112412989";
+/// A key of which nobody has the private half.
+const OPERATORS: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJrjB5NaPBxmvzDO0+c7LmQdh5WPNpV3CGtT6HWtCz2K operators";
 /// Someone else, whose public images look like Amazon's.
 pub const STRANGER: &str = "999988887777";
 
@@ -152,12 +154,10 @@ fn region(seed: u64, latency_scale: f64, number: u32, name: &str, zone_ids: &str
         key_pairs: vec![KeyPair {
             key_pair_id: id("key", "0f1", number),
             key_name: "operators".to_owned(),
-            key_type: "ed25519".to_owned(),
-            key_fingerprint: "q2Jq8k3kq0oUO1zqZrVQ0fYd1lM5pXb7j3n2a9c4e6g=".to_owned(),
+            key_type: KeyType::Ed25519,
+            key_fingerprint: read_public(OPERATORS).map(|key| key.fingerprint).unwrap_or_default(),
             create_time: Time(day(2026, 1, 15)),
-            public_key: Some(
-                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExample operators".to_owned(),
-            ),
+            public_key: Some(OPERATORS.to_owned()),
             tag_set: Tags::default(),
         }],
         instance_profiles: vec!["image-builder".to_owned(), "web-test".to_owned()],

@@ -98,8 +98,9 @@ syntax!(
 );
 syntax!(
     /// Sent to guests one a line, with blanks around it gone.
-    Expression, at most 256 characters, "^[^\\x00-\\x20\\x7f]([^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?$",
-    "must be an extended regular expression in one line, without control characters and without blanks around it ([[:blank:]] is one that stays)"
+    Expression, at most 256 characters,
+    "^([^\\x00-\\x20\\x7f\\\\]|\\\\[^\\x00-\\x201-9\\x7f])(([^\\x00-\\x1f\\x7f\\\\]|\\\\[^\\x00-\\x1f1-9\\x7f])*([^\\x00-\\x20\\x7f\\\\]|\\\\[^\\x00-\\x201-9\\x7f]))?$",
+    "must be an extended regular expression in one line, without back-references (\\1), control characters and blanks around it ([[:blank:]] is one that stays)"
 );
 syntax!(
     FileMode, at most 16 characters, "^[0-7]{3,4}$",

@@ -122,6 +122,12 @@ struct PermissionChanges {
     remove: Vec<LaunchPermission>,
 }
 
+impl PermissionChanges {
+    fn names(&self, entity: &LaunchPermission) -> bool {
+        self.add.contains(entity) || self.remove.contains(entity)
+    }
+}
+
 enum Change {
     Description(String),
     ImdsSupport(String),
@@ -185,8 +191,8 @@ fn change(request: ModifyImageAttributeRequest) -> Result<Change, Error> {
         request.operation_type.as_deref(),
         entities.is_empty(),
     ) {
-        // Clients of old repeat beside the structure whom it names; without an operation that says nothing.
-        (Some(permissions), None, _) => Some(permissions),
+        // Clients of old repeat beside the structure whom it names.
+        (Some(permissions), None, _) if entities.iter().all(|entity| permissions.names(entity)) => Some(permissions),
         (None, Some("add"), false) => Some(PermissionChanges {
             add: entities,
             ..Default::default()

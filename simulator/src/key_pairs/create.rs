@@ -48,7 +48,7 @@ pub struct CreateKeyPairResponse {
 pub fn create_key_pair(call: &mut Call<'_>, request: CreateKeyPairRequest) -> Result<CreateKeyPairResponse, Error> {
     let tags = at_creation(&request.tag_specifications, &["key-pair"])?;
     check_name(call, &request.key_name)?;
-    let made = material::generate(&mut call.region.random, request.key_type)?;
+    let made = material::generate(request.key_type)?;
     let kept = keep(call, request.key_name, made.public, tags("key-pair"));
     Ok(CreateKeyPairResponse {
         key_pair_id: kept.key_pair_id,
@@ -112,7 +112,7 @@ fn check_name(call: &Call<'_>, name: &str) -> Result<(), Error> {
 fn keep(call: &mut Call<'_>, name: String, public: material::Public, tags: Tags) -> KeyPair {
     let key = KeyPair {
         key_pair_id: call.region.new_id(Kind::KeyPair),
-        key_type: public.key_type.name().to_owned(),
+        key_type: public.key_type,
         key_fingerprint: public.fingerprint,
         create_time: Time(to_second(call.now)),
         // The name is the comment, whatever an imported key came with.

@@ -1,49 +1,31 @@
-//! Keys that SSH takes, from seeded chance: they open nothing but the simulator's own instances.
+//! Keys that SSH takes. Private keys are of the system's chance, not of the seed: who knows a seed is not to know them.
 
-use std::convert::Infallible;
-
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use aws_lc_rs::encoding::{AsBigEndian, AsDer, Curve25519SeedBin, Pkcs8V1Der};
+use aws_lc_rs::rsa::{self, KeySize};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use crypto_bigint::{NonZero, U1024, U2048};
-use crypto_primes::{Flavor, random_prime};
 use md5::Md5;
-use pkcs1::der::asn1::{BitStringRef, OctetStringRef, UintRef};
-use pkcs1::der::{Encode, EncodePem};
-use pkcs1::{LineEnding, RsaPrivateKeyRef, RsaPublicKeyRef};
-use pkcs8::PrivateKeyInfoRef;
-use pkcs8::SubjectPublicKeyInfoRef;
-use rand_core::{TryCryptoRng, TryRng};
-use serde::Deserialize;
-use sha1::Sha1;
+use pkcs1::RsaPublicKeyRef;
+use pkcs1::der::asn1::{BitStringRef, UintRef};
+use pkcs1::der::{Decode, Encode};
+use pkcs8::{PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::protocol::Error;
-use crate::random::Random;
 
-const RSA_EXPONENT: u32 = 65_537;
-/// Bits of RSA keys: what EC2 makes, and what it lets in.
-const RSA_BITS: u32 = 2048;
+/// Bits of RSA keys that EC2 lets in; those that it makes have 2048.
 const RSA_IMPORTED_BITS: [usize; 3] = [1024, 2048, 4096];
 const ED25519_BYTES: usize = 32;
-/// OpenSSH's width.
-const PEM_COLUMNS: usize = 70;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyType {
     #[default]
     Rsa,
     Ed25519,
-}
-
-impl KeyType {
-    pub fn name(self) -> &'static str {
-        match self {
-            KeyType::Rsa => "rsa",
-            KeyType::Ed25519 => "ed25519",
-        }
-    }
 }
 
 /// The half that EC2 keeps.
@@ -64,11 +46,10 @@ pub struct Made {
     pub pem: String,
 }
 
-/// Makes a key; the same chance makes the same key.
-pub fn generate(random: &mut Random, key_type: KeyType) -> Result<Made, Error> {
+pub fn generate(key_type: KeyType) -> Result<Made, Error> {
     match key_type {
-        KeyType::Rsa => rsa(random).map_err(internal),
-        KeyType::Ed25519 => ed25519(random),
+        KeyType::Rsa => rsa(),
+        KeyType::Ed25519 => ed25519(),
     }
 }
 
@@ -76,84 +57,37 @@ fn internal(problem: impl std::fmt::Display) -> Error {
     Error::new("InternalError", format!("The key cannot be made: {problem}"))
 }
 
-fn rsa(random: &mut Random) -> pkcs1::der::Result<Made> {
-    let exponent = U2048::from_u32(RSA_EXPONENT);
-    loop {
-        let [p, q]: [U1024; 2] = [(); 2].map(|()| random_prime(&mut Chance(random), Flavor::Any, RSA_BITS / 2));
-        let modulus: U2048 = p.concatenating_mul(&q);
-        let [p_less, q_less] = [p, q].map(|prime| prime.wrapping_sub(&U1024::ONE));
-        let totient: U2048 = p_less.concatenating_mul(&q_less);
-        let nonzero = |number: &U1024| NonZero::new(*number).into_option();
-        let (Some(p_less), Some(q_less), Some(of_p), Some(of_all)) = (
-            nonzero(&p_less),
-            nonzero(&q_less),
-            nonzero(&p),
-            NonZero::new(totient).into_option(),
-        ) else {
-            continue;
-        };
-        let private = exponent.invert_mod(&of_all).into_option();
-        let coefficient = q.invert_mod(&of_p).into_option();
-        // Seldom: a modulus one bit short, equal primes, or one before a multiple of the exponent.
-        let (Some(private), Some(coefficient)) = (private, coefficient) else {
-            continue;
-        };
-        if modulus.bit_width() < RSA_BITS {
-            continue;
-        }
-        let numbers = [modulus, exponent, private].map(|number| number.to_be_bytes());
-        let halves = [
-            p,
-            q,
-            private.rem_vartime(&p_less),
-            private.rem_vartime(&q_less),
-            coefficient,
-        ]
-        .map(|number| number.to_be_bytes());
-        let [modulus, public_exponent, private_exponent] = &numbers;
-        let [prime1, prime2, exponent1, exponent2, coefficient] = &halves;
-        let key = RsaPrivateKeyRef {
-            modulus: UintRef::new(modulus.as_ref())?,
-            public_exponent: UintRef::new(public_exponent.as_ref())?,
-            private_exponent: UintRef::new(private_exponent.as_ref())?,
-            prime1: UintRef::new(prime1.as_ref())?,
-            prime2: UintRef::new(prime2.as_ref())?,
-            exponent1: UintRef::new(exponent1.as_ref())?,
-            exponent2: UintRef::new(exponent2.as_ref())?,
-            coefficient: UintRef::new(coefficient.as_ref())?,
-            other_prime_infos: None,
-        };
-        let der = key.to_der()?;
-        let info = PrivateKeyInfoRef::new(pkcs1::ALGORITHM_ID, OctetStringRef::new(&der)?);
-        let public = [
-            string(b"ssh-rsa"),
-            number(key.public_exponent.as_bytes()),
-            number(key.modulus.as_bytes()),
-        ];
-        return Ok(Made {
-            public: Public {
-                key_type: KeyType::Rsa,
-                key: format!("ssh-rsa {}", BASE64.encode(public.concat())),
-                fingerprint: pairs(&Sha1::digest(info.to_der()?)),
-            },
-            pem: key.to_pem(LineEnding::LF)?,
-        });
-    }
+fn rsa() -> Result<Made, Error> {
+    let key = rsa::KeyPair::generate(KeySize::Rsa2048).map_err(internal)?;
+    let whole: Pkcs8V1Der<'_> = key.as_der().map_err(internal)?;
+    let private = PrivateKeyInfoRef::try_from(whole.as_ref()).map_err(internal)?;
+    let public = RsaPublicKeyRef::from_der(key.public_key().as_ref()).map_err(internal)?;
+    let blob = [
+        string(b"ssh-rsa"),
+        number(public.public_exponent.as_bytes()),
+        number(public.modulus.as_bytes()),
+    ]
+    .concat();
+    Ok(Made {
+        public: Public {
+            key_type: KeyType::Rsa,
+            key: format!("ssh-rsa {}", BASE64.encode(blob)),
+            fingerprint: pairs(digest(&SHA1_FOR_LEGACY_USE_ONLY, whole.as_ref()).as_ref()),
+        },
+        pem: pem("RSA PRIVATE KEY", 64, private.private_key.as_bytes()),
+    })
 }
 
-fn ed25519(random: &mut Random) -> Result<Made, Error> {
-    let mut seed = [0; ED25519_BYTES];
-    Chance(random).fill(&mut seed);
-    let key = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(internal)?;
+fn ed25519() -> Result<Made, Error> {
+    let key = Ed25519KeyPair::generate().map_err(internal)?;
+    let seed: Curve25519SeedBin<'_> = key.seed().and_then(|seed| seed.as_be_bytes()).map_err(internal)?;
     let point = key.public_key().as_ref();
     let public = [string(b"ssh-ed25519"), string(point)].concat();
-    // PROTOCOL.key of OpenSSH: a check twice, so that a wrong passphrase is noticed, the key, its comment, and padding.
-    let check = random.draw().to_be_bytes();
+    // PROTOCOL.key of OpenSSH: a check twice, so that a wrong passphrase is noticed (there is none), the key, its comment, and padding.
     let mut private = [
-        &check[..4],
-        &check[..4],
+        &[0; 8][..],
         &public,
-        &string(&[&seed, point].concat()),
+        &string(&[seed.as_ref(), point].concat()),
         &string(b""),
     ]
     .concat();
@@ -169,17 +103,10 @@ fn ed25519(random: &mut Random) -> Result<Made, Error> {
         &string(&private),
     ]
     .concat();
-    let mut pem = "-----BEGIN OPENSSH PRIVATE KEY-----\n".to_owned();
-    for (position, character) in BASE64.encode(whole).chars().enumerate() {
-        if position > 0 && position % PEM_COLUMNS == 0 {
-            pem.push('\n');
-        }
-        pem.push(character);
-    }
-    pem.push_str("\n-----END OPENSSH PRIVATE KEY-----\n");
     Ok(Made {
         public: ed25519_public(&public),
-        pem,
+        // OpenSSH's width.
+        pem: pem("OPENSSH PRIVATE KEY", 70, &whole),
     })
 }
 
@@ -189,6 +116,17 @@ fn ed25519_public(blob: &[u8]) -> Public {
         key: format!("ssh-ed25519 {}", BASE64.encode(blob)),
         fingerprint: BASE64.encode(Sha256::digest(blob)),
     }
+}
+
+fn pem(label: &str, columns: usize, bytes: &[u8]) -> String {
+    let mut pem = format!("-----BEGIN {label}-----");
+    for (position, character) in BASE64.encode(bytes).chars().enumerate() {
+        if position % columns == 0 {
+            pem.push('\n');
+        }
+        pem.push(character);
+    }
+    pem + &format!("\n-----END {label}-----\n")
 }
 
 /// A public key as a line of OpenSSH; none if it is no key of a type and size that EC2 takes.
@@ -254,35 +192,3 @@ fn read_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
-
-/// Seeded chance where true chance is asked for.
-struct Chance<'a>(&'a mut Random);
-
-impl Chance<'_> {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            let drawn = self.0.draw().to_le_bytes();
-            chunk.copy_from_slice(&drawn[..chunk.len()]);
-        }
-    }
-}
-
-impl TryRng for Chance<'_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        // The upper half.
-        Ok((self.0.draw() >> 32) as u32)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(self.0.draw())
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.fill(bytes);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Chance<'_> {}

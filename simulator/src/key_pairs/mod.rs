@@ -4,6 +4,7 @@ mod create;
 mod material;
 
 pub use create::{create_key_pair, delete_key_pair, import_key_pair};
+pub use material::{KeyType, read_public};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ use crate::time::Time;
 pub struct KeyPair {
     pub key_pair_id: String,
     pub key_name: String,
-    pub key_type: String,
+    pub key_type: KeyType,
     pub key_fingerprint: String,
     pub create_time: Time,
     /// As a line of OpenSSH's `authorized_keys`. The private key is nowhere but in CreateKeyPair's response.

@@ -169,9 +169,10 @@ fn read(region: &mut Region, request: IngressRequest) -> Result<(String, Vec<Rul
     let group = find(region, request.group_id.as_ref(), request.group_name.as_ref())?;
     let (id, vpc_id) = (group.group_id.clone(), group.vpc_id.clone());
     let mut permissions = request.ip_permissions;
+    let alone = request.cidr_ip.is_some() || request.from_port.is_some() || request.to_port.is_some();
     match request.ip_protocol {
-        Some(_) if !permissions.is_empty() => {
-            let message = "The parameter ipPermissions cannot be used with the parameter ipProtocol";
+        given if (alone || given.is_some()) && !permissions.is_empty() => {
+            let message = "The parameter ipPermissions cannot be used with ipProtocol, fromPort, toPort and cidrIp";
             return Err(Error::combination(message));
         }
         Some(ip_protocol) => permissions.push(IpPermissionRequest {
@@ -204,12 +205,14 @@ fn read(region: &mut Region, request: IngressRequest) -> Result<(String, Vec<Rul
         let groups = permission.groups.into_iter().map(|pair| {
             Kind::SecurityGroup.check(&pair.group_id)?;
             let there = |group: &SecurityGroup| group.group_id == pair.group_id && group.vpc_id == vpc_id;
-            if !region.security_groups.iter().any(there) {
+            // Groups of other accounts are not simulated.
+            let ours = pair.user_id.is_none_or(|account| account == region.account);
+            if !ours || !region.security_groups.iter().any(there) {
                 return Err(Kind::SecurityGroup.not_found(&pair.group_id));
             }
             Ok(Source::Group(UserIdGroupPair {
                 group_id: pair.group_id,
-                user_id: pair.user_id.unwrap_or_else(|| region.account.clone()),
+                user_id: region.account.clone(),
                 description: pair.description,
             }))
         });
@@ -236,7 +239,8 @@ fn protocol(given: &str) -> Result<String, Error> {
         "17" | "udp" => "udp",
         "1" | "icmp" => "icmp",
         "58" | "icmpv6" => "icmpv6",
-        number if number.parse::<u8>().is_ok() => return Ok(number.to_owned()),
+        // Written as EC2 does; one with a name was met above.
+        number if number.parse::<u8>().is_ok_and(|parsed| parsed.to_string() == number) => return Ok(number.to_owned()),
         _ => {
             let message = format!("Invalid value '{given}' for IP protocol. Unknown protocol.");
             return Err(Error::new("InvalidParameterValue", message));

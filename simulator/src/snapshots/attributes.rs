@@ -22,7 +22,7 @@ pub struct DescribeSnapshotAttributeResponse {
 }
 
 /// An account, or the group `all`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all(serialize = "camelCase", deserialize = "PascalCase"))]
 struct CreateVolumePermission {
     user_id: Option<String>,
@@ -87,6 +87,12 @@ struct PermissionChanges {
     remove: Vec<CreateVolumePermission>,
 }
 
+impl PermissionChanges {
+    fn names(&self, entity: &CreateVolumePermission) -> bool {
+        self.add.contains(entity) || self.remove.contains(entity)
+    }
+}
+
 pub fn modify_snapshot_attribute(
     call: &mut Call<'_>,
     request: ModifySnapshotAttributeRequest,
@@ -111,8 +117,8 @@ pub fn modify_snapshot_attribute(
         request.operation_type.as_deref(),
         named.is_empty(),
     ) {
-        // Clients of old repeat beside the structure whom it names; without an operation that says nothing.
-        (Some(changes), None, _) => changes,
+        // Clients of old repeat beside the structure whom it names.
+        (Some(changes), None, _) if named.iter().all(|entity| changes.names(entity)) => changes,
         (None, Some("add"), false) => PermissionChanges {
             add: named,
             ..Default::default()

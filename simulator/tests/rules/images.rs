@@ -354,6 +354,14 @@ fn sharing_is_idempotent_and_checked() {
     );
     let wrong = [("ImageId", own), ("LaunchPermission.Add.1.UserId", "me")];
     assert_eq!(aws.code("ModifyImageAttribute", &wrong), "InvalidAMIAttributeItemValue");
+    // Clients repeat whom they have named, and must not be made to believe that others are let in as well.
+    let [image, named] = add;
+    aws.call("ModifyImageAttribute", &[image, named, ("UserId.1", "210987654321")]);
+    let another = [image, named, ("UserId.1", "999988887777")];
+    assert_eq!(
+        aws.code("ModifyImageAttribute", &another),
+        "InvalidParameterCombination"
+    );
     let all = [
         ("ImageId", "ami-0b100600000000001"),
         ("LaunchPermission.Add.1.Group", "all"),

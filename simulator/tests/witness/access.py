@@ -32,7 +32,38 @@ assert edwards["KeyMaterial"].startswith("-----BEGIN OPENSSH PRIVATE KEY-----\n"
 line = ec2.describe_key_pairs(KeyNames=["edwards"], IncludePublicKey=True)["KeyPairs"][0]["PublicKey"]
 blob = base64.b64decode(line.split()[1])
 assert base64.b64encode(hashlib.sha256(blob).digest()).decode() == edwards["KeyFingerprint"]
-assert blob in base64.b64decode("".join(edwards["KeyMaterial"].splitlines()[1:-1]))
+
+
+
+def string(data):
+    """A string of RFC 4251, and what follows it."""
+    length = int.from_bytes(data[:4], "big")
+    return data[4 : 4 + length], data[4 + length :]
+
+
+whole = base64.b64decode("".join(edwards["KeyMaterial"].splitlines()[1:-1]))
+assert whole.startswith(b"openssh-key-v1\0")
+rest = whole[len(b"openssh-key-v1\0") :]
+for expected in [b"none", b"none", b""]:
+    found, rest = string(rest)
+    assert found == expected
+assert rest[:4] == b"\0\0\0\1"
+public, rest = string(rest[4:])
+private, rest = string(rest)
+assert public == blob and rest == b"" and len(private) % 8 == 0 and private[:4] == private[4:8]
+kind, rest = string(private[8:])
+point, rest = string(rest)
+pair, rest = string(rest)
+comment, padding = string(rest)
+assert (kind, comment, padding) == (b"ssh-ed25519", b"", bytes(range(1, len(padding) + 1)))
+assert point == blob[-32:] == pair[32:] and len(pair) == 64
+# Neither half is given twice.
+assert ec2.create_key_pair(KeyName="other", KeyType="ed25519")["KeyFingerprint"] != edwards["KeyFingerprint"]
+
+# The one that is there from the beginning is a key as well.
+operators = ec2.describe_key_pairs(KeyNames=["operators"], IncludePublicKey=True)["KeyPairs"][0]
+again = ec2.import_key_pair(KeyName="again", PublicKeyMaterial=operators["PublicKey"].encode())
+assert again["KeyFingerprint"] == operators["KeyFingerprint"]
 
 # Imported, with another fingerprint than if it had been made here.
 imported = ec2.import_key_pair(KeyName="theirs", PublicKeyMaterial=described["PublicKey"].encode())

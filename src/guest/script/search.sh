@@ -11,10 +11,26 @@ line_break='
 # For find: prints names, each in one line, whoever chose them. Control characters become question marks.
 # shellcheck disable=SC2016
 one_line='for path; do printf "%s" "$path" | LC_ALL=C tr "[:cntrl:]" "?"; echo; done'
-# For find: `ITEM PATH`, as above and without $base, of the files that hold a secret.
+# For find: files that hold one of $expressions, or that may: one that grep fails at must not hide those after it.
+# shellcheck disable=SC2016
+suspects='LC_ALL=C grep -lE -f "$expressions" -- "$@" 2>/dev/null
+[ $? -lt 2 ] || for path; do
+  LC_ALL=C grep -qE -f "$expressions" -- "$path" 2>/dev/null
+  [ $? -eq 1 ] || printf "%s\n" "$path"
+done
+:'
+# For find: `ITEM PATH`, as above and without $base, of the files that hold a secret. Those that are there and could not be searched go
+# into $unsearched.
 # shellcheck disable=SC2016
 told_if_found='for path; do
   while read -r item expression; do
+    grep -aqE -e "$expression" -- "$path" 2>/dev/null
+    status=$?
+    if [ "$status" -gt 1 ] && [ -e "$path" ]; then
+      printf "%s" "${path#"$base"}" | tr "[:cntrl:]" "?" >>"$unsearched"
+      echo >>"$unsearched"
+    fi
+    [ "$status" -eq 0 ] || continue
     if grep -aE -e "$expression" -- "$path" 2>/dev/null | {
       # Documentation marks its sample keys so. What a recipe forbids it forbids in any case.
       if [ "$item" = ForbiddenContent ]; then grep -aq ^; else grep -aqv EXAMPLE; fi
@@ -27,7 +43,8 @@ told_if_found='for path; do
   done <<CONTENTS
 $contents
 CONTENTS
-done'
+done
+:'
 
 # named BASE RULES: `ITEM PATH` of every file that is not empty and that a rule names, on the filesystem mounted at BASE.
 named() {
@@ -39,7 +56,9 @@ named() {
 $rules
 RULES
   shift
-  find "${base:-/}" -xdev -type f -size +0 \( "$@" \) -exec sh -c "$one_line" sh {} + 2>/dev/null | while IFS= read -r path; do
+  {
+    find "${base:-/}" -xdev -type f -size +0 \( "$@" \) -exec sh -c "$one_line" sh {} + 2>/dev/null || incomplete
+  } | while IFS= read -r path; do
     while read -r item pattern; do
       # shellcheck disable=SC2254 # a pattern it is
       case $path in
@@ -54,17 +73,20 @@ RULES
   done
 }
 
-# first: as many findings as the manifest and the console have room for, one in any case: no name is longer than 4,096 bytes. What is
-# cut off in the middle, read takes for no line.
+# first: as many findings as the manifest and the console have room for, the first of each item before all others: a recipe lets pass
+# what it skips, and that must hide nothing else. What is cut off in the middle, read takes for no line.
 first() {
-  head -n 50 | head -c 4200
+  LC_ALL=C cut -b 1-400 >"$work/all"
+  LC_ALL=C sort -u -k 1,1 "$work/all" >"$work/first"
+  { cat "$work/first" && LC_ALL=C grep -avxF -f "$work/first" "$work/all"; } | head -n 50 | head -c 4200 |
+    while IFS= read -r finding; do printf '%s\n' "$finding"; done
 }
 
 # unknown: the first expression that grep does not take: with one of those it would find nothing at all.
 unknown() {
   printf '%s\n' "$GOLDSMITH_CONTENTS" | while read -r item expression; do
     # busybox only looks at it when there is a line.
-    echo | grep -qE -e "$expression" 2>/dev/null
+    echo | timeout 10 grep -qE -e "$expression" 2>/dev/null
     if [ $? -gt 1 ]; then printf '%s' "$expression" && break; fi
   done
 }
@@ -80,15 +102,22 @@ secrets() {
 $GOLDSMITH_UNSEARCHED
 UNSEARCHED
   printf '%s\n' "$GOLDSMITH_CONTENTS" | cut -d ' ' -f 2- >"$work/expressions"
+  # shellcheck disable=SC2097,SC2098 # for the shells that find calls
   {
     named "$base" "$GOLDSMITH_SECRETS"
     # One search finds the few files that are looked at one by one; names with a line break do not come through.
-    LC_ALL=C find "${base:-/}" -xdev -type f -size +0 -size -129 ! -path "*$line_break*" "$@" -exec grep -lE -f "$work/expressions" -- {} + 2>/dev/null |
-      while IFS= read -r path; do
-        LC_ALL=C base=$base contents=$GOLDSMITH_CONTENTS sh -c "$told_if_found" sh "$path"
-      done
-    # shellcheck disable=SC2097,SC2098 # for the shell that find calls
-    LC_ALL=C base=$base contents=$GOLDSMITH_CONTENTS find "${base:-/}" -xdev -type f -size +0 -size -129 -path "*$line_break*" "$@" \
-      -exec sh -c "$told_if_found" sh {} + 2>/dev/null
+    {
+      expressions=$work/expressions LC_ALL=C find "${base:-/}" -xdev -type f -size +0 -size -129 ! -path "*$line_break*" "$@" \
+        -exec sh -c "$suspects" sh {} + 2>/dev/null || incomplete
+    } | while IFS= read -r path; do
+      LC_ALL=C base=$base contents=$GOLDSMITH_CONTENTS unsearched=$work/unsearched sh -c "$told_if_found" sh "$path"
+    done
+    LC_ALL=C base=$base contents=$GOLDSMITH_CONTENTS unsearched=$work/unsearched find "${base:-/}" -xdev -type f -size +0 -size -129 \
+      -path "*$line_break*" "$@" -exec sh -c "$told_if_found" sh {} + 2>/dev/null || incomplete
   } | sort -u
+}
+
+# unsearched: the first thing that could not be searched, if there is one: it may hold what is looked for.
+unsearched() {
+  [ ! -s "$work/unsearched" ] || printf 'could not be searched: %s' "$(head -n 1 "$work/unsearched" | cut -b 1-400)"
 }

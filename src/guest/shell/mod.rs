@@ -19,6 +19,8 @@ use jiff::Timestamp;
 use super::*;
 use crate::api::{Check, Cleanup, CleanupItem, EnvironmentVariable, FileStep, HttpCheck, Step};
 
+/// An inspector that looks at the directory's root, and says all of it again as it does while it waits for its end.
+const LOOK: &str = "run() { record up; inspect \"$root\"; report; record inspected; show 40960; }";
 const NONCE: &str = "00112233445566778899aabbccddeeff";
 
 /// A directory that goes with the test.
@@ -172,8 +174,7 @@ fn inspect_for(directory: &Directory, source_created: Timestamp, cleanup: &Clean
         disks: 1,
         lifetime: Duration::from_secs(60),
     };
-    let look = "run() { record up; inspect \"$root\"; report; record inspected; }";
-    InspectorReport::new(&parse(&directory.run(&guest.render().unwrap(), look), NONCE))
+    InspectorReport::new(&parse(&directory.run(&guest.render().unwrap(), LOOK), NONCE))
 }
 
 fn paths(findings: &[Finding]) -> Vec<String> {

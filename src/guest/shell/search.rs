@@ -1,5 +1,7 @@
 //! Cleanup, and the search for what it should have removed.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 
 const TRACES: &[&str] = &[
@@ -130,8 +132,11 @@ fn secrets_are_found_by_name_and_by_content_and_are_not_removed() {
 
     build(&directory, &[step("only", "true")], &[]);
     let report = inspect(&directory, Timestamp::UNIX_EPOCH);
-    assert_eq!(paths(&report.findings), expected);
-    assert_eq!(paths(&report.manifest.unwrap().findings), expected);
+    for findings in [report.findings, report.manifest.unwrap().findings] {
+        let mut found = paths(&findings);
+        found.sort();
+        assert_eq!(found, expected);
+    }
     // A file that the source image had already is known by its name alone.
     let report = inspect(&directory, Timestamp::constant(4_000_000_000, 0));
     assert_eq!(
@@ -174,9 +179,11 @@ fn long_names_of_secrets_leave_room_for_what_else_is_told() {
     }
     let ran = directory.run(&builder(&[step("only", "true")], &[]), "");
     assert!(BuilderReport::new(&parse(&ran, NONCE)).finished);
+    directory.write("/var/log/last.log", "text\n");
     let report = inspect(&directory, Timestamp::UNIX_EPOCH);
     let manifest = report.manifest.expect("it is told");
-    assert_eq!((manifest.findings.len(), report.findings.len()), (1, 1));
+    assert_eq!((manifest.findings.len(), report.findings.len()), (1, 2));
+    assert_eq!(paths(&report.findings)[1], "Logs /var/log/last.log");
 }
 
 #[test]
@@ -304,4 +311,122 @@ fn what_a_recipe_skips_hides_nothing_that_it_adds() {
     assert_eq!(found, ["ExtraPath /var/log/app/one", "ForbiddenContent /srv/both"]);
     directory.run(&builder_of(&[step("only", "true")], &cleanup), "");
     assert_eq!(directory.read("/var/log/app/one"), None);
+}
+
+/// Each rule has its place in what is told: what is let pass must not use it up.
+#[test]
+fn many_findings_of_one_rule_hide_no_other() {
+    let cleanup = Cleanup {
+        extra_paths: vec!["/opt/cache".into()],
+        forbidden_content: vec!["internal[.]example".into()],
+        ..Cleanup::default()
+    };
+    let directory = Directory::new();
+    let long = "n".repeat(200);
+    for number in 0..60 {
+        directory.write(&format!("/home/{number}/{long}/.aws/credentials"), "anything");
+        directory.write(&format!("/var/log/{long}/{number}.log"), "text\n");
+    }
+    for (path, content) in [
+        ("/zz/.ssh/id_rsa", "anything"),
+        ("/zz/hint", "see internal.example\n"),
+        ("/zz/.ssh/authorized_keys", "anything"),
+        ("/etc/ssh/ssh_host_rsa_key", "anything"),
+        ("/opt/cache/one", "x"),
+    ] {
+        directory.write(path, content);
+    }
+    let report = inspect_for(&directory, Timestamp::UNIX_EPOCH, &cleanup);
+    let told = paths(&report.findings);
+    for wanted in [
+        "PrivateKeys /zz/.ssh/id_rsa",
+        "ForbiddenContent /zz/hint",
+        "AuthorizedKeys /zz/.ssh/authorized_keys",
+        "SshHostKeys /etc/ssh/ssh_host_rsa_key",
+        "ExtraPath /opt/cache/one",
+    ] {
+        assert!(told.iter().any(|path| path == wanted), "{wanted} is not in {told:?}");
+    }
+    directory.run(&builder_of(&[step("only", "true")], &cleanup), "");
+    let manifest = directory.read("/etc/goldsmith/image.json").unwrap();
+    for wanted in ["/zz/.ssh/id_rsa", "/zz/hint"] {
+        assert!(manifest.contains(wanted), "{wanted} is not in {manifest}");
+    }
+}
+
+/// A shell can make names that are longer than any call takes; not every find goes so deep.
+#[test]
+fn a_name_longer_than_a_line_of_the_report_hides_nothing() {
+    let directory = Directory::new();
+    directory.write("/zz/.ssh/id_rsa", "anything");
+    let name = "d".repeat(200);
+    let deep = format!(
+        "cd {}/root && for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do \
+             mkdir {name} && cd {name}; done && mkdir .aws && cd .aws && echo anything >credentials",
+        directory.0.display()
+    );
+    assert!(Command::new("bash").args(["-c", &deep]).status().unwrap().success());
+    let report = inspect(&directory, Timestamp::UNIX_EPOCH);
+    let told = paths(&report.findings);
+    assert!(told.contains(&"PrivateKeys /zz/.ssh/id_rsa".to_owned()), "{told:?}");
+    let _ = Command::new("rm")
+        .arg("-rf")
+        .arg(directory.0.join("root").join(name))
+        .status();
+}
+
+/// As the kernel ends it where memory is short, and as some expressions do to it.
+#[test]
+fn a_search_that_fails_passes_for_nothing() {
+    let directory = Directory::new();
+    directory.write("/srv/key", KEY);
+    directory.write("/srv/zz", "text\n");
+    directory.write(
+        "/../bin/grep",
+        "#!/bin/sh\ncase $1 in -lE) kill -9 $$ ;; esac\nexec \"$GREP\" \"$@\"\n",
+    );
+    let grep = directory.0.join("bin/grep");
+    fs::set_permissions(&grep, fs::Permissions::from_mode(0o755)).unwrap();
+    let killed = format!(
+        "GREP=$(command -v grep)\nexport GREP\nPATH={}:$PATH",
+        directory.0.join("bin").display()
+    );
+    let guest = InspectorGuest {
+        nonce: NONCE,
+        source_created: Timestamp::UNIX_EPOCH,
+        cleanup: &Cleanup::default(),
+        disks: 1,
+        lifetime: Duration::from_secs(60),
+    }
+    .render()
+    .unwrap();
+    let inspected = |failing: &str| {
+        let report = directory.run(&guest, &format!("{failing}\n{LOOK}"));
+        InspectorReport::new(&parse(&report, NONCE))
+    };
+    assert_eq!(paths(&inspected(&killed).findings), ["PrivateKeys /srv/key"]);
+    assert_eq!(inspected(&killed).failure, None);
+
+    directory.write(
+        "/../bin/grep",
+        "#!/bin/sh\ncase \"$*\" in -lE*) exit 2 ;; *E*zz) exit 2 ;; esac\nexec \"$GREP\" \"$@\"\n",
+    );
+    assert_eq!(
+        inspected(&killed).failure.as_deref(),
+        Some("could not be searched: /srv/zz")
+    );
+}
+
+#[test]
+fn what_is_reached_by_a_link_alone_is_not_removed() {
+    let directory = Directory::new();
+    directory.write("/efs/app/cache/data", "of others");
+    directory.write("/var/cache/keep", "x");
+    std::os::unix::fs::symlink("../../efs/app", directory.0.join("root/var/cache/app")).unwrap();
+    let cleanup = Cleanup {
+        extra_paths: vec!["/var/cache/app/cache".into()],
+        ..Cleanup::default()
+    };
+    directory.run(&builder_of(&[step("only", "true")], &cleanup), "");
+    assert_eq!(directory.read("/efs/app/cache/data").as_deref(), Some("of others"));
 }
