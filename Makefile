@@ -11,7 +11,7 @@ $(if $(filter scripted real,$(GUESTS)),,$(error GUESTS is '$(GUESTS)'; it must b
 generated := cargo test --package goldsmith --no-default-features --test generated
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-guests faults plan mutants speed up down check lint generate generated-check tools build prerequisites
+.PHONY: help demo test judges test-guests faults plan mutants speed up down check lint generate generated-check tools build prerequisites
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ help: ## List the verbs
 demo: tools build ## Build, prove and keep an image on a real API server and a simulated EC2, in a minute once compiled; GUESTS=real: on Debian 12 in virtual machines, in four
 	@$(binaries)/goldsmith-lab demo --guests $(GUESTS)
 
-test: tools build ## Run every test
+test: judges build ## Run every test
 	cargo test --workspace
 
 test-guests: GUESTS = real
@@ -65,8 +65,11 @@ generate: prerequisites ## Write what is generated from the API's types: crds/, 
 generated-check: prerequisites ## Fail if `make generate` would change anything
 	$(generated)
 
-tools: prerequisites ## Put API server, etcd, kubectl and the Python clients into the cache
+tools: prerequisites ## Put API server, etcd, kubectl, the Python clients and the guests' disks into the cache
 	@tools/install
+
+judges: prerequisites
+	@tools/install judges
 
 build: prerequisites
 	@cargo build --workspace --bins

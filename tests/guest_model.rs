@@ -505,7 +505,7 @@ fn a_file_that_the_first_boot_changes_is_told() {
     let report = TestReport::new(&parse(&ran(&image, boot(&instance(&user_data, &image))).console, NONCE));
     assert_eq!(
         changed_files(&steps, &files, &report.files),
-        ["/etc/hosts of step hosts has another content"]
+        ["/etc/hosts of step hosts has another content, and another mode or owner"]
     );
 }
 

@@ -87,11 +87,13 @@ impl Stage {
         journal.as_array().expect("calls").clone()
     }
 
-    /// Every call that was refused, and why.
+    /// Every call that was refused, and why, but for the first looks at an instance that EC2 does not show yet: Packer expects these.
     fn refused(&self) -> Vec<String> {
         let journal = self.journal();
         let refused = journal.iter().filter(|call| call["outcome"] != "Success");
-        refused.map(Value::to_string).collect()
+        let unseen =
+            |call: &&Value| call["operation"] == "DescribeInstances" && call["outcome"] == "InvalidInstanceID.NotFound";
+        refused.filter(|call| !unseen(call)).map(Value::to_string).collect()
     }
 
     /// Of what Packer makes for a build, and of what comes with it, nothing is left but images and their snapshots.

@@ -221,12 +221,18 @@ pub fn changed_files(steps: &[Step], laid: &[String], booted: &[String]) -> Vec<
     };
     let changed = pairs.filter(|((_, file), (before, after))| before != after && lasts(&file.path));
     let described = changed.map(|((step, file), (before, after))| {
-        let content = |fingerprint: &str| fingerprint.split(':').next().map(str::to_owned);
+        let parts = |fingerprint: &'_ str| {
+            let (content, rest) = fingerprint.split_once(':').unwrap_or((fingerprint, ""));
+            (content.to_owned(), rest.to_owned())
+        };
+        let (content, rest) = parts(before);
+        let (content_after, rest_after) = parts(after);
         let how = match (before.as_str(), after.as_str()) {
             (_, "missing") => "is gone",
             ("missing", _) => "is there again",
-            _ if content(before) != content(after) => "has another content",
-            _ => "has another mode or owner",
+            _ if content == content_after => "has another mode or owner",
+            _ if rest == rest_after => "has another content",
+            _ => "has another content, and another mode or owner",
         };
         format!("{} of step {} {how}", file.path, step.name)
     });
@@ -427,11 +433,11 @@ mod tests {
         ];
         let all = |words: [&str; 5]| words.map(str::to_owned);
         let laid = all(["99:644:0:0", "aa:644:0:0", "bb:644:0:0", "cc:644:0:0", "dd:644:0:0"]);
-        let booted = all(["missing", "ab:644:0:0", "missing", "cc:644:0:0", "dd:600:0:0"]);
+        let booted = all(["missing", "ab:600:0:0", "missing", "cc:644:0:0", "dd:600:0:0"]);
         assert_eq!(
             changed_files(&steps, &laid, &booted),
             [
-                "/etc/hosts of step hosts has another content",
+                "/etc/hosts of step hosts has another content, and another mode or owner",
                 "/etc/motd of step motd is gone",
                 "/srv/mode of step mode has another mode or owner"
             ]

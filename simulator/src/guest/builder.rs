@@ -20,15 +20,18 @@ const PAUSE_SECONDS: f64 = 2.0;
 pub(super) fn run(timeline: &mut Timeline<'_>, script: &Script, outside: &Outside) {
     timeline.speak_as(script.text("NONCE"));
     timeline.record("started");
+    if let Some(expression) = rules::unknown(script) {
+        timeline.record(&format!("failed {}", word(&rules::not_taken(expression))));
+        give_up(timeline);
+        return;
+    }
     let mut results = Vec::new();
     let mut left = Vec::new();
     for index in 1..=script.number("STEPS") {
         let step = Step::read(script, index, outside);
         let (result, tries) = step.run(timeline);
         if result != "succeeded" {
-            let pause = timeline.scaled(PAUSE_SECONDS);
-            timeline.repeat(3, pause);
-            timeline.power_off();
+            give_up(timeline);
             return;
         }
         results.push(json!({"name": step.name, "result": result, "tries": tries}));
@@ -67,6 +70,12 @@ pub(super) fn run(timeline: &mut Timeline<'_>, script: &Script, outside: &Outsid
     timeline.power_off();
 }
 
+fn give_up(timeline: &mut Timeline<'_>) {
+    let pause = timeline.scaled(PAUSE_SECONDS);
+    timeline.repeat(3, pause);
+    timeline.power_off();
+}
+
 fn skipped(script: &Script) -> impl Iterator<Item = &str> {
     script.text("SKIP").split_whitespace()
 }
@@ -74,11 +83,9 @@ fn skipped(script: &Script) -> impl Iterator<Item = &str> {
 /// The search for secrets; what cleanup is about to remove does not count.
 fn search(timeline: &Timeline<'_>, script: &Script) -> Vec<Value> {
     let removed: Vec<_> = removed(timeline, script).collect();
-    let found = rules::secrets(script, &timeline.disk, Timestamp::MIN);
-    found
-        .into_iter()
-        .filter(|(_, path)| !removed.contains(path))
-        .take(50)
+    let mut found = rules::secrets(script, &timeline.disk, Timestamp::MIN);
+    found.retain(|(_, path)| !removed.contains(path));
+    rules::first(found)
         .map(|(item, path)| json!({"item": item, "path": path}))
         .collect()
 }

@@ -62,11 +62,17 @@ fn report(timeline: &mut Timeline<'_>, script: &Script, volumes: &[&Disk]) {
         if let Some(manifest) = volume.files.get("/etc/goldsmith/image.json") {
             timeline.record(&format!("manifest {}", word(&manifest.content)));
         }
-        let placed = |(item, path): rules::Finding<'_>| format!("finding {item} {}", word(&format!("{place}{path}")));
-        secrets.extend(rules::secrets(script, volume, changed_after).into_iter().map(placed));
-        traces.extend(rules::named(script, "TRACES", volume).into_iter().map(placed));
+        for (found, all) in [
+            (rules::secrets(script, volume, changed_after), &mut secrets),
+            (rules::named(script, "TRACES", volume), &mut traces),
+        ] {
+            all.extend(found.into_iter().map(|(item, path)| (item, format!("{place}{path}"))));
+        }
     }
-    for finding in secrets.iter().take(50).chain(traces.iter().take(50)) {
-        timeline.record(finding);
+    if let Some(expression) = rules::unknown(script) {
+        timeline.record(&format!("failed {}", word(&rules::not_taken(expression))));
+    }
+    for (item, path) in rules::first(secrets).chain(rules::first(traces)) {
+        timeline.record(&format!("finding {item} {}", word(&path)));
     }
 }

@@ -108,14 +108,23 @@ incomplete() {
   :
 }
 
-# search: the wide search for secrets. Here, because here the disk is warm; a volume made from a snapshot reads slowly.
+# search: the wide search for secrets. Here, because here the disk is warm; a volume made from a snapshot reads slowly. Fails if
+# something could not be searched, or kept; why, it prints.
 search() {
-  : >"$work/findings"
-  secrets "$root" | while IFS= read -r finding; do
+  found=$(secrets "$root" | while IFS= read -r finding; do
     ! kept "$root${finding#* }" || printf '%s\n' "$finding"
-  done | first | while IFS= read -r finding; do
+  done | first)
+  { printf '' >"$work/findings"; } 2>/dev/null || return 1
+  printf '%s\n' "$found" | while IFS= read -r finding; do
     item=${finding%% *} path=${finding#* }
-    printf '{"item":"%s","path":%s}\n' "$item" "$(json "$path")" >>"$work/findings"
+    case $item in
+    '') ;;
+    !)
+      printf 'could not be searched for secrets: %s' "$path"
+      return 1
+      ;;
+    *) printf '{"item":"%s","path":%s}\n' "$item" "$(json "$path")" >>"$work/findings" 2>/dev/null || return 1 ;;
+    esac
   done
 }
 
@@ -264,9 +273,20 @@ run() {
   go_on
 }
 
+# room: whether records and outputs can still be written, which are in memory; if not, gives up with words for which room was kept.
+room() {
+  [ -e "$work/reserve" ] || head -c 262144 /dev/zero >"$work/reserve"
+  if { printf x >"$work/room"; } 2>/dev/null && [ -s "$work/room" ]; then return; fi
+  rm -f "$work/reserve"
+  record failed "$(printf 'there is no room in /run, in memory, which the step before has filled' | word)"
+  give_up
+  return 1
+}
+
 # go_on: runs the steps after the one at $index, and finishes.
 go_on() {
   while [ "$index" -lt "$GOLDSMITH_STEPS" ]; do
+    room || return
     index=$((index + 1))
     if [ -n "$(value "STEP_${index}_REBOOT")" ]; then
       restart "$index"
@@ -277,10 +297,9 @@ go_on() {
       return
     fi
   done
-  search
-  left=$(unsearched)
-  if [ -n "$left" ]; then
-    record failed "$(printf '%s' "$left" | word)"
+  room || return
+  if ! why=$(search); then
+    record failed "$(printf '%s' "${why:-what the search for secrets found could not be kept}" | word)"
     give_up
     return
   fi

@@ -159,16 +159,16 @@ look() {
   # The time of the last change of any kind, where find knows it: unpacking keeps old times of modification.
   changed=-newer
   find "$work/source" -cnewer "$work/source" >/dev/null 2>&1 && changed=-cnewer
-  secrets "$1" "$changed" "$work/source" | place "$2" >>"$work/secrets"
+  secrets "$1" "$changed" "$work/source" | place "$2" | first >>"$work/secrets"
   traces=$GOLDSMITH_TRACES
   # What a recipe names is on its root filesystem.
   [ -z "$2" ] || traces=$(printf '%s\n' "$traces" | grep -v '^ExtraPath ')
-  named "$1" "$traces" | place "$2" >>"$work/traces"
+  named "$1" "$traces" | place "$2" | first >>"$work/traces"
 }
 
 # incomplete: when find has failed, on a volume that nobody changes.
 incomplete() {
-  echo 'a part of the volume' >>"$work/unsearched"
+  echo '! a part of the volume'
 }
 
 # place PREFIX: puts it before the path of each finding.
@@ -179,16 +179,14 @@ place() {
 # report: what was found. Secrets have a limit of their own, so that many traces hide none.
 report() {
   wrong=$(unknown)
-  if [ -n "$wrong" ]; then
-    wrong="spec.build.cleanup.forbiddenContent: grep -E does not take $wrong"
-  else
-    wrong=$(unsearched)
-  fi
-  [ -z "$wrong" ] || record failed "$(printf '%s' "$wrong" | word)"
+  [ -z "$wrong" ] || record failed "$(printf 'spec.build.cleanup.forbiddenContent: grep -E does not take %s' "$wrong" | word)"
   for kind in secrets traces; do
     if [ -e "$work/$kind" ]; then first <"$work/$kind"; fi
   done | while IFS= read -r finding; do
-    record finding "${finding%% *}" "$(printf '%s' "${finding#* }" | word)"
+    case $finding in
+    '! '*) [ -n "$wrong" ] || record failed "$(printf 'could not be searched: %s' "${finding#* }" | word)" ;;
+    *) record finding "${finding%% *}" "$(printf '%s' "${finding#* }" | word)" ;;
+    esac
   done
 }
 

@@ -192,3 +192,20 @@ fn a_build_goes_on_after_a_reboot_and_leaves_nothing_of_it_on_the_disk() {
         assert_eq!(directory.read(path), None, "{path}");
     }
 }
+
+/// Nothing that is found could be kept there: what says nothing must not pass.
+#[test]
+fn a_builder_without_room_for_what_it_finds_says_so_and_ends() {
+    let directory = Directory::new();
+    let full = "mkdir \"$work/room\"";
+    let console = directory.run(&builder(&[step("only", "true")], &[]), full);
+    let report = BuilderReport::new(&parse(&console, NONCE));
+    assert!(report.failure.is_some_and(|why| why.contains("no room in /run")));
+    assert!(!report.finished && directory.read("/etc/goldsmith/image.json").is_none());
+
+    let full = "secrets() { mkdir \"$work/findings\"; echo 'PrivateKeys /srv/key'; }";
+    let console = directory.run(&builder(&[step("only", "true")], &[]), full);
+    let report = BuilderReport::new(&parse(&console, NONCE));
+    assert!(report.failure.is_some_and(|why| why.contains("could not be kept")));
+    assert!(!report.finished && directory.read("/etc/goldsmith/image.json").is_none());
+}

@@ -135,6 +135,9 @@ fn working(
                 builder.id
             )
         }
+        (false, None) if !report.steps.is_empty() => {
+            format!("{} has run the steps, looks for secrets and cleans up", builder.id)
+        }
         (false, None) => format!("{} boots", builder.id),
     };
     decision.building(record, Reason::Building, message);

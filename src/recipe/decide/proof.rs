@@ -278,9 +278,10 @@ fn test(
                 "the test instance powered off before every check had passed",
             ));
         }
-        return Ok(Half::Pending(
-            if report.booted { "runs checks" } else { "boots" }.into(),
-        ));
+        return Ok(Half::Pending(match report.booted {
+            true => "runs checks".into(),
+            false => coming_up(instance),
+        }));
     };
     // By the guest's clock, which may be wrong, but not by more than what we have seen ourselves.
     let boot = since(instance.launch_time, passed.min(observed.now));
@@ -337,7 +338,9 @@ fn compare_files(record: &BuildRecord, proof: &mut Proof) -> Result<(), Failure>
     match spec.test.changed_files {
         Verdict::Fail => Err(Failure::new(
             Reason::FileChanged,
-            format!("{changed} (spec.test.changedFiles: Warn lets it pass)"),
+            format!(
+                "{changed}: find out what writes it, cloud-init or a service, and lay it elsewhere, or let it pass by spec.test.changedFiles: Warn"
+            ),
         )),
         Verdict::Warn => {
             proof.warn(&changed);
@@ -416,9 +419,17 @@ fn inspect(
         ));
     }
     if !report.up {
-        return Ok(Half::Pending("boots".into()));
+        return Ok(Half::Pending(coming_up(inspector)));
     }
     attach(decision, record, image, inspector)
+}
+
+fn coming_up(instance: &Instance) -> String {
+    match instance.state {
+        InstanceState::Pending => "waits for EC2 to start it",
+        _ => "boots",
+    }
+    .into()
 }
 
 /// Gives the inspector a volume of each of the image's snapshots, once it is up: two disks with one filesystem UUID at boot, and the kernel may
