@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_recipe_has_most_of_the_16_kib_for_itself() {
         let bare = render(&[]).unwrap().as_bytes().len();
-        assert!(bare < 5_500, "the scripts alone take {bare} bytes");
+        assert!(bare < 6_000, "the scripts alone take {bare} bytes");
     }
 
     #[test]

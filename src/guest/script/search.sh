@@ -22,25 +22,33 @@ done
 # For find: `ITEM PATH`, as above and without $base, of the files that hold a secret; `! PATH` of one that is there and cannot be searched.
 # shellcheck disable=SC2016
 told_if_found='for path; do
+  found=
   while read -r item expression; do
     # Not what names the recipe and its steps: nobody can change it.
     [ "$item$path" != "ForbiddenContent$base/etc/goldsmith/image.json" ] || continue
     grep -aqE -e "$expression" -- "$path" 2>/dev/null
-    status=$?
-    [ "$status" -le 1 ] || [ ! -e "$path" ] || item=!
-    [ "$status" -ne 1 ] && [ -e "$path" ] || continue
-    if [ "$item" = ! ] || grep -aE -e "$expression" -- "$path" 2>/dev/null | {
+    case $? in
+    0) ;;
+    1) continue ;;
+    *)
+      [ ! -e "$path" ] || found=!
+      continue
+      ;;
+    esac
+    if grep -aE -e "$expression" -- "$path" 2>/dev/null | {
       # Documentation marks its sample keys so. What a recipe forbids it forbids in any case.
       if [ "$item" = ForbiddenContent ]; then grep -aq ^; else grep -aqv EXAMPLE; fi
     }; then
-      printf "%s " "$item"
-      printf "%s" "${path#"$base"}" | tr "[:cntrl:]" "?"
-      echo
+      found=$item
       break
     fi
   done <<CONTENTS
 $contents
 CONTENTS
+  [ -n "$found" ] || continue
+  printf "%s " "$found"
+  printf "%s" "${path#"$base"}" | tr "[:cntrl:]" "?"
+  echo
 done
 :'
 
