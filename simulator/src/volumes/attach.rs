@@ -150,7 +150,8 @@ pub fn detach_volume(call: &mut Call<'_>, request: DetachVolumeRequest) -> Resul
         );
         return Err(Error::new("InvalidAttachment.NotFound", message));
     }
-    if attachment.state == AttachmentState::Detaching {
+    // Force is for a guest that does not let go of it.
+    if attachment.state == AttachmentState::Detaching && request.force != Some(true) {
         return Err(Error::new(
             "IncorrectState",
             format!("Volume '{volume_id}' is already being detached."),
@@ -175,9 +176,15 @@ pub fn detach_volume(call: &mut Call<'_>, request: DetachVolumeRequest) -> Resul
     if !released {
         return Ok(item);
     }
-    let due = Due::VolumeDetached { volume: volume_id };
+    let due = Due::VolumeDetached {
+        volume: volume_id.clone(),
+    };
     match request.force {
-        Some(true) => region.schedule.put(call.now, due),
+        Some(true) => {
+            // It may have been about to be free, and attached again by then.
+            region.schedule.drop_all_of([&volume_id].into_iter());
+            region.schedule.put(call.now, due);
+        }
         _ => {
             region.later(call.now, durations::DETACH, due);
         }

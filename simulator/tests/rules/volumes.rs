@@ -60,6 +60,29 @@ fn a_volume_is_attached_in_its_zone_at_a_free_device() {
 }
 
 #[test]
+fn a_volume_that_is_being_detached_can_be_forced_and_is_free_once() {
+    let mut aws = Aws::new();
+    let instance = aws.running(&[]);
+    let volume = create(&mut aws, "eu-central-1a");
+    let attached = attach(&volume, &instance, "/dev/sdf");
+    aws.call("AttachVolume", &pairs(&attached));
+    aws.wait(5);
+    aws.call("DetachVolume", &[("VolumeId", &volume)]);
+    for (force, code) in [("false", "IncorrectState"), ("true", "")] {
+        let parameters = [("VolumeId", volume.as_str()), ("Force", force)];
+        match code {
+            "" => drop(aws.call("DetachVolume", &parameters)),
+            code => assert_eq!(aws.code("DetachVolume", &parameters), code),
+        }
+    }
+    // The end of the first detachment is not the end of the next attachment.
+    aws.call("AttachVolume", &pairs(&attached));
+    aws.wait(60);
+    let described = aws.call("DescribeVolumes", &[("VolumeId.1", &volume)]);
+    assert!(described.0.contains("<status>attached</status>"), "{}", described.0);
+}
+
+#[test]
 fn a_volume_outlives_its_instance_unless_its_attachment_says_otherwise() {
     let mut aws = Aws::new();
     let instance = aws.running(&[]);
