@@ -23,6 +23,8 @@ pub enum Guests {
     #[default]
     Scripted,
     /// Virtual machines, two at a time.
+    // As the simulator calls it.
+    #[value(alias = "qemu")]
     Real,
 }
 
@@ -38,8 +40,7 @@ impl fmt::Display for Guests {
 /// The simulator alone, on a port of its own; it ends with the value.
 #[derive(Debug)]
 pub struct Simulator {
-    /// Its process.
-    pub child: Child,
+    pub(crate) child: Child,
     /// Base URL, for `AWS_ENDPOINT_URL`.
     pub url: String,
 }

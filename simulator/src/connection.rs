@@ -1,7 +1,7 @@
 //! Connections that can be cut, so that a response can be lost.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,21 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Cuttable(pub TcpListener);
 
 /// What a request knows of the connection it came by.
-#[derive(Clone, Debug, Default)]
-pub struct Connection(Arc<AtomicBool>);
+#[derive(Clone, Debug)]
+pub struct Connection {
+    cut: Arc<AtomicBool>,
+    peer: IpAddr,
+}
 
 impl Connection {
     /// Nothing is written from now on, and the connection closes.
     pub fn cut(&self) {
-        self.0.store(true, Ordering::Release);
+        self.cut.store(true, Ordering::Release);
+    }
+
+    /// Whether it comes from this computer.
+    pub fn is_local(&self) -> bool {
+        self.peer.is_loopback()
     }
 }
 
@@ -41,7 +49,10 @@ impl Listener for Cuttable {
         (
             CuttableStream {
                 stream,
-                connection: Connection::default(),
+                connection: Connection {
+                    cut: Arc::default(),
+                    peer: address.ip().to_canonical(),
+                },
             },
             address,
         )
@@ -70,7 +81,7 @@ impl AsyncRead for CuttableStream {
 
 impl AsyncWrite for CuttableStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.connection.0.load(Ordering::Acquire) {
+        if self.connection.cut.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         Pin::new(&mut self.stream).poll_write(context, bytes)

@@ -1,7 +1,9 @@
 //! The simulator as a program.
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -54,6 +56,8 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Guests {
     Scripted,
+    // As the lab calls it.
+    #[value(alias = "real")]
     Qemu,
 }
 
@@ -147,6 +151,10 @@ fn save(shared: &Shared, path: &Path) -> Result<(), String> {
     let wrong = |error: &dyn std::fmt::Display| format!("can't write the state file {}: {error}", path.display());
     let text = serde_json::to_vec(&lock(shared).state).map_err(|error| wrong(&error))?;
     let partial = path.with_extension("partial");
-    std::fs::write(&partial, text).map_err(|error| wrong(&error))?;
+    // What is in it, user data for one, is nobody else's to read. One that was left has a mode of its own.
+    let _ = std::fs::remove_file(&partial);
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&partial);
+    file.and_then(|mut file| file.write_all(&text))
+        .map_err(|error| wrong(&error))?;
     std::fs::rename(&partial, path).map_err(|error| wrong(&error))
 }

@@ -1,11 +1,13 @@
 //! The door over TCP: the AWS endpoint, and `/_simulator/` beside it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{self, ConnectInfo, DefaultBodyLimit, Query, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -81,11 +83,37 @@ pub fn router(simulator: Shared, clock: fn() -> Timestamp, machines: Option<Arc<
         .fallback(any(aws))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .layer(middleware::from_fn(read_whole))
+        .layer(middleware::from_fn(no_web_page))
         .with_state(Door {
             simulator,
             clock,
             machines,
         })
+}
+
+/// A web page that somebody looks at on this computer can send requests here, and what it says about them is the browser's
+/// `Origin`, or the name of its own host, which it has made to mean this computer.
+async fn no_web_page(
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    request: extract::Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let elsewhere = || headers.get(HOST).is_some_and(|host| !is_here(host.as_bytes()));
+    if headers.contains_key(ORIGIN) || connection.is_local() && elsewhere() {
+        let message = "web pages are not served: a request has no Origin, and names localhost or an IP address as Host";
+        return refused(StatusCode::FORBIDDEN, message.to_owned());
+    }
+    next.run(request).await
+}
+
+/// Whether a `Host`, whatever its port, is one that nobody else can be.
+fn is_here(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else {
+        return false;
+    };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 async fn read_whole(request: extract::Request, next: Next) -> Response {

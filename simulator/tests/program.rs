@@ -1,6 +1,7 @@
 //! The program: how it starts, what it says, how it ends.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
 fn start(arguments: &[&str]) -> (Child, String) {
@@ -32,10 +33,14 @@ fn terminate(mut child: Child) {
 }
 
 fn request(address: &str, method: &str, path: &str, body: &str) -> String {
+    request_with("Host: localhost", address, method, path, body)
+}
+
+fn request_with(header: &str, address: &str, method: &str, path: &str, body: &str) -> String {
     use std::io::Write;
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: simulator\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\n{header}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream
@@ -66,6 +71,8 @@ fn a_world_survives_in_its_state_file() {
     let (child, address) = start(&arguments);
     assert!(request(&address, "GET", "/_simulator/state", "").contains(&format!("ami-{id}")));
     terminate(child);
+    let mode = std::fs::metadata(&file).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "who else is on this computer does not read it");
     std::fs::remove_dir_all(&directory).expect("the directory goes");
 }
 
@@ -137,6 +144,42 @@ fn what_is_wrong_is_said_in_json() {
             answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(words),
             "{method} {path}: {answer}"
         );
+    }
+    terminate(child);
+}
+
+#[test]
+fn no_web_page_drives_it() {
+    let (child, address) = start(&[]);
+    for (headers, status) in [
+        ("Host: localhost", "200"),
+        ("Host: LOCALHOST:4566", "200"),
+        ("Host: 127.0.0.1:4566", "200"),
+        ("Host: [::1]:4566", "200"),
+        ("Host: 10.0.0.1", "200"),
+        ("Host: attacker.example", "403"),
+        ("Host: attacker.example:4566", "403"),
+        ("Host: localhost.attacker.example", "403"),
+        ("Host: 127.0.0.1.attacker.example", "403"),
+        ("Host:", "403"),
+        ("Host: localhost\r\nOrigin: http://attacker.example", "403"),
+        ("Host: localhost\r\nOrigin: null", "403"),
+    ] {
+        for (method, path) in [("GET", "/_simulator/state"), ("DELETE", "/_simulator/faults")] {
+            let answer = request_with(headers, &address, method, path, "");
+            let expected = if (method, status) == ("DELETE", "200") {
+                "204"
+            } else {
+                status
+            };
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {expected}")),
+                "{headers}: {answer}"
+            );
+        }
+        let call = "Action=DescribeRegions&Version=2016-11-15";
+        let answer = request_with(headers, &address, "POST", "/", call);
+        assert_eq!(answer.contains("web pages"), status == "403", "{headers}: {answer}");
     }
     terminate(child);
 }
