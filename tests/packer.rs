@@ -67,7 +67,7 @@ impl Stage {
             .output()
             .expect("the aws CLI runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
+        serde_json::from_slice(&output.stdout).expect("the aws CLI prints JSON")
     }
 
     /// The image of a name, once Packer has ended.
