@@ -75,12 +75,7 @@ impl Child {
         let (name, log) = (self.name, self.log.clone());
         match outcome {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(Error::Ended {
-                name,
-                status: status.to_string(),
-                log,
-                tail: self.tail(),
-            }),
+            Ok(Some(status)) => Err(self.ended_with(status)),
             Err(problem) => Err(Error::NotReady {
                 name,
                 within,
@@ -88,6 +83,21 @@ impl Child {
                 log,
                 tail: self.tail(),
             }),
+        }
+    }
+
+    /// Its end, if it has ended.
+    pub fn ended(&mut self) -> Option<Error> {
+        let status = self.process.try_wait().ok().flatten()?;
+        Some(self.ended_with(status))
+    }
+
+    fn ended_with(&self, status: process::ExitStatus) -> Error {
+        Error::Ended {
+            name: self.name,
+            status: status.to_string(),
+            log: self.log.clone(),
+            tail: self.tail(),
         }
     }
 

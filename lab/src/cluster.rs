@@ -109,6 +109,11 @@ impl Cluster {
         )
     }
 
+    /// The end of the one that has ended, if one has.
+    pub fn ended(&mut self) -> Option<Error> {
+        self.etcd.ended().or_else(|| self.api_server.ended())
+    }
+
     pub fn stop(&mut self) {
         self.api_server.stop(STOP_WITHIN);
         self.etcd.stop(STOP_WITHIN);

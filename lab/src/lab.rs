@@ -173,6 +173,30 @@ impl Lab {
             .is_some_and(|controller| controller.child.running())
     }
 
+    /// The end of what the controller and everyone else stand on, simulator, API server or etcd, if one has ended.
+    pub fn ended(&self) -> Option<Error> {
+        let simulator = lock(&self.simulator).child.ended();
+        simulator.or_else(|| lock(&self.cluster).ended())
+    }
+
+    /// Id and name of the image of Debian 12 that recipes are built of where guests are real.
+    ///
+    /// # Errors
+    /// Its disk is not there.
+    pub fn debian(&self) -> Result<String> {
+        let (owner, name) = DEBIAN;
+        let filter = format!("Name=name,Values={name}");
+        let ask = ["ec2", "describe-images", "--owners", owner, "--filters", &filter];
+        let answer = ["--query", "Images[].[ImageId,Name]", "--output", "text"];
+        let found = self.aws(&[&ask[..], &answer].concat())?;
+        match found.trim() {
+            "" => Err(Error::Unexpected(
+                "the disk of Debian 12 is not there: make tools GUESTS=real".into(),
+            )),
+            image => Ok(image.replace('\t', " ")),
+        }
+    }
+
     /// The log of all the controller's runs in this lab.
     pub fn controller_log(&self) -> PathBuf {
         controller::log(&self.directory)

@@ -17,7 +17,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Tells the story of one image, in about a minute, with real guests in some; succeeds if all of it was so
+    /// Tells the story of one image, in about a minute, in some four minutes with real guests; succeeds if all of it was so
     Demo(Inside),
     /// Starts API server, simulator and controller in the background, unless they are up, and prints `export` lines for them
     Up(Inside),

@@ -49,9 +49,14 @@ pub fn up(guests: Guests) -> Result<()> {
             files.log.display()
         )));
     };
-    print!("{exports}");
     // It may have been up before, with others than are asked for now.
-    let guests = fs::read_to_string(&files.guests).map_err(Error::io(format!("read {}", files.guests.display())))?;
+    let there = fs::read_to_string(&files.guests).map_err(Error::io(format!("read {}", files.guests.display())))?;
+    if there != guests.to_string() {
+        return Err(Error::Unexpected(format!(
+            "up with {there} guests: goldsmith-lab down (make down) first"
+        )));
+    }
+    print!("{exports}");
     eprintln!("goldsmith-lab: up, with {guests} guests; `make down` ends it");
     eprintln!("  use it:      eval \"$(make -s up)\"");
     let clients = [tools::kubectl()?, tools::python("aws")?];
@@ -114,7 +119,8 @@ pub fn down() -> Result<()> {
     Ok(())
 }
 
-/// Runs the lab until SIGTERM, SIGINT or SIGHUP. A controller that ends is started again, as a kubelet would.
+/// Runs the lab until SIGTERM, SIGINT or SIGHUP. A controller that ends is started again, as a kubelet would; without the
+/// simulator or the API server, whose worlds end with them, there is no lab.
 pub fn serve(guests: Guests) -> Result<()> {
     let files = Files::locate()?;
     let lock = lock_file(&files.lock)?;
@@ -126,6 +132,9 @@ pub fn serve(guests: Guests) -> Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(Error::io("listen for signals"))?;
     write(&files.pid, &std::process::id().to_string())?;
     let lab = Lab::start(&Options::with(guests))?;
+    if guests == Guests::Real {
+        lab.debian()?;
+    }
     lab.start_controller()?;
     let exports: String = lab
         .environment()
@@ -135,8 +144,13 @@ pub fn serve(guests: Guests) -> Result<()> {
         .map_err(|error| Error::Unexpected(format!("the environment cannot be written for a shell: {error}")))?;
     write(&files.guests, &guests.to_string())?;
     write(&files.environment, &exports)?;
+    let mut outcome = Ok(());
     while signals.pending().next().is_none() {
         thread::sleep(INTERVAL);
+        if let Some(end) = lab.ended() {
+            outcome = Err(end);
+            break;
+        }
         if !lab.controller_runs() {
             eprintln!("the controller has ended, starting it again");
             if let Err(error) = lab.start_controller() {
@@ -147,7 +161,7 @@ pub fn serve(guests: Guests) -> Result<()> {
     // First, so that no `up` hands out what is about to vanish.
     let _ = fs::remove_file(&files.environment);
     lab.stop();
-    Ok(())
+    outcome
 }
 
 struct Files {

@@ -28,15 +28,28 @@ impl Background {
         let python = tools::python("python").expect("make tools has put it there");
         let environment = python.ancestors().nth(2).expect("bin and the environment around it");
         let name = environment.file_name().expect("a directory");
-        fs::create_dir_all(cache.join("goldsmith")).expect("a new directory");
+        let guests = cache.join("goldsmith/guests");
+        fs::create_dir_all(&guests).expect("a new directory");
+        // The tiny one, without which there are no real guests, and not Debian's.
+        let disks = fs::read_dir(goldsmith_lab::cache().expect("a cache").join("guests"));
+        for disk in disks.expect("make tools has put them there").flatten() {
+            let name = disk.file_name();
+            if name.to_string_lossy().starts_with("tiny-") {
+                symlink(disk.path(), guests.join(name)).expect("a new link");
+            }
+        }
         symlink(environment, cache.join("goldsmith").join(name)).expect("a new link");
         Self { cache }
     }
 
     fn run(&self, verb: &str) -> Output {
+        self.run_with(&[verb])
+    }
+
+    fn run_with(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_goldsmith-lab"));
         command
-            .arg(verb)
+            .args(arguments)
             .env("XDG_CACHE_HOME", &self.cache)
             .env("KUBEBUILDER_ASSETS", self.cache.join("assets"));
         command.output().expect("goldsmith-lab runs")
@@ -54,6 +67,14 @@ impl Background {
                 (name.to_owned(), value.to_owned())
             })
             .collect()
+    }
+
+    /// `up` fails, says why, and hands nothing out.
+    fn not_up(&self, guests: &str, why: &str) {
+        let output = self.run_with(&["up", "--guests", guests]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{said}");
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     fn server(&self) -> u32 {
@@ -103,8 +124,10 @@ fn signal(signal: &str, process: u32) {
 #[test]
 fn up_is_idempotent_survives_a_dead_controller_and_leaves_nothing() {
     let background = Background::new();
+    background.not_up("real", "the disk of Debian 12 is not there: make tools GUESTS=real");
     let first = background.up();
     assert_eq!(background.up(), first, "a second `up` finds the first");
+    background.not_up("qemu", "up with scripted guests: goldsmith-lab down (make down) first");
 
     let kubectl = Command::new(tools::kubectl().expect("make tools has put it there"))
         .args(["get", "namespace", "platform", "--output=name"])
@@ -143,6 +166,20 @@ fn up_is_idempotent_survives_a_dead_controller_and_leaves_nothing() {
         first["AWS_ENDPOINT_URL"],
         "what was killed is not handed out again"
     );
+    let server = background.server();
+    let simulator = self::children(server)
+        .into_iter()
+        .find(|&process| runs(process, "goldsmith-simulator"))
+        .expect("a simulator");
+    signal("KILL", simulator);
+    until(WITHIN, || match ended(server) {
+        true => Ok(()),
+        false => Err("the lab has outlived its simulator"),
+    })
+    .unwrap();
+    let log = fs::read_to_string(background.cache.join("goldsmith/up/log")).expect("a log");
+    assert!(log.contains("goldsmith-simulator ended with"), "{log}");
+    background.up();
     let server = background.server();
     assert!(background.run("down").status.success());
     assert!(ended(server));

@@ -1,6 +1,6 @@
 //! The first point of the story where guests are real: the image is made of Debian 12, by machines that boot.
 
-use goldsmith_lab::{DEBIAN, Error, Result};
+use goldsmith_lab::{Error, Result};
 
 use super::recipe::Recipe;
 use super::story::{Story, typed};
@@ -14,7 +14,7 @@ const LISTEN_SECONDS: f64 = 12.0;
 impl Story<'_> {
     pub fn tell_of_machines(&self) -> Result<()> {
         self.start_controller()?;
-        self.debian_is_there()?;
+        self.terminal.progress(&format!("there is {}", self.lab.debian()?));
         let mut phases = Phases::default();
         self.a_machine_runs_the_steps(&mut phases)?;
         self.two_machines_prove_the_image(&mut phases)?;
@@ -26,21 +26,6 @@ impl Story<'_> {
         self.terminal
             .heading("To go on with recipes of your own: eval \"$(make -s up GUESTS=real)\"");
         Ok(())
-    }
-
-    fn debian_is_there(&self) -> Result<()> {
-        let (owner, name) = DEBIAN;
-        let filter = format!("Name=name,Values={name}");
-        let found = self.aws(
-            &["describe-images", "--owners", owner, "--filters", &filter],
-            "Images[].[ImageId,Name]",
-        )?;
-        match found.trim().is_empty() {
-            true => Err(Error::Unexpected(
-                "the disk of Debian 12 is not there: make tools GUESTS=real".into(),
-            )),
-            false => Ok(()),
-        }
     }
 
     fn a_machine_runs_the_steps(&self, phases: &mut Phases) -> Result<()> {
@@ -74,7 +59,7 @@ impl Story<'_> {
         let web = self.follow("web", wanted, |web| {
             let now = self.terminal.seconds();
             phases.see(web.phase(), now);
-            if let Some(machine) = web.machine()
+            if let Some((role, machine)) = web.machine()
                 && now >= listened + LISTEN_SECONDS
             {
                 listened = now;
@@ -82,7 +67,7 @@ impl Story<'_> {
                 let lines = self.console(machine).unwrap_or_default();
                 let line = lines.last().map_or("nothing yet", String::as_str);
                 if heard != line {
-                    self.terminal.progress(&format!("{machine} says: {line}"));
+                    self.terminal.progress(&format!("{role} {machine} says: {line}"));
                     line.clone_into(&mut heard);
                 }
             }
@@ -102,23 +87,34 @@ impl Story<'_> {
             "Reservations[].Instances[].InstanceId",
         )?;
         let command = typed("aws", &console_output(machine.trim()));
-        self.terminal.command(&format!(
-            "{command} | grep -v -e @goldsmith1 -e '^.\\?$' | tail -n {CONSOLE_LINES}"
-        ));
+        self.terminal
+            .command(&format!("{command} | {FOR_PEOPLE} | tail -n {CONSOLE_LINES}"));
         let lines = self.console(machine.trim())?;
         let shown = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
         self.terminal.output(&shown.join("\n"));
         Ok(())
     }
 
-    /// The lines that are for people; the others are the controller's.
     fn console(&self, machine: &str) -> Result<Vec<String>> {
         let console = self.lab.aws(&console_output(machine))?;
-        let lines = console.lines().map(str::trim_end);
-        // The aws CLI calls what is not there None.
-        let lines = lines.filter(|line| !matches!(*line, "" | "None") && !line.contains("@goldsmith1"));
-        Ok(lines.map(str::to_owned).collect())
+        Ok(console.lines().filter_map(for_people).collect())
     }
+}
+
+/// As [`for_people`] does it.
+const FOR_PEOPLE: &str =
+    "sed 's/[[:cntrl:]]//g' | grep -v -e '^ *$' -e '^None$' -e @goldsmith1 -e '^+--' -e '^|' -e ci-info:";
+
+/// A console's line as a person may see it: without what a terminal would obey, and none that is the controller's, nor one of
+/// the tables and key art of cloud-init.
+fn for_people(line: &str) -> Option<String> {
+    let line: String = line.chars().filter(|c| !c.is_control()).collect();
+    let line = line.trim_end_matches(' ');
+    // The aws CLI calls what is not there None.
+    let nothing = matches!(line, "" | "None");
+    let drawn = line.starts_with("+--") || line.starts_with('|');
+    let not_theirs = nothing || drawn || line.contains("@goldsmith1") || line.contains("ci-info:");
+    (!not_theirs).then(|| line.to_owned())
 }
 
 /// What asks for a machine's console.
@@ -153,5 +149,36 @@ impl Phases {
         let pairs = self.0.iter().zip(self.0.iter().skip(1));
         let lines = pairs.map(|((phase, began), (_, ended))| format!("{:5.1} s  {phase}\n", ended - began));
         lines.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn what_the_command_shows_is_what_is_shown() {
+        let console = "\u{1b}c[  OK  ] Started ssh\u{7}\r\n\r\n   \nNone\n None of it\n@goldsmith1 step\n+---[RSA 3072]----+\n\
+                       | .o+  |\nci-info: no keys\n+ done\na|b\nx\n";
+        let shown: Vec<String> = console.lines().filter_map(for_people).collect();
+        let expected = ["c[  OK  ] Started ssh", " None of it", "+ done", "a|b", "x"];
+        assert_eq!(shown, expected);
+        let mut command = Command::new("sh")
+            .args(["-c", FOR_PEOPLE])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        let mut input = command.stdin.take().expect("it is piped");
+        input.write_all(console.as_bytes()).expect("it reads");
+        drop(input);
+        let output = command.wait_with_output().expect("it ends");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>(),
+            expected
+        );
     }
 }

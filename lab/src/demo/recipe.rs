@@ -79,14 +79,15 @@ impl Recipe {
         self.text("/status/build/architectures/0/phase")
     }
 
-    /// Id of the instance that was launched last, but for the inspector.
-    pub fn machine(&self) -> Option<&str> {
+    /// Role and id of the instance that was launched last, but for the inspector.
+    pub fn machine(&self) -> Option<(&'static str, &str)> {
         let id = |of| {
             self.0
                 .pointer(&format!("/status/build/architectures/0/{of}/id"))?
                 .as_str()
         };
-        id("test").or_else(|| id("instance"))
+        let test = id("test").map(|id| ("test", id));
+        test.or_else(|| Some(("builder", id("instance")?)))
     }
 
     /// Which inputs made the newest ended build differ from the one before.
