@@ -12,10 +12,10 @@ use tokio::net::UnixListener;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::disks::Layer;
-use super::qmp::Qmp;
+use super::qmp::{self, Qmp};
 use super::{Machines, metadata};
 use crate::instances::{Instance, Report};
 
@@ -25,6 +25,8 @@ const MEBIBYTES: u32 = 512;
 const START: Duration = Duration::from_secs(60);
 /// How long a process that has been killed may take to be gone; the kernel can keep one whose disk hangs.
 const END: Duration = Duration::from_secs(10);
+/// How long QEMU may take to end by itself: it still writes what it knows of its disks.
+const QUIT: Duration = qmp::ANSWER;
 /// How often a machine is looked at that says nothing.
 const WATCH: Duration = Duration::from_secs(5);
 /// How long a guest may take to shut down before it is ended, where EC2 waits some minutes.
@@ -38,8 +40,11 @@ const PANIC: &str = "---[ end Kernel panic";
 const LAST_BYTES: usize = 1024;
 /// What QEMU complains of.
 const LOG: &str = "qemu.log";
-/// Runs what follows if its parent is still alive. Each of a guest's connections takes a file and a process of the host.
-const BOUNDED: &str = r#"test "$PPID" = "$0" && ulimit -n 256 && exec "$@""#;
+/// What QEMU complains of when it could not write what it knows of a disk before it ended; its status is 0 all the same.
+const NOT_WRITTEN: &str = "Failed to flush";
+/// Runs what follows if its parent is still alive. Each of a guest's connections takes a file and a process of the host. Where
+/// fewer files are allowed already, these are the bound.
+const BOUNDED: &str = r#"test "$PPID" = "$0" && { ulimit -n 256 2>/dev/null || :; } && exec "$@""#;
 
 /// A volume as its machine gets it.
 #[derive(Debug)]
@@ -244,6 +249,9 @@ fn accelerator() -> &'static [&'static str] {
 fn command(plan: &Plan, folder: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command
+        // What else is in this process's environment is no business of guests.
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .args(["--pdeathsig", "KILL", "--no-new-privs", "sh", "-c", BOUNDED])
         .arg(std::process::id().to_string())
         .arg("qemu-system-x86_64")
@@ -263,7 +271,7 @@ fn command(plan: &Plan, folder: &Path) -> Command {
     // complains of is no guest's business.
     let socket = option(&folder.join("metadata"));
     let network = format!(
-        "user,id=network,ipv6=off,net=169.254.0.0/16,restrict=on,guestfwd=tcp:169.254.169.254:80-cmd:socat -lf/dev/null -t 10 - UNIX-CONNECT:{socket},,shut-none"
+        "user,id=network,ipv6=off,net=169.254.0.0/16,restrict=on,guestfwd=tcp:169.254.169.254:80-cmd:socat -lf/dev/null -t 1 - UNIX-CONNECT:{socket},,shut-none"
     );
     command.args(["-netdev", &network]).args([
         "-device",
@@ -337,19 +345,29 @@ impl Running {
         let mut buffer = vec![0; 64 * 1024];
         let mut press = Instant::now();
         let mut watch = interval(WATCH);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let over = tokio::select! {
                 read = self.console.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return Err("QEMU has ended".to_owned()),
-                    Ok(length) => self.show(&buffer[..length], report),
+                    Ok(length) => {
+                        self.show(&buffer[..length], report);
+                        false
+                    }
                 },
                 event = self.qmp.event() => self.hear(&event?, report).await?,
-                Some(order) = orders.recv() => self.obey(order).await?,
+                Some(order) = orders.recv() => {
+                    self.obey(order).await?;
+                    false
+                }
                 () = sleep_until(press), if self.shut_down_by.is_some() => {
                     press = Instant::now() + PRESS_AGAIN;
                     self.press().await?
                 }
-                _ = watch.tick() => self.watch().await?,
+                _ = watch.tick() => {
+                    self.watch().await?;
+                    false
+                }
             };
             if over {
                 return Ok(());
@@ -357,7 +375,7 @@ impl Running {
         }
     }
 
-    fn show(&mut self, read: &[u8], report: &impl Fn(Report)) -> bool {
+    fn show(&mut self, read: &[u8], report: &impl Fn(Report)) {
         self.half.extend_from_slice(read);
         let whole = match std::str::from_utf8(&self.half) {
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -370,7 +388,6 @@ impl Running {
             self.last.drain(..self.last.ceil_char_boundary(from));
         }
         report(Report::Console(text));
-        false
     }
 
     /// Ends it if it has not ended yet. Everything that the console has shown comes before that.
@@ -389,8 +406,8 @@ impl Running {
         }
     }
 
-    /// Whether it is what it is taken for.
-    async fn watch(&mut self) -> Result<bool, String> {
+    /// Makes sure that it is what it is taken for, and halts one that does nothing any more.
+    async fn watch(&mut self) -> Result<(), String> {
         // QEMU tells the guest of what it cannot read or write, as a broken disk would, and nobody else.
         let disks = self.qmp.ask("query-blockstats", json!({})).await?;
         let failures = |disk: &Value| {
@@ -407,12 +424,16 @@ impl Running {
         {
             return Err(self.disk_failure());
         }
-        let line = self.last.trim_end().lines().last().unwrap_or_default();
-        if line.contains(PANIC) {
+        if self.has_panicked() {
             // Nothing comes after that, and a processor would be busy with it for ever.
             self.qmp.ask("stop", json!({})).await?;
         }
-        Ok(false)
+        Ok(())
+    }
+
+    fn has_panicked(&self) -> bool {
+        let line = self.last.trim_end().lines().last().unwrap_or_default();
+        line.contains(PANIC)
     }
 
     fn disk_failure(&self) -> String {
@@ -420,9 +441,10 @@ impl Running {
         format!("A disk could not be read or written: is {} full?", directory.display())
     }
 
-    /// Asks the guest to shut down; one that has had its time is not asked, and it is over with it or it comes up again.
+    /// Asks the guest to shut down; one that has had its time, or hears nothing any more, is not asked, and it is over with it
+    /// or it comes up again.
     async fn press(&mut self) -> Result<bool, String> {
-        if self.shut_down_by.is_none_or(|by| Instant::now() < by) {
+        if !self.has_panicked() && self.shut_down_by.is_none_or(|by| Instant::now() < by) {
             self.qmp.ask("system_powerdown", json!({})).await?;
             return Ok(false);
         }
@@ -438,6 +460,8 @@ impl Running {
         let freezes = self.reboots.take().unwrap_or_default();
         self.freeze(freezes).await?;
         self.qmp.ask("system_reset", json!({})).await?;
+        // It is a new boot's, a panic of the one before is over.
+        self.last.clear();
         self.qmp.ask("cont", json!({})).await?;
         Ok(())
     }
@@ -446,7 +470,12 @@ impl Running {
         for disk in freezes {
             disk.layer.make(disk.gibibytes).await?;
             let Some((_, layers)) = self.nodes.iter_mut().find(|(name, _)| *name == disk.volume) else {
-                return Err(format!("{} is not plugged in", disk.volume));
+                // QEMU has refused it, or the guest has just let go of it: nothing is written to it.
+                tracing::warn!(
+                    volume = disk.volume,
+                    "a volume that is not plugged in needs no freezing"
+                );
+                continue;
             };
             *layers += 1;
             let arguments = json!({
@@ -473,11 +502,11 @@ impl Running {
             self.watch().await?;
             // Its answer may be lost with it.
             let _ = self.qmp.ask("quit", json!({})).await;
-            if timeout(END, self.process.wait()).await.is_err() {
+            if timeout(QUIT, self.process.wait()).await.is_err() {
                 return Err("QEMU does not end".to_owned());
             }
             let said = std::fs::read_to_string(self.folder.join(LOG)).unwrap_or_default();
-            return match said.contains("Failed to flush") {
+            return match said.contains(NOT_WRITTEN) {
                 true => Err(self.disk_failure()),
                 false => Ok(true),
             };
@@ -497,7 +526,7 @@ impl Running {
         Ok(false)
     }
 
-    async fn obey(&mut self, order: Order) -> Result<bool, String> {
+    async fn obey(&mut self, order: Order) -> Result<(), String> {
         match order {
             Order::Plug(disk) => {
                 disk.layer.make(disk.gibibytes).await?;
@@ -528,6 +557,6 @@ impl Running {
                 self.freeze(freezes).await?;
             }
         }
-        Ok(false)
+        Ok(())
     }
 }

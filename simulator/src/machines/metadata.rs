@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +18,7 @@ use tokio::net::UnixListener;
 use tokio::task::AbortHandle;
 
 use super::Machines;
+use super::bounded::Bounded;
 use crate::instances::{Instance, decode_user_data};
 use crate::region::Region;
 use crate::tcp::lock;
@@ -26,6 +28,10 @@ const TOKEN: &str = "x-aws-ec2-metadata-token";
 const TOKEN_SECONDS: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 /// The longest that a token may live, six hours.
 const MOST_SECONDS: i64 = 21_600;
+/// Each takes a process of the host (`socat`), and no client of the service opens more than a few.
+const MOST_CONNECTIONS: usize = 64;
+/// From one answer to the next. An emulated guest on a busy host takes a second or two to ask.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until it is dropped.
 pub struct Service(AbortHandle);
@@ -53,7 +59,7 @@ impl Service {
         let router = Router::new().fallback(any(answer)).with_state(asked);
         let served = tokio::spawn(async move {
             // It ends with the machine.
-            let _ = axum::serve(listener, router).await;
+            let _ = axum::serve(Bounded::new(listener, MOST_CONNECTIONS, PATIENCE), router).await;
         });
         Ok(Self(served.abort_handle()))
     }

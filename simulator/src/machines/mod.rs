@@ -4,6 +4,7 @@
 //! ([`crate::instances::Machine`]); [`Machines::follow`] compares that with the machines that there are, under the engine's
 //! own lock and without waiting for anything; and what a machine does comes back as a [`Report`].
 
+mod bounded;
 mod directory;
 mod disks;
 mod guest_image;

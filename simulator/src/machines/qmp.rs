@@ -9,7 +9,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 /// A machine that has not answered by then never will: it takes milliseconds, seconds on a host that is very busy.
-const ANSWER: Duration = Duration::from_secs(30);
+pub const ANSWER: Duration = Duration::from_secs(30);
 
 const SILENT: &str = "QEMU does not answer";
 

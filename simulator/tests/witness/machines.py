@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from simulator import client, launch, state, until
+from simulator import PATIENCE, client, console, launch, state, until, until_console, until_state
 
 MACHINES = Path(os.environ["MACHINES"])
-PATIENCE = 240
 USER_DATA = r"""#!/bin/sh
 say() { echo "@@ $*" >/dev/ttyS0; }
 echo ran >>/root/runs
@@ -47,39 +46,27 @@ def run(image="ami-0a200300000000001"):
     )
 
 
-def console(instance):
-    return ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", "")
-
-
-def until_console(instance, text, count=1):
-    until(lambda: console(instance).count(text) >= count, f"{text!r} on the console of {instance}", PATIENCE)
-
-
-def until_state(instance, wanted):
-    until(lambda: state(ec2, instance) == wanted, f"{instance} {wanted}", PATIENCE)
-
-
 def layers():
     return len(list(MACHINES.glob("layer-*")))
 
 
 first = run()
-until_console(first, "tiny-cloud: finished")
-text = console(first)
+until_console(ec2, first, "tiny-cloud: finished")
+text = console(ec2, first)
 for line in ["without a token: wget: server returned error: HTTP/1.1 401", "role: witness", f'"instanceId": "{first}"', "outside: nc:"]:
     assert f"@@ {line}" in text or line in text, f"{line!r} is not in {text}"
 
 # A reboot is a boot of the same instance, and user data is not run again.
 ec2.reboot_instances(InstanceIds=[first])
-until_console(first, "tiny-cloud: finished", 2)
-assert console(first).count("@@ ready") == 1 and state(ec2, first) == "running"
+until_console(ec2, first, "tiny-cloud: finished", 2)
+assert console(ec2, first).count("@@ ready") == 1 and state(ec2, first) == "running"
 
 # Its power button is pressed.
 ec2.stop_instances(InstanceIds=[first])
-until_state(first, "stopped")
+until_state(ec2, first, "stopped", PATIENCE)
 described = ec2.describe_instances(InstanceIds=[first])["Reservations"][0]["Instances"][0]
 assert described["StateReason"]["Code"] == "Client.UserInitiatedShutdown", described["StateReason"]
-assert "Power down" in console(first)
+assert "Power down" in console(ec2, first)
 
 image = ec2.create_image(InstanceId=first, Name="machines-1")["ImageId"]
 until(lambda: ec2.describe_images(ImageIds=[image])["Images"][0]["State"] == "available", "the image", PATIENCE)
@@ -88,18 +75,18 @@ snapshot = ec2.describe_images(ImageIds=[image])["Images"][0]["BlockDeviceMappin
 # What the first writes from now on is not in the image. Two machines run, so the third has to wait.
 ec2.start_instances(InstanceIds=[first])
 inspector = run()
-until_state(first, "running")
-until_state(inspector, "running")
+until_state(ec2, first, "running", PATIENCE)
+until_state(ec2, inspector, "running", PATIENCE)
 third = run(image)
-until_console(inspector, "@@ ready")
+until_console(ec2, inspector, "@@ ready")
 assert state(ec2, third) == "pending", state(ec2, third)
 volume = ec2.create_volume(AvailabilityZone="eu-central-1a", SnapshotId=snapshot)["VolumeId"]
 until(lambda: ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available", "the volume")
 ec2.attach_volume(VolumeId=volume, InstanceId=inspector, Device="/dev/sdf")
-until_console(inspector, f"@@ volume {volume.replace('-', '')}: left by {first}")
+until_console(ec2, inspector, f"@@ volume {volume.replace('-', '')}: left by {first}")
 ec2.detach_volume(VolumeId=volume)
 until(lambda: ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available", "the volume is free", PATIENCE)
-until_console(inspector, "@@ gone")
+until_console(ec2, inspector, "@@ gone")
 
 # A snapshot of a disk that is in use, and goes on being used.
 root = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [inspector]}])["Volumes"][0]["VolumeId"]
@@ -109,16 +96,16 @@ ec2.delete_volume(VolumeId=volume)
 second = ec2.create_volume(AvailabilityZone="eu-central-1a", SnapshotId=live)["VolumeId"]
 until(lambda: ec2.describe_volumes(VolumeIds=[second])["Volumes"][0]["State"] == "available", "the volume")
 ec2.attach_volume(VolumeId=second, InstanceId=inspector, Device="/dev/sdg")
-until_console(inspector, f"@@ volume {second.replace('-', '')}: left by {inspector}")
+until_console(ec2, inspector, f"@@ volume {second.replace('-', '')}: left by {inspector}")
 
-assert "Formatting" not in console(inspector), "QEMU has written on the console"
+assert "Formatting" not in console(ec2, inspector), "QEMU has written on the console"
 
 ec2.terminate_instances(InstanceIds=[first, inspector])
-until_state(inspector, "terminated")
-until_console(third, "@@ ready")
-assert f"@@ mark: left by {first}" in console(third), console(third)
+until_state(ec2, inspector, "terminated", PATIENCE)
+until_console(ec2, third, "@@ ready")
+assert f"@@ mark: left by {first}" in console(ec2, third), console(ec2, third)
 ec2.terminate_instances(InstanceIds=[third])
-until_state(third, "terminated")
+until_state(ec2, third, "terminated", PATIENCE)
 
 until(lambda: ec2.describe_volumes(VolumeIds=[second])["Volumes"][0]["State"] == "available", "the volume is left")
 ec2.delete_volume(VolumeId=second)

@@ -16,6 +16,8 @@ SOURCE_ARM64 = "ami-0a300300000000001"
 SUBNET_A = "subnet-0a100000000000001"
 SUBNET_B = "subnet-0b200000000000001"
 BUILDERS = "sg-0d200000000000001"
+# Several times what an emulated machine takes to boot.
+PATIENCE = 240
 
 
 def client(service="ec2", region="eu-central-1", attempts=1):
@@ -102,5 +104,15 @@ def state(ec2, instance):
     return ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]["State"]["Name"]
 
 
-def until_state(ec2, instance, wanted):
-    until(lambda: state(ec2, instance) == wanted, f"{instance} {wanted}")
+def until_state(ec2, instance, wanted, seconds=20):
+    until(lambda: state(ec2, instance) == wanted, f"{instance} {wanted}", seconds)
+
+
+def console(ec2, instance):
+    return ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", "")
+
+
+def until_console(ec2, instance, text, times=1):
+    """Waits until a machine has said something so often."""
+    said = lambda: console(ec2, instance).count(text) >= times
+    until(said, f"{times} times {text!r} on the console of {instance}", PATIENCE)
