@@ -103,7 +103,7 @@ impl Story<'_> {
 
 /// As [`for_people`] does it.
 const FOR_PEOPLE: &str =
-    "sed 's/[[:cntrl:]]//g' | grep -v -e '^ *$' -e '^None$' -e @goldsmith1 -e '^+--' -e '^|' -e ci-info:";
+    "sed 's/[[:cntrl:]]//g' | grep -v -e '^ *$' -e '^None$' -e @goldsmith1 -e '+--' -e '^|' -e ']: |' -e ci-info:";
 
 /// A console's line as a person may see it: without what a terminal would obey, and none that is the controller's, nor one of
 /// the tables and key art of cloud-init.
@@ -112,7 +112,8 @@ fn for_people(line: &str) -> Option<String> {
     let line = line.trim_end_matches(' ');
     // The aws CLI calls what is not there None.
     let nothing = matches!(line, "" | "None");
-    let drawn = line.starts_with("+--") || line.starts_with('|');
+    // Also behind what the journal puts before it.
+    let drawn = line.contains("+--") || line.starts_with('|') || line.contains("]: |");
     let not_theirs = nothing || drawn || line.contains("@goldsmith1") || line.contains("ci-info:");
     (!not_theirs).then(|| line.to_owned())
 }
@@ -162,7 +163,7 @@ mod tests {
     #[test]
     fn what_the_command_shows_is_what_is_shown() {
         let console = "\u{1b}c[  OK  ] Started ssh\u{7}\r\n\r\n   \nNone\n None of it\n@goldsmith1 step\n+---[RSA 3072]----+\n\
-                       | .o+  |\nci-info: no keys\n+ done\na|b\nx\n";
+                       | .o+  |\n[ 5.1] cloud-init[2]: +--[SHA256]--+\n[ 5.1] cloud-init[2]: | o |\nci-info: no keys\n+ done\na|b\nx\n";
         let shown: Vec<String> = console.lines().filter_map(for_people).collect();
         let expected = ["c[  OK  ] Started ssh", " None of it", "+ done", "a|b", "x"];
         assert_eq!(shown, expected);
