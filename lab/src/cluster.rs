@@ -53,8 +53,6 @@ impl Cluster {
                 format!("--service-account-signing-key-file={}", signing_key.display()),
                 format!("--token-auth-file={}", tokens.display()),
                 "--authorization-mode=RBAC".into(),
-                // Watches end after once to twice this time, and kubectl takes none up again: half an hour by default.
-                "--min-request-timeout=86400".into(),
                 "--service-cluster-ip-range=10.0.0.0/24".into(),
                 // No controller manager makes the default service accounts that this plugin wants.
                 "--disable-admission-plugins=ServiceAccount".into(),
