@@ -6,7 +6,7 @@ use std::time::Duration;
 use goldsmith::api::{BuildResult, HistoryEntry, Phase};
 use goldsmith_lab::{Options, until};
 use serde_json::{Value, json};
-use stage::{PATIENCE, Recipe, Stage, spec, stories, with};
+use stage::{PATIENCE, Recipe, Stage, long_step, spec, stories, with};
 
 /// How soon a newer source image is noticed.
 const NOTICED: Duration = Duration::from_secs(60);
@@ -34,11 +34,6 @@ fn main() -> ExitCode {
             kubectl_shows_how_it_is_and_what_happened,
         ],
     )
-}
-
-/// A step that takes longer than the others, so that something can happen meanwhile.
-fn long_step() -> Value {
-    json!({"build": {"steps": [{"name": "packages", "run": "dnf -y install nginx\n#sim: after=3s"}]}})
 }
 
 fn step(run: &str) -> Value {

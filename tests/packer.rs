@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use goldsmith_lab::{ACCESS_KEY_ID, Directory, Guests, REGION, SECRET_ACCESS_KEY, Simulator, tools, until};
+use goldsmith_lab::{Directory, Guests, REGION, Simulator, tools, until};
 use serde_json::{Value, json};
 
 /// Several times what an emulated machine takes to boot and to say something.
@@ -35,7 +35,7 @@ impl Stage {
         command
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("packer/image.json"))
             .current_dir(self.directory.path())
-            .envs(self.credentials())
+            .envs(self.environment())
             // Seconds between two looks of Packer, and how many there are.
             .envs([("AWS_POLL_DELAY_SECONDS", "1"), ("AWS_MAX_ATTEMPTS", "300")])
             // It would ask for news of itself, and leave them at home.
@@ -46,16 +46,16 @@ impl Stage {
             .expect("Packer starts; where it is missing, `make tools` installs the Debian package packer")
     }
 
-    fn credentials(&self) -> [(&'static str, &str); 7] {
-        [
-            ("AWS_ENDPOINT_URL", &self.simulator.url),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+    /// With nothing of whose machine it is.
+    fn environment(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let alone = [
             ("AWS_CONFIG_FILE", "/dev/null"),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("AWS_PAGER", ""),
-        ]
+        ];
+        let alone = alone.map(|(name, value)| (name, value.to_owned()));
+        self.simulator.environment().into_iter().chain(alone)
     }
 
     /// What the aws CLI prints for `aws ec2 ...`, as JSON.
@@ -63,7 +63,7 @@ impl Stage {
         let output = Command::new(tools::python("aws").expect("the aws CLI"))
             .args(["ec2", "--output", "json", "--region", region])
             .args(arguments)
-            .envs(self.credentials())
+            .envs(self.environment())
             .output()
             .expect("the aws CLI runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use goldsmith::api::Phase;
 use goldsmith_lab::Options;
-use serde_json::json;
-use stage::{Stage, spec, stories, with};
+use stage::{Stage, long_step, spec, stories, with};
 
 fn main() -> ExitCode {
     stage::tell(
@@ -16,8 +15,7 @@ fn main() -> ExitCode {
 }
 
 fn what_a_recipe_without_finalizer_leaves_is_swept(stage: &Stage) {
-    let long_step = json!({"build": {"steps": [{"name": "packages", "run": "dnf -y install nginx\n#sim: after=3s"}]}});
-    stage.apply("swept", with(spec(), &long_step));
+    stage.apply("swept", with(spec(), &long_step()));
     stage.wait("swept", "in its proof", |recipe| recipe.phase() == Some(Phase::Proving));
     stage.lab.kill_controller();
     stage.kubectl(&[

@@ -237,7 +237,7 @@ impl Lab {
 
     /// JSON from the simulator's own interface, for example `state`, `journal`.
     pub fn simulator_get(&self, what: &str) -> Result<Value> {
-        simulator::get(&format!("{}/_simulator/{what}", self.endpoint))
+        lock(&self.simulator).get(what)
     }
 
     /// Text from the simulator's own interface, for example `inventory?format=text`.
@@ -272,15 +272,9 @@ impl Lab {
 
     /// What kubectl, the aws CLI and boto3 need to work with this lab.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("KUBECONFIG", self.admin.to_string_lossy().into_owned()),
-            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.into()),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY.into()),
-            // The SDKs read the one, the aws CLI 1 and boto3 the other.
-            ("AWS_REGION", REGION.into()),
-            ("AWS_DEFAULT_REGION", REGION.into()),
-        ]
+        let kubeconfig = ("KUBECONFIG", self.admin.to_string_lossy().into_owned());
+        let aws = lock(&self.simulator).environment();
+        std::iter::once(kubeconfig).chain(aws).collect()
     }
 
     /// Stops the controller, the simulator, the API server and etcd, in this order, waits for each, and removes what they

@@ -16,6 +16,6 @@ mod wait;
 pub use controller::{ControllerOptions, Grant};
 pub use directory::{Directory, cache, lock_file};
 pub use error::{Error, Result};
-pub use lab::{ACCESS_KEY_ID, Lab, NAMESPACE, Options, RECORDS_EVERYWHERE, REGION, SECRET_ACCESS_KEY};
+pub use lab::{Lab, NAMESPACE, Options, RECORDS_EVERYWHERE, REGION};
 pub use simulator::{DEBIAN, Guests, Simulator};
 pub use wait::until;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::child::Child;
 use crate::cluster::on_free_port;
 use crate::directory::{Directory, cache};
+use crate::lab::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
 use crate::{Result, tools};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -51,7 +52,6 @@ impl Simulator {
     /// # Errors
     /// A binary that is not built, a child that ends or does not get ready.
     pub fn start(directory: &Directory, latency_scale: f64, guests: Guests) -> Result<Self> {
-        let virtual_machines = guests == Guests::Real;
         // Where the disks of real guests are.
         let cache = cache()?;
         let environment = [("XDG_CACHE_HOME", cache.parent().unwrap_or(&cache))];
@@ -59,7 +59,7 @@ impl Simulator {
             let arguments = [
                 format!("--port={port}"),
                 format!("--latency-scale={latency_scale}"),
-                format!("--guests={}", if virtual_machines { "qemu" } else { "scripted" }),
+                format!("--guests={guests}"),
             ];
             let log = directory.path().join("simulator.log");
             let program = tools::workspace_binary("goldsmith-simulator")?;
@@ -68,6 +68,18 @@ impl Simulator {
             child.ready(READY_WITHIN, || get(&format!("{url}/_simulator/state")).map(drop))?;
             Ok(Self { child, url })
         })
+    }
+
+    /// What the aws CLI and the SDKs need to work with it.
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("AWS_ENDPOINT_URL", self.url.clone()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.into()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY.into()),
+            // The SDKs read the one, the aws CLI 1 and boto3 the other.
+            ("AWS_REGION", REGION.into()),
+            ("AWS_DEFAULT_REGION", REGION.into()),
+        ]
     }
 
     /// JSON from its own interface, for example `state`, `journal`.

@@ -26,6 +26,7 @@ mod keys;
 pub mod machines;
 mod network_interfaces;
 mod operations;
+mod permissions;
 mod protocol;
 mod random;
 mod region;

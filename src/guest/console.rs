@@ -249,8 +249,8 @@ pub(super) fn harmless(text: &str) -> String {
             '\n' | '\t' => clean.push(character),
             character if character.is_control() => {}
             // Marks of direction and order, the mark of byte order, and what has no width or ends lines without being seen.
-            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}' | '\u{e0000}'..='\u{e007f}' => {}
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => {}
+            '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}' => {}
             character => clean.push(character),
         }
     }

@@ -221,12 +221,8 @@ pub fn changed_files(steps: &[Step], laid: &[String], booted: &[String]) -> Vec<
     };
     let changed = pairs.filter(|((_, file), (before, after))| before != after && lasts(&file.path));
     let described = changed.map(|((step, file), (before, after))| {
-        let parts = |fingerprint: &'_ str| {
-            let (content, rest) = fingerprint.split_once(':').unwrap_or((fingerprint, ""));
-            (content.to_owned(), rest.to_owned())
-        };
-        let (content, rest) = parts(before);
-        let (content_after, rest_after) = parts(after);
+        let (content, rest) = before.split_once(':').unwrap_or((before, ""));
+        let (content_after, rest_after) = after.split_once(':').unwrap_or((after, ""));
         let how = match (before.as_str(), after.as_str()) {
             (_, "missing") => "is gone",
             ("missing", _) => "is there again",

@@ -16,7 +16,7 @@ use libtest_mimic::{Arguments, Trial};
 pub use account::{Call, Inventory, Thing};
 pub use ends::{fails, succeeds};
 pub use seen::Recipe;
-pub use spec::{spec, with};
+pub use spec::{long_step, spec, with};
 pub use stage::{PATIENCE, Stage};
 
 /// Stories that are told at the same time. They wait, most of the time; beyond this the simulated EC2's request limits

@@ -19,6 +19,11 @@ pub fn spec() -> Value {
     })
 }
 
+/// A change of [`spec`]: its step takes longer, so that something can happen meanwhile.
+pub fn long_step() -> Value {
+    json!({"build": {"steps": [{"name": "packages", "run": "dnf -y install nginx\n#sim: after=3s"}]}})
+}
+
 /// `value` with `change` put over it as `kubectl patch --type=merge` does: objects are merged, null removes, anything else
 /// replaces.
 pub fn with(mut value: Value, change: &Value) -> Value {

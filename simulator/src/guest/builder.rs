@@ -20,8 +20,8 @@ const PAUSE_SECONDS: f64 = 2.0;
 pub(super) fn run(timeline: &mut Timeline<'_>, script: &Script, outside: &Outside) {
     timeline.speak_as(script.text("NONCE"));
     timeline.record("started");
-    if let Some(expression) = rules::unknown(script) {
-        timeline.record(&format!("failed {}", word(&rules::not_taken(expression))));
+    if let Some(wrong) = rules::unknown(script) {
+        timeline.record(&format!("failed {}", word(&wrong)));
         give_up(timeline);
         return;
     }

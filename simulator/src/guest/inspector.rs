@@ -69,8 +69,8 @@ fn report(timeline: &mut Timeline<'_>, script: &Script, volumes: &[&Disk]) {
             all.extend(found.into_iter().map(|(item, path)| (item, format!("{place}{path}"))));
         }
     }
-    if let Some(expression) = rules::unknown(script) {
-        timeline.record(&format!("failed {}", word(&rules::not_taken(expression))));
+    if let Some(wrong) = rules::unknown(script) {
+        timeline.record(&format!("failed {}", word(&wrong)));
     }
     for (item, path) in rules::first(secrets).chain(rules::first(traces)) {
         timeline.record(&format!("finding {item} {}", word(&path)));

@@ -31,17 +31,14 @@ pub(super) fn named<'a>(script: &'a Script, datum: &str, disk: &Disk) -> Vec<Fin
     found
 }
 
-/// The first expression that is none: with it nothing would be found.
-pub(super) fn unknown(script: &Script) -> Option<&str> {
+/// What is wrong with the first expression that is none: with it nothing would be found.
+pub(super) fn unknown(script: &Script) -> Option<String> {
     let contents = script.text("CONTENTS").lines();
-    let expressions = contents.filter_map(|line| Some(line.split_once(' ')?.1));
-    expressions
-        .into_iter()
-        .find(|expression| Regex::new(expression).is_err())
-}
-
-pub(super) fn not_taken(expression: &str) -> String {
-    format!("spec.build.cleanup.forbiddenContent: grep -E does not take {expression}")
+    let mut expressions = contents.filter_map(|line| Some(line.split_once(' ')?.1));
+    let wrong = expressions.find(|expression| Regex::new(expression).is_err())?;
+    Some(format!(
+        "spec.build.cleanup.forbiddenContent: grep -E does not take {wrong}"
+    ))
 }
 
 /// What there is room for: the first of each item before all others, at most fifty.
@@ -54,21 +51,22 @@ pub(super) fn first(found: Vec<Finding<'_>>) -> impl Iterator<Item = Finding<'_>
 /// Files that hold a secret by their name, and small ones that do by their content and changed after this time.
 pub(super) fn secrets<'a>(script: &'a Script, disk: &Disk, changed_after: Timestamp) -> Vec<Finding<'a>> {
     let mut found: BTreeSet<Finding<'_>> = named(script, "SECRETS", disk).into_iter().collect();
-    let contents: Vec<(&str, Option<Regex>)> = script
+    let contents: Vec<(&str, Regex)> = script
         .text("CONTENTS")
         .lines()
         .filter_map(|line| line.split_once(' '))
-        .map(|(item, expression)| (item, Regex::new(expression).ok()))
+        .filter_map(|(item, expression)| Some((item, Regex::new(expression).ok()?)))
         .collect();
     for (path, file) in &disk.files {
         let searched = file.content.len() <= 65_536
             && file.modified > changed_after
             && !script.text("UNSEARCHED").lines().any(|pattern| matches(pattern, path));
-        let found_by = |item: &str, expression: &Option<Regex>| {
+        let found_by = |item: &str, expression: &Regex| {
             let of_ours = item == "ForbiddenContent" && path == "/etc/goldsmith/image.json";
             let mut lines = file.content.lines();
-            let fits = |line| expression.as_ref().is_some_and(|expression| expression.is_match(line));
-            !of_ours && lines.any(|line| fits(line) && (item == "ForbiddenContent" || !line.contains("EXAMPLE")))
+            !of_ours
+                && lines
+                    .any(|line| expression.is_match(line) && (item == "ForbiddenContent" || !line.contains("EXAMPLE")))
         };
         let rule = contents.iter().find(|(item, expression)| found_by(item, expression));
         if searched && let Some((item, _)) = rule {

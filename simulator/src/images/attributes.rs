@@ -6,6 +6,7 @@ use super::create::{check_description, one_of};
 use super::{ImageState, LaunchPermission};
 use crate::block_devices::ImageBlockDevice;
 use crate::operations::{Call, Return, Value};
+use crate::permissions::PermissionChanges;
 use crate::protocol::Error;
 
 /// How many entities an image can be shared with.
@@ -101,7 +102,7 @@ pub struct ModifyImageAttributeRequest {
     value: Option<String>,
     description: Option<Value<String>>,
     imds_support: Option<Value<String>>,
-    launch_permission: Option<PermissionChanges>,
+    launch_permission: Option<PermissionChanges<LaunchPermission>>,
     operation_type: Option<String>,
     #[serde(rename = "UserId", default)]
     user_ids: Vec<String>,
@@ -113,25 +114,10 @@ pub struct ModifyImageAttributeRequest {
     organizational_unit_arns: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PermissionChanges {
-    #[serde(default)]
-    add: Vec<LaunchPermission>,
-    #[serde(default)]
-    remove: Vec<LaunchPermission>,
-}
-
-impl PermissionChanges {
-    fn names(&self, entity: &LaunchPermission) -> bool {
-        self.add.contains(entity) || self.remove.contains(entity)
-    }
-}
-
 enum Change {
     Description(String),
     ImdsSupport(String),
-    LaunchPermissions(PermissionChanges),
+    LaunchPermissions(PermissionChanges<LaunchPermission>),
 }
 
 /// The one attribute that a call changes, in either of the two forms in which AWS takes it.
@@ -186,32 +172,13 @@ fn change(request: ModifyImageAttributeRequest) -> Result<Change, Error> {
             .collect::<Vec<_>>(),
     ]
     .concat();
-    let permissions = match (
+    let permissions = PermissionChanges::read(
         request.launch_permission,
         request.operation_type.as_deref(),
-        entities.is_empty(),
-    ) {
-        // Clients of old repeat beside the structure whom it names.
-        (Some(permissions), None, _) if entities.iter().all(|entity| permissions.names(entity)) => Some(permissions),
-        (None, Some("add"), false) => Some(PermissionChanges {
-            add: entities,
-            ..Default::default()
-        }),
-        (None, Some("remove"), false) => Some(PermissionChanges {
-            remove: entities,
-            ..Default::default()
-        }),
-        (None, None, true) => None,
-        (None, Some(other), _) if !["add", "remove"].contains(&other) => {
-            return Err(Error::invalid(other, "operationType", "It must be add or remove."));
-        }
-        _ => {
-            return Err(Error::combination(
-                "Launch permissions are given either as LaunchPermission, or as OperationType (add or remove) with \
-                 UserId, UserGroup, OrganizationArn or OrganizationalUnitArn.",
-            ));
-        }
-    };
+        entities,
+        "Launch permissions are given either as LaunchPermission, or as OperationType (add or remove) with \
+         UserId, UserGroup, OrganizationArn or OrganizationalUnitArn.",
+    )?;
     changes.extend(permissions.map(Change::LaunchPermissions));
     match (changes.len(), changes.pop()) {
         (1, Some(change)) => Ok(change),

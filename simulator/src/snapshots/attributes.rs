@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys;
 use crate::operations::{Call, Return};
+use crate::permissions::PermissionChanges;
 use crate::protocol::Error;
 
 #[derive(Deserialize)]
@@ -70,27 +71,12 @@ pub fn describe_snapshot_attribute(
 pub struct ModifySnapshotAttributeRequest {
     snapshot_id: String,
     attribute: Option<String>,
-    create_volume_permission: Option<PermissionChanges>,
+    create_volume_permission: Option<PermissionChanges<CreateVolumePermission>>,
     operation_type: Option<String>,
     #[serde(rename = "UserId", default)]
     user_ids: Vec<String>,
     #[serde(rename = "UserGroup", default)]
     groups: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PermissionChanges {
-    #[serde(default)]
-    add: Vec<CreateVolumePermission>,
-    #[serde(default)]
-    remove: Vec<CreateVolumePermission>,
-}
-
-impl PermissionChanges {
-    fn names(&self, entity: &CreateVolumePermission) -> bool {
-        self.add.contains(entity) || self.remove.contains(entity)
-    }
 }
 
 pub fn modify_snapshot_attribute(
@@ -111,33 +97,14 @@ pub fn modify_snapshot_attribute(
         user_id: None,
         group: Some(group),
     });
-    let named: Vec<CreateVolumePermission> = users.chain(groups).collect();
-    let changes = match (
+    let changes = PermissionChanges::read(
         request.create_volume_permission,
         request.operation_type.as_deref(),
-        named.is_empty(),
-    ) {
-        // Clients of old repeat beside the structure whom it names.
-        (Some(changes), None, _) if named.iter().all(|entity| changes.names(entity)) => changes,
-        (None, Some("add"), false) => PermissionChanges {
-            add: named,
-            ..Default::default()
-        },
-        (None, Some("remove"), false) => PermissionChanges {
-            remove: named,
-            ..Default::default()
-        },
-        (None, None, true) => return Err(Error::missing("CreateVolumePermission")),
-        (None, Some(other), _) if !["add", "remove"].contains(&other) => {
-            return Err(Error::invalid(other, "operationType", "It must be add or remove."));
-        }
-        _ => {
-            return Err(Error::combination(
-                "Permissions are given either as CreateVolumePermission, or as OperationType (add or remove) with \
-                 UserId or UserGroup.",
-            ));
-        }
-    };
+        users.chain(groups).collect(),
+        "Permissions are given either as CreateVolumePermission, or as OperationType (add or remove) with \
+         UserId or UserGroup.",
+    )?
+    .ok_or_else(|| Error::missing("CreateVolumePermission"))?;
     if !changes.add.is_empty() && !changes.remove.is_empty() {
         let message = "Permissions are either added or removed in a call, not both";
         return Err(Error::combination(message));

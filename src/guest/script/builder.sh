@@ -265,7 +265,7 @@ run() {
   record started
   wrong=$(unknown)
   if [ -n "$wrong" ]; then
-    record failed "$(printf 'spec.build.cleanup.forbiddenContent: grep -E does not take %s' "$wrong" | word)"
+    failed "$wrong"
     give_up
     return
   fi
@@ -278,7 +278,7 @@ room() {
   [ -e "$work/reserve" ] || head -c 262144 /dev/zero >"$work/reserve"
   if { printf x >"$work/room"; } 2>/dev/null && [ -s "$work/room" ]; then return; fi
   rm -f "$work/reserve"
-  record failed "$(printf 'there is no room in /run, in memory, which the step before has filled' | word)"
+  failed 'there is no room in /run, in memory, which the step before has filled'
   give_up
   return 1
 }
@@ -299,7 +299,7 @@ go_on() {
   done
   room || return
   if ! why=$(search); then
-    record failed "$(printf '%s' "${why:-what the search for secrets found could not be kept}" | word)"
+    failed "${why:-what the search for secrets found could not be kept}"
     give_up
     return
   fi
@@ -331,7 +331,7 @@ finish() {
   if manifest; then
     record finished
   else
-    record failed "$(printf 'the manifest could not be written to /etc/goldsmith/image.json' | word)"
+    failed 'the manifest could not be written to /etc/goldsmith/image.json'
   fi
   show 24576
 }

@@ -53,6 +53,11 @@ record() {
   show "$bytes"
 }
 
+# failed TEXT: reports why this guest cannot do its work.
+failed() {
+  record failed "$(printf '%s' "$1" | word)"
+}
+
 # repeat: says everything again until the instance is ended from outside or by its timer.
 repeat() {
   while sleep 5; do show 40960; done

@@ -179,12 +179,12 @@ place() {
 # report: what was found. Secrets have a limit of their own, so that many traces hide none.
 report() {
   wrong=$(unknown)
-  [ -z "$wrong" ] || record failed "$(printf 'spec.build.cleanup.forbiddenContent: grep -E does not take %s' "$wrong" | word)"
+  [ -z "$wrong" ] || failed "$wrong"
   for kind in secrets traces; do
     if [ -e "$work/$kind" ]; then first <"$work/$kind"; fi
   done | while IFS= read -r finding; do
     case $finding in
-    '! '*) [ -n "$wrong" ] || record failed "$(printf 'could not be searched: %s' "${finding#* }" | word)" ;;
+    '! '*) [ -n "$wrong" ] || failed "could not be searched: ${finding#* }" ;;
     *) record finding "${finding%% *}" "$(printf '%s' "${finding#* }" | word)" ;;
     esac
   done

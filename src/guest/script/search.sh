@@ -102,17 +102,17 @@ first() {
   } | head -n 50 | head -c 4200 | while IFS= read -r finding; do printf '%s\n' "$finding"; done
 }
 
-# unknown: the first expression that grep does not take: with one of those it would find nothing at all.
+# unknown: what is wrong with the first expression that grep does not take: with one of those it would find nothing at all.
 unknown() {
   printf '%s\n' "$GOLDSMITH_CONTENTS" | while read -r item expression; do
     # busybox only looks at it when there is a line.
     echo | timeout 10 grep -qE -e "$expression" 2>/dev/null
-    if [ $? -gt 1 ]; then printf '%s' "$expression" && break; fi
+    if [ $? -gt 1 ]; then printf 'spec.build.cleanup.forbiddenContent: grep -E does not take %s' "$expression" && break; fi
   done
 }
 
-# secrets BASE TEST...: `ITEM PATH` (`! PATH`: it could not be searched) of every file that holds a secret by its name, and of every small one that does by its content
-# and passes these tests of find.
+# secrets BASE TEST...: `ITEM PATH` of every file that holds a secret by its name, and of every small one that does by its content and
+# passes these tests of find; `! PATH` of what could not be searched.
 secrets() {
   base=$1
   shift

@@ -167,6 +167,15 @@ fn inspect(directory: &Directory, source_created: Timestamp) -> InspectorReport 
 }
 
 fn inspect_for(directory: &Directory, source_created: Timestamp, cleanup: &Cleanup) -> InspectorReport {
+    inspect_with(directory, source_created, cleanup, "")
+}
+
+fn inspect_with(
+    directory: &Directory,
+    source_created: Timestamp,
+    cleanup: &Cleanup,
+    replacements: &str,
+) -> InspectorReport {
     let guest = InspectorGuest {
         nonce: NONCE,
         source_created,
@@ -174,7 +183,8 @@ fn inspect_for(directory: &Directory, source_created: Timestamp, cleanup: &Clean
         disks: 1,
         lifetime: Duration::from_secs(60),
     };
-    InspectorReport::new(&parse(&directory.run(&guest.render().unwrap(), LOOK), NONCE))
+    let console = directory.run(&guest.render().unwrap(), &format!("{LOOK}\n{replacements}"));
+    InspectorReport::new(&parse(&console, NONCE))
 }
 
 fn paths(findings: &[Finding]) -> Vec<String> {

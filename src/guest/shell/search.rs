@@ -383,21 +383,13 @@ fn a_search_that_fails_passes_for_nothing() {
         forbidden_content: vec!["a(b".into()],
         ..Cleanup::default()
     };
-    let guest = InspectorGuest {
-        nonce: NONCE,
-        source_created: Timestamp::UNIX_EPOCH,
-        cleanup: &cleanup,
-        disks: 1,
-        lifetime: Duration::from_secs(60),
-    };
     // Taken for a good expression, so that grep fails in the middle of the search.
-    let look = format!("unknown() {{ :; }}\n{LOOK}");
-    let console = directory.run(&guest.render().unwrap(), &look);
-    let report = InspectorReport::new(&parse(&console, NONCE));
+    let taken = "unknown() { :; }";
+    let report = inspect_with(&directory, Timestamp::UNIX_EPOCH, &cleanup, taken);
     assert!(paths(&report.findings).contains(&"PrivateKeys /srv/key".to_owned()));
     assert_eq!(report.failure.as_deref(), Some("could not be searched: /srv/zz"));
 
-    let console = directory.run(&builder_of(&[step("only", "true")], &cleanup), "unknown() { :; }");
+    let console = directory.run(&builder_of(&[step("only", "true")], &cleanup), taken);
     let report = BuilderReport::new(&parse(&console, NONCE));
     assert!(
         report
