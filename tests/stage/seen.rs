@@ -1,12 +1,12 @@
-//! Every state of every recipe, as `kubectl get --watch` shows them.
+//! Every state of every recipe, as a watch through `kubectl` shows them.
 
-use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use goldsmith::api::{ArchitectureStatus, ImageRecipe, ImageRecipeStatus, Phase, READY, STALLED, get, violations};
-use goldsmith_lab::{Error, Lab, Result, tools};
+use goldsmith_lab::{Error, Lab, NAMESPACE, Result, tools};
 use serde_json::Value;
 
 /// A recipe as the API server showed it at one moment.
@@ -77,16 +77,25 @@ impl Recipe {
     }
 }
 
-/// What a watch has shown so far.
+/// What watches have shown so far.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    watch: Child,
+    watch: Arc<Mutex<Watch>>,
     recipes: Arc<Mutex<Recipes>>,
+}
+
+/// The watch that runs, and whether another follows when the API server ends it.
+#[derive(Debug)]
+struct Watch {
+    kubectl: Child,
+    is_over: bool,
 }
 
 #[derive(Debug, Default)]
 struct Recipes {
     present: BTreeMap<String, Recipe>,
+    /// Names that a watch has shown while it still lists what there is.
+    listed: Option<BTreeSet<String>>,
     /// What was wrong with a state, by recipe.
     wrong: BTreeMap<String, Vec<String>>,
     /// Counts what the watch has shown.
@@ -94,29 +103,34 @@ struct Recipes {
 }
 
 impl Seen {
-    /// Begins to watch all recipes of a lab.
+    /// Begins to watch all recipes of a lab. An API server ends every watch after 30 to 60 minutes, and all watches of
+    /// a kind whose definition changes; then another begins, with a list of what there is.
     pub(crate) fn watch(lab: &Lab) -> Result<Self> {
-        let mut kubectl = Command::new(tools::kubectl()?);
-        kubectl
-            .args([
-                "get",
-                "imagerecipes",
-                "--watch",
-                "--output-watch-events",
-                "--output=json",
-            ])
+        let mut command = Command::new(tools::kubectl()?);
+        let path = format!(
+            "/apis/goldsmith.dev/v1alpha1/namespaces/{NAMESPACE}/imagerecipes?watch=true&allowWatchBookmarks=true\
+             &sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+        );
+        command
+            .args(["get", "--raw", &path])
             .env("KUBECONFIG", lab.admin_kubeconfig())
             .stdout(Stdio::piped());
-        let mut watch = kubectl.spawn().map_err(Error::io("start kubectl"))?;
-        let output = watch.stdout.take();
+        let mut kubectl = command.spawn().map_err(Error::io("start kubectl"))?;
+        let mut output = kubectl.stdout.take();
+        let watch = Arc::new(Mutex::new(Watch {
+            kubectl,
+            is_over: false,
+        }));
         let recipes = Arc::<Mutex<Recipes>>::default();
-        let seen = Arc::clone(&recipes);
+        let (watching, seen) = (Arc::clone(&watch), Arc::clone(&recipes));
         thread::spawn(move || {
-            let Some(output) = output else { return };
-            let events = serde_json::Deserializer::from_reader(output).into_iter::<Value>();
-            // It ends with the watch, which ends with the lab.
-            for event in events.map_while(Result::ok) {
-                lock(&seen).take(event);
+            while let Some(shown) = output {
+                lock(&seen).listed = Some(BTreeSet::new());
+                let events = serde_json::Deserializer::from_reader(shown).into_iter::<Value>();
+                for event in events.map_while(Result::ok) {
+                    lock(&seen).take(event);
+                }
+                output = lock(&watching).again(&mut command);
             }
         });
         Ok(Self { watch, recipes })
@@ -140,19 +154,52 @@ impl Seen {
 
 impl Drop for Seen {
     fn drop(&mut self) {
+        let mut watch = lock(&self.watch);
+        watch.is_over = true;
+        watch.end();
+    }
+}
+
+impl Watch {
+    /// What the next watch shows; nothing once all is over.
+    fn again(&mut self, command: &mut Command) -> Option<ChildStdout> {
+        if self.is_over {
+            return None;
+        }
+        self.end();
+        self.kubectl = command
+            .spawn()
+            .inspect_err(|error| eprintln!("no watch follows the last: {error}"))
+            .ok()?;
+        self.kubectl.stdout.take()
+    }
+
+    fn end(&mut self) {
         // Fails only for one that has ended already.
-        let _ = self.watch.kill();
-        let _ = self.watch.wait();
+        let _ = self.kubectl.kill();
+        let _ = self.kubectl.wait();
     }
 }
 
 impl Recipes {
     fn take(&mut self, mut event: Value) {
+        if event["type"] == "BOOKMARK" {
+            let ends_list = !event["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"].is_null();
+            if ends_list && let Some(listed) = self.listed.take() {
+                self.present.retain(|name, _| listed.contains(name));
+            }
+            return;
+        }
         self.events += 1;
         let name = event["object"]["metadata"]["name"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
+        // The watch's own end, as of one that is too old; it is told without a name.
+        if event["type"] == "ERROR" {
+            eprintln!("a watch ends: {event}");
+            return;
+        }
         if event["type"] == "DELETED" {
             self.present.remove(&name);
             return;
@@ -160,6 +207,9 @@ impl Recipes {
         let wrong = match serde_json::from_value::<ImageRecipe>(event["object"].take()) {
             Ok(recipe) => {
                 let wrong = wrong(&recipe);
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(name.clone());
+                }
                 self.present.insert(name.clone(), Recipe(recipe));
                 wrong
             }
