@@ -76,6 +76,7 @@ fn apply(lab: &Lab, cases: &[Case]) -> Vec<String> {
 fn recipes_on_a_real_api_server() {
     let lab = Lab::start(&Options::default()).expect("a lab");
     good_manifests_are_accepted(&lab);
+    examples_are_accepted(&lab);
     bad_manifests_are_refused_with_the_field_and_a_way_out(&lab);
     immutable_fields_stay(&lab);
     a_recipe_that_nobody_has_looked_at_is_not_taken_for_finished(&lab);
@@ -89,6 +90,15 @@ fn good_manifests_are_accepted(lab: &Lab) {
         "good manifests are refused:\n{}",
         complaints.join("\n")
     );
+}
+
+/// People copy them; the demo applies the others, and machines boot for one of these only when somebody asks for it.
+fn examples_are_accepted(lab: &Lab) {
+    for manifests in [["--kustomize", "examples/demo"], ["--filename", "examples/debian-12"]] {
+        let arguments = [&["apply", "--dry-run=server"], &manifests[..]].concat();
+        let answer = lab.kubectl(&arguments).expect("an example is refused");
+        assert!(answer.contains("imagerecipe.goldsmith.dev/web"), "{answer}");
+    }
 }
 
 fn bad_manifests_are_refused_with_the_field_and_a_way_out(lab: &Lab) {
