@@ -80,15 +80,9 @@ impl Recipe {
 /// What watches have shown so far.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    watch: Arc<Mutex<Watch>>,
+    /// The kubectl that watches; none once all is over.
+    watch: Arc<Mutex<Option<Child>>>,
     recipes: Arc<Mutex<Recipes>>,
-}
-
-/// The watch that runs, and whether another follows when the API server ends it.
-#[derive(Debug)]
-struct Watch {
-    kubectl: Child,
-    is_over: bool,
 }
 
 #[derive(Debug, Default)]
@@ -117,10 +111,7 @@ impl Seen {
             .stdout(Stdio::piped());
         let mut kubectl = command.spawn().map_err(Error::io("start kubectl"))?;
         let mut output = kubectl.stdout.take();
-        let watch = Arc::new(Mutex::new(Watch {
-            kubectl,
-            is_over: false,
-        }));
+        let watch = Arc::new(Mutex::new(Some(kubectl)));
         let recipes = Arc::<Mutex<Recipes>>::default();
         let (watching, seen) = (Arc::clone(&watch), Arc::clone(&recipes));
         thread::spawn(move || {
@@ -130,7 +121,7 @@ impl Seen {
                 for event in events.map_while(Result::ok) {
                     lock(&seen).take(event);
                 }
-                output = lock(&watching).again(&mut command);
+                output = again(&mut lock(&watching), &mut command);
             }
         });
         Ok(Self { watch, recipes })
@@ -154,62 +145,63 @@ impl Seen {
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        let mut watch = lock(&self.watch);
-        watch.is_over = true;
-        watch.end();
+        if let Some(kubectl) = lock(&self.watch).take() {
+            end(kubectl);
+        }
     }
 }
 
-impl Watch {
-    /// What the next watch shows; nothing once all is over.
-    fn again(&mut self, command: &mut Command) -> Option<ChildStdout> {
-        if self.is_over {
-            return None;
-        }
-        self.end();
-        self.kubectl = command
-            .spawn()
-            .inspect_err(|error| eprintln!("no watch follows the last: {error}"))
-            .ok()?;
-        self.kubectl.stdout.take()
-    }
+/// What the next watch shows; nothing once all is over.
+fn again(watch: &mut Option<Child>, command: &mut Command) -> Option<ChildStdout> {
+    end(watch.take()?);
+    let mut kubectl = command
+        .spawn()
+        .inspect_err(|error| eprintln!("no watch follows the last: {error}"))
+        .ok()?;
+    let output = kubectl.stdout.take();
+    *watch = Some(kubectl);
+    output
+}
 
-    fn end(&mut self) {
-        // Fails only for one that has ended already.
-        let _ = self.kubectl.kill();
-        let _ = self.kubectl.wait();
-    }
+fn end(mut kubectl: Child) {
+    // Fails only for one that has ended already.
+    let _ = kubectl.kill();
+    let _ = kubectl.wait();
 }
 
 impl Recipes {
     fn take(&mut self, mut event: Value) {
-        if event["type"] == "BOOKMARK" {
-            let ends_list = !event["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"].is_null();
-            if ends_list && let Some(listed) = self.listed.take() {
-                self.present.retain(|name, _| listed.contains(name));
+        let object = event["object"].take();
+        let metadata = &object["metadata"];
+        let name = metadata["name"].as_str().unwrap_or_default().to_owned();
+        match event["type"].as_str() {
+            Some("BOOKMARK") if metadata["annotations"]["k8s.io/initial-events-end"].is_string() => self.end_list(),
+            Some("BOOKMARK") => {}
+            // The end of the watch, not a state.
+            Some("ERROR") => eprintln!("a watch ends: {object}"),
+            Some("DELETED") => {
+                self.events += 1;
+                self.present.remove(&name);
             }
-            return;
+            _ => self.see(name, object),
         }
+    }
+
+    /// What a whole list has not shown is gone.
+    fn end_list(&mut self) {
+        if let Some(listed) = self.listed.take() {
+            self.present.retain(|name, _| listed.contains(name));
+        }
+    }
+
+    fn see(&mut self, name: String, object: Value) {
         self.events += 1;
-        let name = event["object"]["metadata"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        // The watch's own end, as of one that is too old; it is told without a name.
-        if event["type"] == "ERROR" {
-            eprintln!("a watch ends: {event}");
-            return;
+        if let Some(listed) = &mut self.listed {
+            listed.insert(name.clone());
         }
-        if event["type"] == "DELETED" {
-            self.present.remove(&name);
-            return;
-        }
-        let wrong = match serde_json::from_value::<ImageRecipe>(event["object"].take()) {
+        let wrong = match serde_json::from_value::<ImageRecipe>(object) {
             Ok(recipe) => {
                 let wrong = wrong(&recipe);
-                if let Some(listed) = &mut self.listed {
-                    listed.insert(name.clone());
-                }
                 self.present.insert(name.clone(), Recipe(recipe));
                 wrong
             }
@@ -231,7 +223,7 @@ fn wrong(recipe: &ImageRecipe) -> Vec<String> {
     wrong
 }
 
-/// What a panicking thread leaves here is whole: every change is a single insertion.
+/// What a panicking thread leaves here is whole: nothing panics between two changes that belong together.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
